@@ -1,0 +1,1 @@
+//! Holds the code of reveille against its checkers.

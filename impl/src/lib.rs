@@ -1,0 +1,1 @@
+//! A wait queue for programs that sleep in io_uring.

@@ -1,0 +1,1 @@
+//! What a wakeup protocol may do, formally.
