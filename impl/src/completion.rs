@@ -1,0 +1,214 @@
+//! The completion queue: many producers, one consumer, nothing lost, order kept, one wake decision a batch.
+//!
+//! # The protocol
+//!
+//! A ring of slots, with `tail` written by the producers and `head` by the consumer, both counting up for ever, and an overflow
+//! list for what does not fit. It is io_uring's completion ring in user space:
+//!
+//! ```text
+//! producers, under the lock                          consumer, without it
+//!   1. write the slots, tail = ... (release)           1. arm
+//!   2. what does not fit goes to the overflow list     2. tail (acquire) and head differ? take a slot, head = ... (release)
+//!   3. unlock, and one notify for the batch            3. the ring is empty and something overflowed? refill from the list
+//!                                                      4. still nothing? sleep
+//! ```
+//!
+//! *Order*: once the overflow list has an item, everything after it goes there as well, until the consumer, who is the one
+//! to empty the list, has moved all of it into the ring. *A slot is never written while it is read*: producers write
+//! slots from `tail` up to `head + capacity`, exclude each other by the lock, and read `head` with acquire, so the
+//! consumer's reading of the slot is over. *The consumer never sees an unwritten slot*: it reads up to the `tail` that it
+//! acquired.
+//!
+//! Whoever looks for work reads `tail` and the length of the overflow list, both written before the notify: the
+//! [wait queue's](crate::wait_queue) argument holds for them both.
+
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::task::Waker;
+
+use crossbeam_utils::CachePadded;
+
+use crate::gate::{Gate, PerEntry};
+use crate::sync::{Atomic, Cell, Mutex, Native, Parker, Primitives};
+use crate::wait_queue::{Kind, WaitQueue, Waiter, Wakeup};
+
+/// A completion queue with the primitives and the gate of production. `capacity` is rounded up to a power of two.
+///
+/// ```
+/// let (completions, mut consumer) = reveille::completion::ring(2);
+/// completions.publish(["a", "b", "c"]); // one more than fits: it overflows, in order
+/// assert_eq!([consumer.wait(), consumer.wait(), consumer.wait()], ["a", "b", "c"]);
+/// assert_eq!(consumer.pop(), None);
+/// ```
+pub fn ring<T: Send + 'static>(capacity: usize) -> (Arc<CompletionQueue<T>>, Consumer<T>) {
+    CompletionQueue::with_capacity(capacity)
+}
+
+/// The producers' side, and what both sides share.
+pub struct CompletionQueue<T: Send + 'static, P: Primitives = Native, G: Gate = PerEntry> {
+    slots: Box<[P::Cell<MaybeUninit<T>>]>,
+    /// How many completions were ever put into the ring. Written under the lock.
+    tail: CachePadded<P::Atomic>,
+    /// How many completions were ever taken from the ring. Written by the consumer.
+    head: CachePadded<P::Atomic>,
+    /// The length of the overflow list. Written under the lock, read by the consumer without it.
+    overflowed: P::Atomic,
+    /// Serialises the producers, and guards what did not fit into the ring.
+    overflow: P::Mutex<VecDeque<T>>,
+    wait: Arc<WaitQueue<P, G>>,
+}
+
+impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
+    /// An empty queue whose ring holds `capacity` completions, rounded up to a power of two, and its only consumer.
+    pub fn with_capacity(capacity: usize) -> (Arc<Self>, Consumer<T, P, G>) {
+        let capacity = capacity.clamp(1, 1 << 30).next_power_of_two();
+        let queue = Arc::new(Self {
+            slots: (0..capacity).map(|_| P::Cell::new("slot", MaybeUninit::uninit())).collect(),
+            tail: CachePadded::new(P::Atomic::new("tail", 0)),
+            head: CachePadded::new(P::Atomic::new("head", 0)),
+            overflowed: P::Atomic::new("overflowed", 0),
+            overflow: P::Mutex::new("completion", VecDeque::new()),
+            wait: Arc::new(WaitQueue::new()),
+        });
+        let parker = Arc::new(P::Parker::new("consumer"));
+        let waiter = queue.wait.register(Kind::Shared, Waker::from(parker.clone()));
+        (queue.clone(), Consumer { queue, waiter, parker, cached_tail: 0 })
+    }
+
+    /// Appends a batch, and wakes the consumer if it has to be woken: one decision for the whole batch.
+    ///
+    /// Never waits for room: what does not fit into the ring goes to the overflow list. An empty batch wakes nobody.
+    /// The items are taken from the iterator under the lock, so it should neither block nor panic: what it had yielded
+    /// when it panics is leaked, and the queue goes on.
+    #[track_caller]
+    pub fn publish(&self, batch: impl IntoIterator<Item = T>) -> Wakeup {
+        let published = self.overflow.with(|overflow| self.append(overflow, batch.into_iter()));
+        if published { self.wait.notify_all() } else { Wakeup::Skipped }
+    }
+
+    fn append(&self, overflow: &mut VecDeque<T>, mut batch: impl Iterator<Item = T>) -> bool {
+        let written = overflow.is_empty() && self.fill_ring(&mut batch);
+        let before = overflow.len();
+        overflow.extend(batch);
+        let overflowed = overflow.len() != before;
+        if overflowed {
+            // Relaxed: it only says "lock and look"; the lock orders the items, and the notify's barrier orders this
+            // store before the wake decision.
+            self.overflowed.store(overflow.len(), Relaxed);
+        }
+        written || overflowed
+    }
+
+    /// Under the lock: moves items into the ring while there are any and there is room. True if it moved one.
+    fn fill_ring(&self, items: &mut impl Iterator<Item = T>) -> bool {
+        let old = self.tail.load(Relaxed); // only written under the lock, which we hold
+        // Acquire: pairs with the release store of `head` in `pop`; the consumer has done with the slots below.
+        let limit = self.head.load(Acquire).wrapping_add(self.slots.len());
+        let mut tail = old;
+        while tail != limit {
+            let Some(item) = items.next() else { break };
+            // SAFETY: `tail` is below `head + capacity`, so the slot is free; producers exclude each other by the lock;
+            // the consumer does not read it until `tail` says so.
+            self.slot(tail).with_mut(|slot| unsafe { (*slot).write(item) });
+            tail = tail.wrapping_add(1);
+        }
+        if tail != old {
+            // Release: pairs with the acquire load of `tail` in `look`; without it the consumer might read a slot
+            // before it is written.
+            self.tail.store(tail, Release);
+        }
+        tail != old
+    }
+
+    fn slot(&self, position: usize) -> &P::Cell<MaybeUninit<T>> {
+        &self.slots[position & (self.slots.len() - 1)]
+    }
+}
+
+impl<T: Send + 'static, P: Primitives, G: Gate> Drop for CompletionQueue<T, P, G> {
+    fn drop(&mut self) {
+        if P::tearing_down() {
+            return; // a search has failed: the items leak, and the search is over
+        }
+        let tail = self.tail.load(Relaxed);
+        let mut head = self.head.load(Relaxed);
+        while head != tail {
+            // SAFETY: nobody else is left, and the slots from `head` to `tail` are written and not taken.
+            self.slot(head).with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+            head = head.wrapping_add(1);
+        }
+    }
+}
+
+/// The one consumer of a [`CompletionQueue`].
+pub struct Consumer<T: Send + 'static, P: Primitives = Native, G: Gate = PerEntry> {
+    queue: Arc<CompletionQueue<T, P, G>>,
+    waiter: Waiter<P, G>,
+    parker: Arc<P::Parker>,
+    /// The tail as it was last read: while it is ahead of the head there is no need to read it again.
+    cached_tail: usize,
+}
+
+impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
+    /// Takes the oldest completion, if there is one.
+    #[track_caller]
+    pub fn pop(&mut self) -> Option<T> {
+        let head = self.queue.head.load(Relaxed); // only written by us
+        if head == self.cached_tail && !self.look(head) {
+            return None;
+        }
+        // SAFETY: `head` is below the tail that was acquired, so the slot is written; the one consumer is us, by
+        // `&mut self`; producers do not write it before `head` has passed it. Reading moves the item out, and the
+        // store below makes it the only time.
+        let item = self.queue.slot(head).with(|slot| unsafe { (*slot).assume_init_read() });
+        // Release: pairs with the acquire load of `head` in `fill_ring`; without it a producer might overwrite the slot
+        // while it is being read.
+        self.queue.head.store(head.wrapping_add(1), Release);
+        Some(item)
+    }
+
+    /// Reads the tail anew, and refills the ring from the overflow list if it is empty. True if there is something.
+    fn look(&mut self, head: usize) -> bool {
+        let queue = &self.queue;
+        // Acquire: pairs with the release store of `tail` in `fill_ring`.
+        self.cached_tail = queue.tail.load(Acquire);
+        if self.cached_tail == head && queue.overflowed.load(Relaxed) > 0 {
+            queue.overflow.with(|overflow| {
+                queue.fill_ring(&mut std::iter::from_fn(|| overflow.pop_front()));
+                queue.overflowed.store(overflow.len(), Relaxed);
+            });
+            self.cached_tail = queue.tail.load(Acquire);
+        }
+        self.cached_tail != head
+    }
+
+    /// Takes the oldest completion, sleeping until there is one.
+    pub fn wait(&mut self) -> T {
+        loop {
+            if let Some(item) = self.pop() {
+                return item;
+            }
+            self.waiter.arm();
+            if let Some(item) = self.pop() {
+                return item;
+            }
+            self.parker.park();
+        }
+    }
+
+    /// Announces that the consumer is going to sleep in a way of its own, to be woken by the waker that it
+    /// [was given](Consumer::set_waker). If this returns false there is something to [`pop`](Consumer::pop): do not sleep.
+    #[track_caller]
+    pub fn prepare_to_sleep(&mut self) -> bool {
+        self.waiter.arm();
+        let head = self.queue.head.load(Relaxed);
+        head == self.cached_tail && !self.look(head)
+    }
+
+    /// From now on a wake calls `waker` instead of unparking [`wait`](Consumer::wait), which must not be called any more.
+    pub fn set_waker(&mut self, waker: &Waker) {
+        self.waiter.set_waker(waker);
+    }
+}

@@ -1,0 +1,365 @@
+//! The primitives that all code of this crate is written against, and their std implementation.
+//!
+//! A checker sees a program only through its primitives. So the queue, the gates and the rings name no atomic, no lock
+//! and no thread of their own: they are generic over [`Primitives`], and whoever instantiates them decides whether an
+//! access is a machine instruction ([`Native`]) or a branching point of a search.
+//!
+//! Three habits make the searches readable:
+//!
+//! - every shared object is made with a **label** (`"waiting"`, `"tail"`), by which a counterexample calls it;
+//! - every operation is `#[track_caller]`, so that it has a source line;
+//! - a lock is used through a closure, so that the unlock has a source line too.
+//!
+//! There is one width of atomic, the machine word: flags, counters and ring indices fit in it.
+
+use std::cell::UnsafeCell;
+use std::sync::atomic::{self, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::task::Wake;
+use std::time::{Duration, Instant};
+
+use rustix::thread::futex;
+
+/// A family of sync primitives: [`Native`], or that of a checker.
+pub trait Primitives: Sized + Send + Sync + 'static {
+    /// An atomic machine word.
+    type Atomic: Atomic;
+    /// A mutual exclusion lock.
+    type Mutex<T: Send + 'static>: Mutex<T>;
+    /// What one thread sleeps on: a single token.
+    type Parker: Parker;
+    /// Memory that is not atomic, and that a checker watches for races.
+    type Cell<T: Send + 'static>: Cell<T>;
+    /// A thread that was spawned and can be waited for.
+    type JoinHandle: JoinHandle;
+
+    /// [`std::sync::atomic::fence`].
+    #[track_caller]
+    fn fence(order: Ordering);
+
+    /// Starts a thread. The name is the one that counterexamples use.
+    #[track_caller]
+    fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Self::JoinHandle;
+
+    /// Tells whoever listens what was just decided. Nobody listens under [`Native`].
+    #[track_caller]
+    #[inline(always)]
+    fn note(_: Note) {}
+
+    /// Whether the execution around us is dead and only being taken down. A checker that has found a deadlock unwinds
+    /// the stacks of all threads, and a destructor on one of them must not touch a shared object any more.
+    /// Always false in a real program: there, a panicking thread still has to leave the queues it is in.
+    #[inline(always)]
+    fn tearing_down() -> bool {
+        false
+    }
+}
+
+/// A decision worth a line in a counterexample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Note {
+    /// The gate said that this wake is not needed.
+    WakeSkipped,
+    /// The wake was delivered to this many entries.
+    WakeSent(usize),
+    /// A wake that was spent on an entry that left was handed to this many others.
+    WakePassedOn(usize),
+}
+
+/// An atomic machine word; the methods are those of [`AtomicUsize`].
+#[allow(missing_docs)] // the std documentation of the same names holds
+pub trait Atomic: Send + Sync + 'static {
+    fn new(label: &'static str, value: usize) -> Self;
+    #[track_caller]
+    fn load(&self, order: Ordering) -> usize;
+    #[track_caller]
+    fn store(&self, value: usize, order: Ordering);
+    #[track_caller]
+    fn swap(&self, value: usize, order: Ordering) -> usize;
+    #[track_caller]
+    fn fetch_add(&self, value: usize, order: Ordering) -> usize;
+    #[track_caller]
+    fn fetch_sub(&self, value: usize, order: Ordering) -> usize;
+    #[track_caller]
+    fn compare_exchange(
+        &self,
+        current: usize,
+        new: usize,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<usize, usize>;
+}
+
+/// A lock that is held for the length of a closure.
+pub trait Mutex<T>: Send + Sync + 'static {
+    /// An unlocked lock around `value`.
+    fn new(label: &'static str, value: T) -> Self;
+
+    /// Locks, runs `body`, unlocks. `body` must not lock the same lock.
+    ///
+    /// A panic in `body` leaves the lock usable, with whatever `body` had done by then.
+    #[track_caller]
+    fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R;
+}
+
+/// What one thread sleeps on: one token, present or not.
+///
+/// [`unpark`](Parker::unpark) puts the token there; [`park`](Parker::park) takes it, sleeping until there is one. Everything the unparking
+/// thread did before is visible to the parked one after. It is a [`Wake`], so `Waker::from(Arc<Parker>)` unparks it.
+pub trait Parker: Wake + Send + Sync + 'static {
+    /// A parker without a token.
+    fn new(label: &'static str) -> Self;
+
+    /// Sleeps until there is a token and takes it. May return early, without one: callers look again in a loop.
+    /// Only one thread at a time may park here.
+    #[track_caller]
+    fn park(&self);
+
+    /// [`park`](Parker::park) that sleeps no longer than `timeout`. `Unparked::Early` says that it took no token.
+    #[track_caller]
+    fn park_timeout(&self, timeout: Duration) -> Unparked;
+
+    /// Puts the token there and wakes the sleeper. Any thread may call it, any number of times.
+    #[track_caller]
+    fn unpark(&self);
+}
+
+/// Why a timed [`Parker::park_timeout`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unparked {
+    /// It took the token.
+    Token,
+    /// The time was over, or it woke for no reason.
+    Early,
+}
+
+/// Memory that is not atomic, reached by raw pointer.
+pub trait Cell<T>: Send + Sync + 'static {
+    /// A cell that holds `value`.
+    fn new(label: &'static str, value: T) -> Self;
+
+    /// Hands `body` a pointer to the value.
+    ///
+    /// The pointer is valid for the length of the call. That nobody writes meanwhile is for the caller to ensure when
+    /// it dereferences the pointer.
+    #[track_caller]
+    fn with<R>(&self, body: impl FnOnce(*const T) -> R) -> R;
+
+    /// Hands `body` a pointer through which it may write, provided that nobody else reads or writes meanwhile.
+    #[track_caller]
+    fn with_mut<R>(&self, body: impl FnOnce(*mut T) -> R) -> R;
+}
+
+/// A thread that can be waited for.
+pub trait JoinHandle: Send + 'static {
+    /// Waits until the thread has ended. `Err` carries its panic.
+    #[track_caller]
+    fn join(self) -> std::thread::Result<()>;
+}
+
+/// The primitives of the machine: std's atomics, lock and threads, and a parker on a futex.
+#[derive(Debug, Clone, Copy)]
+pub enum Native {}
+
+impl Primitives for Native {
+    type Atomic = AtomicUsize;
+    type Mutex<T: Send + 'static> = std::sync::Mutex<T>;
+    type Parker = FutexParker;
+    type Cell<T: Send + 'static> = NativeCell<T>;
+    type JoinHandle = std::thread::JoinHandle<()>;
+
+    #[inline(always)]
+    fn fence(order: Ordering) {
+        atomic::fence(order);
+    }
+
+    fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Self::JoinHandle {
+        std::thread::Builder::new()
+            .name(name.into())
+            .spawn(body)
+            .expect("the system refused to start a thread")
+    }
+}
+
+impl Atomic for AtomicUsize {
+    #[inline(always)]
+    fn new(_: &'static str, value: usize) -> Self {
+        AtomicUsize::new(value)
+    }
+    #[inline(always)]
+    fn load(&self, order: Ordering) -> usize {
+        self.load(order)
+    }
+    #[inline(always)]
+    fn store(&self, value: usize, order: Ordering) {
+        self.store(value, order)
+    }
+    #[inline(always)]
+    fn swap(&self, value: usize, order: Ordering) -> usize {
+        self.swap(value, order)
+    }
+    #[inline(always)]
+    fn fetch_add(&self, value: usize, order: Ordering) -> usize {
+        self.fetch_add(value, order)
+    }
+    #[inline(always)]
+    fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
+        self.fetch_sub(value, order)
+    }
+    #[inline(always)]
+    fn compare_exchange(
+        &self,
+        current: usize,
+        new: usize,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<usize, usize> {
+        self.compare_exchange(current, new, success, failure)
+    }
+}
+
+impl<T: Send + 'static> Mutex<T> for std::sync::Mutex<T> {
+    fn new(_: &'static str, value: T) -> Self {
+        std::sync::Mutex::new(value)
+    }
+
+    #[inline]
+    fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
+        body(&mut self.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The parker of [`Native`]: one word that three states share, and a futex to sleep on.
+///
+/// | state | meaning | left by |
+/// |---|---|---|
+/// | `EMPTY` | no token, nobody sleeps | `park` → `PARKED`, `unpark` → `TOKEN` |
+/// | `PARKED` | no token, the owner sleeps or is about to | `unpark` → `TOKEN` and a wake, timeout → `EMPTY` |
+/// | `TOKEN` | a token is there | `park` → `EMPTY` |
+#[derive(Debug, Default)]
+pub struct FutexParker {
+    state: AtomicU32,
+}
+
+const EMPTY: u32 = 0;
+const PARKED: u32 = u32::MAX;
+const TOKEN: u32 = 1;
+
+impl FutexParker {
+    fn park_until(&self, deadline: Option<Instant>) -> Unparked {
+        // EMPTY (0) → PARKED (-1), or TOKEN (1) → EMPTY (0): one subtraction does either.
+        // Acquire: pairs with the release swap in `unpark`; without it the woken thread might not see what it was
+        // woken for.
+        if self.state.fetch_sub(1, Ordering::Acquire) == TOKEN {
+            return Unparked::Token;
+        }
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // The kernel compares the word again under its own lock, so an `unpark` before this call makes it return at
+        // once. Why it returned (a wake, a signal, the time) is of no interest: the word tells.
+        let _ = futex::wait(
+            &self.state,
+            futex::Flags::PRIVATE,
+            PARKED,
+            timeout.and_then(|timeout| timeout.try_into().ok()).as_ref(),
+        );
+        // A swap and not a load: it takes the token and withdraws PARKED in one step, so that an `unpark` at the same
+        // time either is seen here or leaves its token for the next park. Acquire: as above.
+        match self.state.swap(EMPTY, Ordering::Acquire) {
+            TOKEN => Unparked::Token,
+            _ => Unparked::Early,
+        }
+    }
+}
+
+impl Parker for FutexParker {
+    fn new(_: &'static str) -> Self {
+        Self::default()
+    }
+
+    fn park(&self) {
+        self.park_until(None);
+    }
+
+    fn park_timeout(&self, timeout: Duration) -> Unparked {
+        self.park_until(Instant::now().checked_add(timeout))
+    }
+
+    fn unpark(&self) {
+        // Release: pairs with the acquires in `park_until`. A swap and not a store: it must know whether somebody
+        // sleeps, in the same step in which it leaves the token.
+        if self.state.swap(TOKEN, Ordering::Release) == PARKED {
+            let _ = futex::wake(&self.state, futex::Flags::PRIVATE, 1);
+        }
+    }
+}
+
+impl Wake for FutexParker {
+    fn wake(self: Arc<Self>) {
+        self.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.unpark();
+    }
+}
+
+/// The cell of [`Native`]: an [`UnsafeCell`] that may be shared.
+#[derive(Debug)]
+pub struct NativeCell<T>(UnsafeCell<T>);
+
+// SAFETY: the cell hands out raw pointers only; whoever dereferences one argues that there is no race. `T: Send`
+// because that argument may move the value to the thread that reads it.
+unsafe impl<T: Send> Sync for NativeCell<T> {}
+
+impl<T: Send + 'static> Cell<T> for NativeCell<T> {
+    fn new(_: &'static str, value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    #[inline(always)]
+    fn with<R>(&self, body: impl FnOnce(*const T) -> R) -> R {
+        body(self.0.get())
+    }
+
+    #[inline(always)]
+    fn with_mut<R>(&self, body: impl FnOnce(*mut T) -> R) -> R {
+        body(self.0.get())
+    }
+}
+
+impl JoinHandle for std::thread::JoinHandle<()> {
+    fn join(self) -> std::thread::Result<()> {
+        self.join()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_left_before_the_park_is_taken_at_once() {
+        let parker = FutexParker::new("parker");
+        parker.unpark();
+        parker.unpark();
+        assert_eq!(parker.park_timeout(Duration::ZERO), Unparked::Token);
+        assert_eq!(parker.park_timeout(Duration::ZERO), Unparked::Early, "there is one token, not two");
+    }
+
+    #[test]
+    fn a_parked_thread_is_woken_and_sees_what_came_before_the_unpark() {
+        let parker = Arc::new(FutexParker::new("parker"));
+        let value = Arc::new(AtomicUsize::new(0));
+        let waker = std::thread::spawn({
+            let (parker, value) = (parker.clone(), value.clone());
+            move || {
+                std::thread::sleep(Duration::from_millis(5));
+                value.store(7, Ordering::Relaxed);
+                parker.unpark();
+            }
+        });
+        while parker.park_timeout(Duration::from_secs(10)) == Unparked::Early {}
+        assert_eq!(value.load(Ordering::Relaxed), 7);
+        waker.join().unwrap();
+    }
+}

@@ -1,0 +1,383 @@
+//! The wait queue: the one place where a wake is decided.
+//!
+//! A [`Waiter`] is an entry that a sleeper puts into the queue; a waker makes its condition true and calls
+//! [`notify_all`](WaitQueue::notify_all) or [`notify_one`](WaitQueue::notify_one). The queue stores plain
+//! [`std::task::Waker`]s, so a parked thread, an async task and a thread that sleeps in io_uring are woken alike.
+//!
+//! # The protocol
+//!
+//! ```text
+//! sleeper                                      waker
+//!   1. arm()                                     1. make the condition true
+//!   2. look at the condition: true? done         2. notify: may it be skipped? (the gate, no lock)
+//!   3. sleep, go to 1                            3. lock; take the wakers of the entries that are told; unlock
+//!                                                4. call those wakers
+//! ```
+//!
+//! **The look after the arm is the protocol.** A sleeper that looks only before it arms sleeps through a wake that falls
+//! between. [`wait_until`](WaitQueue::wait_until) and [`until`](WaitQueue::until) do it right; prefer them.
+//!
+//! # Why nothing is lost
+//!
+//! - *Between an arm and a notify*: the argument of the [gate](crate::gate). If the gate admits the wake, the waker takes the lock
+//!   after the entry was pushed, or before: after, it finds the entry; before, the entry's push comes later in the lock's
+//!   order, so its look, later still, sees the condition, which was true before the waker took the lock.
+//! - *Between step 3 and 4 of the waker*: an entry that was told is awake or about to be. Its wake is called after the lock is
+//!   released, so that it may call back into the queue; if the entry leaves meanwhile the wake comes too late and is
+//!   spurious, nothing more.
+//! - *A wake-one spent on an entry that leaves*: an exclusive entry is taken off the list by the wake that tells it, as the kernel's
+//!   `autoremove_wake_function` does. An entry that leaves and is not on the list any more was told, and may not have acted on it: it
+//!   hands the wake to the next, in the same critical section. This may wake one too many, never one too few.
+//!
+//! A waiter that takes what it waited for and then does something long must [`disarm`](Waiter::disarm) first, or be dropped. While it
+//! is armed it may be told in place of somebody who really sleeps.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
+
+use crossbeam_utils::CachePadded;
+use smallvec::SmallVec;
+
+use crate::gate::{Arm, Gate, PerEntry, Rearm, WakeOne};
+use crate::sync::{Atomic, Mutex, Native, Note, Parker, Primitives};
+
+/// A queue of sleepers.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use reveille::wait_queue::{Kind, WaitQueue};
+///
+/// let ready = Arc::new(AtomicBool::new(false));
+/// let queue: Arc<WaitQueue> = Arc::new(WaitQueue::new());
+/// let sleeper = std::thread::spawn({
+///     let (queue, ready) = (queue.clone(), ready.clone());
+///     move || queue.wait_until(Kind::Shared, || ready.load(Ordering::Acquire).then_some(()))
+/// });
+/// ready.store(true, Ordering::Release); // first the condition,
+/// queue.notify_all(); //                   then the wake
+/// sleeper.join().unwrap();
+/// ```
+pub struct WaitQueue<P: Primitives = Native, G: Gate = PerEntry> {
+    gate: CachePadded<G::Shared<P>>,
+    /// How many entries are on the list. Written under the lock, read by [`Gate::admit`] without it.
+    queued: CachePadded<P::Atomic>,
+    list: P::Mutex<List<P, G>>,
+}
+
+/// Whom a wake reaches, and what the entry does afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Every wake reaches it. It stays on the list and arms again before it sleeps again.
+    Shared,
+    /// A [`notify_one`](WaitQueue::notify_one) reaches one of these. The wake takes it off the list, arming puts it back at the end.
+    Exclusive,
+    /// Every wake reaches it, always: it arms once and never again.
+    Persistent,
+}
+
+/// What became of a wake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wakeup {
+    /// The gate said that nobody needs it; the lock was not taken.
+    Skipped,
+    /// So many entries were woken; 0 where everybody on the list had been told before or is just arming.
+    Sent(usize),
+}
+
+/// The entries in the order in which they are told: shared and persistent ones in front, exclusive ones behind.
+type List<P, G> = VecDeque<Entry<P, G>>;
+
+struct Entry<P: Primitives, G: Gate> {
+    mark: Arc<G::Mark<P>>,
+    waker: Waker,
+    exclusive: bool,
+}
+
+/// Wakers that were taken off the list under the lock and are to be called after it.
+type Told = SmallVec<[Waker; 8]>;
+
+impl<P: Primitives, G: Gate> Default for WaitQueue<P, G> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P: Primitives, G: Gate> WaitQueue<P, G> {
+    /// An empty queue.
+    pub fn new() -> Self {
+        Self {
+            gate: CachePadded::new(G::shared::<P>()),
+            queued: CachePadded::new(P::Atomic::new("queued", 0)),
+            list: P::Mutex::new("wait queue", List::new()),
+        }
+    }
+
+    /// A waiter whose sleeper is woken by `waker`. It is not on the list until it [arms](Waiter::arm).
+    ///
+    /// `waker` is called without the queue's lock and may call back into the queue. It should not panic: the wakes that
+    /// were to be called after it would be lost.
+    pub fn register(self: &Arc<Self>, kind: Kind, waker: Waker) -> Waiter<P, G> {
+        let rearm = if kind == Kind::Persistent { Rearm::Never } else { Rearm::EachTime };
+        Waiter { queue: self.clone(), mark: Arc::new(G::mark::<P>(rearm)), waker, kind, enqueued: false }
+    }
+
+    /// Wakes every entry that has to be told, exclusive ones too. The condition has been made true before.
+    #[track_caller]
+    #[inline]
+    pub fn notify_all(&self) -> Wakeup {
+        self.notify(usize::MAX)
+    }
+
+    /// Wakes the shared entries and one exclusive one.
+    #[track_caller]
+    #[inline]
+    pub fn notify_one(&self) -> Wakeup
+    where
+        G: WakeOne,
+    {
+        self.notify(1)
+    }
+
+    /// Wakes the shared entries and up to `n` exclusive ones: as many as there is work for.
+    #[track_caller]
+    #[inline]
+    pub fn notify_many(&self, n: usize) -> Wakeup
+    where
+        G: WakeOne,
+    {
+        self.notify(n)
+    }
+
+    /// Wakes everybody without asking whether the wake may be skipped: for shutdown, and for news that changes what a
+    /// wake means. For a gate it is the moment to forget what it knows.
+    #[track_caller]
+    pub fn broadcast(&self) -> Wakeup {
+        G::reset::<P>(&self.gate);
+        self.deliver(usize::MAX)
+    }
+
+    #[track_caller]
+    #[inline]
+    fn notify(&self, exclusive: usize) -> Wakeup {
+        if G::admit::<P>(&self.gate, &self.queued) {
+            self.deliver(exclusive)
+        } else {
+            P::note(Note::WakeSkipped);
+            Wakeup::Skipped
+        }
+    }
+
+    #[track_caller]
+    fn deliver(&self, exclusive: usize) -> Wakeup {
+        let told = self.list.with(|list| self.tell(list, exclusive));
+        P::note(Note::WakeSent(told.len()));
+        wake(told)
+    }
+
+    /// Under the lock: marks the entries that take the wake, and takes the exclusive ones among them off the list.
+    fn tell(&self, list: &mut List<P, G>, mut exclusive: usize) -> Told {
+        let mut told = Told::new();
+        let before = list.len();
+        let mut i = 0;
+        while i < list.len() {
+            let entry = &list[i];
+            if entry.exclusive && exclusive == 0 {
+                break;
+            }
+            if !G::notified::<P>(&self.gate, &entry.mark) {
+                i += 1;
+            } else if entry.exclusive {
+                exclusive -= 1;
+                told.extend(list.remove(i).map(|entry| entry.waker));
+            } else {
+                told.push(entry.waker.clone());
+                i += 1;
+            }
+        }
+        if list.len() != before {
+            self.queued.store(list.len(), Relaxed);
+        }
+        told
+    }
+
+    /// Sleeps until `look` returns something, and returns that.
+    ///
+    /// `look` is called at least once, and again after every wake; it must not block.
+    pub fn wait_until<T>(self: &Arc<Self>, kind: Kind, mut look: impl FnMut() -> Option<T>) -> T {
+        if let Some(found) = look() {
+            return found;
+        }
+        let parker = Arc::new(P::Parker::new("sleeper"));
+        let mut waiter = self.register(kind, Waker::from(parker.clone()));
+        loop {
+            waiter.arm();
+            if let Some(found) = look() {
+                return found;
+            }
+            parker.park();
+        }
+    }
+
+    /// [`wait_until`](WaitQueue::wait_until) as a future. Dropping it leaves the queue, and passes on a wake-one that it did not use.
+    pub fn until<T, F>(self: &Arc<Self>, kind: Kind, look: F) -> Until<P, G, F>
+    where
+        F: FnMut() -> Option<T> + Unpin,
+    {
+        Until { queue: self.clone(), waiter: None, kind, look }
+    }
+}
+
+/// Calls the wakers, the queue's lock being free.
+#[track_caller]
+fn wake(told: Told) -> Wakeup {
+    let sent = Wakeup::Sent(told.len());
+    told.into_iter().for_each(Waker::wake);
+    sent
+}
+
+/// An entry of a [`WaitQueue`], owned by the sleeper. Dropping it leaves the queue.
+pub struct Waiter<P: Primitives = Native, G: Gate = PerEntry> {
+    queue: Arc<WaitQueue<P, G>>,
+    mark: Arc<G::Mark<P>>,
+    waker: Waker,
+    kind: Kind,
+    /// Whether `arm` put the entry on the list and it has not left since. A wake-one may have taken it off.
+    enqueued: bool,
+}
+
+impl<P: Primitives, G: Gate> Waiter<P, G> {
+    /// Announces that this waiter is going to sleep. Look at the condition **after** this, and sleep only if it is false.
+    ///
+    /// The first time, and for an exclusive waiter every time, it takes the queue's lock. A persistent waiter that is on
+    /// the list does nothing.
+    #[track_caller]
+    pub fn arm(&mut self) {
+        let (queue, mark) = (&self.queue, &self.mark);
+        if self.kind == Kind::Persistent && self.enqueued {
+            return;
+        }
+        G::before_enqueue::<P>(&queue.gate, mark);
+        let arm = match self.kind {
+            _ if !self.enqueued => queue.list.with(|list| self.enqueue(list)),
+            Kind::Shared | Kind::Persistent => Arm::Again,
+            // A wake may have taken it off; only the list knows.
+            Kind::Exclusive => queue.list.with(|list| match self.position(list) {
+                Some(_) => Arm::Again,
+                None => self.enqueue(list),
+            }),
+        };
+        self.enqueued = true;
+        G::after_enqueue::<P>(&queue.gate, mark, arm);
+    }
+
+    /// Leaves the list: this waiter is not going to sleep for a while. Arming enters it again.
+    ///
+    /// An exclusive waiter that a wake was spent on hands that wake to the next one. Dropping the waiter does the same.
+    #[track_caller]
+    pub fn disarm(&mut self) {
+        if !std::mem::take(&mut self.enqueued) {
+            return;
+        }
+        let queue = &self.queue;
+        let passed_on = queue.list.with(|list| {
+            G::disarmed::<P>(&queue.gate, &self.mark);
+            if let Some(i) = self.position(list) {
+                list.remove(i);
+                queue.queued.store(list.len(), Relaxed);
+                return None;
+            }
+            // Told, and leaving. Whoever is still on the list and armed may be asleep because this one was told in its place.
+            // No barrier here: an entry that arms while we look was not asleep when the wake was decided, and its own
+            // barrier comes after the waker's. Its look finds what the wake was for.
+            Some(queue.tell(list, 1))
+        });
+        if let Some(told) = passed_on {
+            P::note(Note::WakePassedOn(told.len()));
+            wake(told);
+        }
+    }
+
+    /// Exchanges the waker, as a task has to do that is polled with another one than before. Arm after it.
+    pub fn set_waker(&mut self, waker: &Waker) {
+        if self.waker.will_wake(waker) {
+            return;
+        }
+        self.waker.clone_from(waker);
+        if self.enqueued {
+            self.queue.list.with(|list| {
+                if let Some(i) = self.position(list) {
+                    list[i].waker.clone_from(waker);
+                }
+            });
+        }
+    }
+
+    fn position(&self, list: &List<P, G>) -> Option<usize> {
+        list.iter().position(|entry| Arc::ptr_eq(&entry.mark, &self.mark))
+    }
+
+    fn enqueue(&self, list: &mut List<P, G>) -> Arm {
+        let exclusive = self.kind == Kind::Exclusive;
+        let entry = Entry { mark: self.mark.clone(), waker: self.waker.clone(), exclusive };
+        if exclusive {
+            list.push_back(entry);
+        } else {
+            list.push_front(entry);
+        }
+        self.queue.queued.store(list.len(), Relaxed);
+        Arm::First
+    }
+}
+
+impl<P: Primitives, G: Gate> Drop for Waiter<P, G> {
+    fn drop(&mut self) {
+        if !P::tearing_down() {
+            self.disarm();
+        }
+    }
+}
+
+/// The future of [`WaitQueue::until`].
+#[must_use = "a future does nothing until it is polled"]
+pub struct Until<P: Primitives, G: Gate, F> {
+    queue: Arc<WaitQueue<P, G>>,
+    waiter: Option<Waiter<P, G>>,
+    kind: Kind,
+    look: F,
+}
+
+impl<P: Primitives, G: Gate, F, T> Future for Until<P, G, F>
+where
+    F: FnMut() -> Option<T> + Unpin,
+{
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Self { queue, waiter, kind, look } = self.get_mut();
+        let waiter = match waiter {
+            Some(waiter) => {
+                waiter.set_waker(cx.waker());
+                waiter
+            }
+            None => {
+                if let Some(found) = look() {
+                    return Poll::Ready(found);
+                }
+                waiter.insert(queue.register(*kind, cx.waker().clone()))
+            }
+        };
+        waiter.arm();
+        match look() {
+            Some(found) => {
+                waiter.disarm();
+                Poll::Ready(found)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
