@@ -1,1 +1,12 @@
-//! Holds the code of reveille against its checkers.
+//! Holds the code of `reveille` against its checkers, and says whether it can miss a wakeup.
+//!
+//! [`check`] is for your own protocol, in an ordinary test: a [`Scenario`](scenario::Scenario) goes in, and a counterexample comes out
+//! as a table of threads. [`check_gate`] does the same for a [`Gate`](reveille::gate::Gate) of yours, with every consumer that this project
+//! knows. The binary `reveille` prints the verdict on the gates of the question.
+
+pub mod engine;
+pub mod flavour;
+pub mod gates;
+pub mod scenario;
+pub mod trace;
+pub mod verdict;

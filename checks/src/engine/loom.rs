@@ -1,0 +1,64 @@
+//! Loom, with a rising preemption bound: what is found first has the fewest preemptions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use loom::model::Builder;
+
+use super::{Budget, Engine, Run, run};
+use crate::flavour::script::Script;
+use crate::flavour::{Loom, Sequential};
+use crate::scenario::Scenario;
+use crate::verdict::Verdict;
+
+/// The most thread switches that one execution may have.
+const MAX_BRANCHES: usize = 10_000;
+
+pub(super) fn search<S: Scenario>(engine: Engine, scenario: &S, script: &Script, budget: Budget) -> Verdict {
+    let deadline = Instant::now() + budget.time;
+    let executions = Arc::new(AtomicU64::new(0));
+    let explored = || executions.load(Relaxed);
+    let mut ended: Option<(usize, u64)> = None; // the last bound whose search ended, and its executions
+    // Bounds 0, 1, 2, … and, once a higher bound has found no execution more, none at all.
+    let mut next = Some(0);
+    loop {
+        let before = explored();
+        let bound = next.map_or("no preemption bound".into(), |bound| format!("preemption bound {bound}"));
+        let found_by = format!("loom, memory {}, {bound}", engine.memory());
+        let mut builder = Builder::new();
+        builder.preemption_bound = next;
+        builder.max_branches = MAX_BRANCHES;
+        builder.max_duration = Some(deadline.saturating_duration_since(Instant::now()));
+        builder.max_permutations = None;
+        builder.checkpoint_file = None;
+        builder.checkpoint_interval = 1; // look at the clock after each execution
+        let check = |execution: Box<dyn Fn() + Send + Sync>| builder.check(execution);
+        let outcome = if engine == Engine::LoomSc {
+            run::<Sequential<Loom>, S>(scenario, script, &found_by, &executions, check)
+        } else {
+            run::<Loom, S>(scenario, script, &found_by, &executions, check)
+        };
+        match outcome {
+            Run::Failed(counterexample) => return Verdict::Misses { counterexample, explored: explored() },
+            Run::GaveUp(why) => return Verdict::Inconclusive { why },
+            Run::Ended if Instant::now() >= deadline => {
+                let by = match ended {
+                    Some((bound, _)) => format!("at most {bound} preemptions"),
+                    None => "not even 0 preemptions searched to the end".into(),
+                };
+                return Verdict::Bounded { explored: explored(), by };
+            }
+            Run::Ended => {}
+        }
+        let Some(bound) = next else { return Verdict::Complete { explored: explored() } };
+        let count = explored() - before;
+        // A bound that adds no execution says that no execution has more preemptions. The search without bound then
+        // makes sure.
+        next = match ended {
+            Some((_, previous)) if previous == count => None,
+            _ => Some(bound + 1),
+        };
+        ended = Some((bound, count));
+    }
+}

@@ -1,0 +1,150 @@
+//! Searches: a scenario and a budget go in, a [`Verdict`] comes out.
+
+mod loom;
+mod panics;
+mod shuttle;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::flavour::script::{self, Script};
+use crate::flavour::{Flavour, Traced};
+use crate::scenario::Scenario;
+use crate::trace;
+use crate::verdict::{Counterexample, End, Verdict};
+
+/// An engine together with the memory that it shows to the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Engine {
+    /// Loom, through [`Sequential`](crate::flavour::Sequential): interleavings only.
+    LoomSc,
+    /// Loom: interleavings and stale reads.
+    LoomC11,
+    /// Shuttle: interleavings only.
+    Shuttle,
+    /// The machine: real threads and a real io_uring.
+    Hardware,
+}
+
+impl Engine {
+    /// All of them, in the order of the table.
+    pub const ALL: [Self; 4] = [Self::LoomSc, Self::LoomC11, Self::Shuttle, Self::Hardware];
+
+    /// Its name in JSON and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LoomSc | Self::LoomC11 => "loom",
+            Self::Shuttle => "shuttle",
+            Self::Hardware => "hardware",
+        }
+    }
+
+    /// The name of its memory in JSON.
+    pub fn memory(self) -> &'static str {
+        match self {
+            Self::LoomSc | Self::Shuttle => "sc",
+            Self::LoomC11 => "c11",
+            Self::Hardware => "x86",
+        }
+    }
+}
+
+/// How long and with what chance a search goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// The time for the search, in all its scripts and bounds together.
+    pub time: Duration,
+    /// The seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for Budget {
+    /// Two seconds.
+    fn default() -> Self {
+        Self { time: Duration::from_secs(2), seed: 0x5eed }
+    }
+}
+
+/// Searches `scenario` with `engine` for an execution that gets stuck or panics.
+///
+/// The scripts of the scenario are tried one after the other, each with its share of the time that is left.
+/// [`Engine::Hardware`] does not run scenarios; it is [`stress`](crate::stress).
+pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verdict {
+    let deadline = Instant::now() + budget.time;
+    let scripts = scenario.scripts();
+    let mut explored = 0;
+    let mut bounds = Vec::new();
+    for (i, script) in scripts.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = Budget { time: left / (scripts.len() - i) as u32, ..budget };
+        let verdict = match engine {
+            Engine::LoomSc | Engine::LoomC11 => loom::search(engine, scenario, script, share),
+            Engine::Shuttle => shuttle::search(scenario, script, share),
+            Engine::Hardware => Verdict::Skipped { why: "scenarios do not run on bare hardware".into() },
+        };
+        match verdict {
+            Verdict::Complete { explored: n } => explored += n,
+            Verdict::Bounded { explored: n, by } => {
+                explored += n;
+                bounds.push(if scripts.len() > 1 { format!("{script}: {by}") } else { by });
+            }
+            Verdict::Misses { counterexample, explored: n } => {
+                return Verdict::Misses { counterexample, explored: explored + n };
+            }
+            verdict => return verdict,
+        }
+    }
+    match bounds.is_empty() {
+        true => Verdict::Complete { explored },
+        false => Verdict::Bounded { explored, by: bounds.join("; ") },
+    }
+}
+
+/// What became of a run over many executions.
+enum Run {
+    /// It came to the end of its schedules, or of its time.
+    Ended,
+    /// An execution got stuck or panicked.
+    Failed(Counterexample),
+    /// The engine gave up on an execution.
+    GaveUp(String),
+}
+
+/// Runs `scenario` under `run`, the engine's way to execute a closure again and again. Counts the executions.
+fn run<F: Flavour, S: Scenario>(
+    scenario: &S,
+    script: &Script,
+    found_by: &str,
+    executions: &Arc<AtomicU64>,
+    run: impl FnOnce(Box<dyn Fn() + Send + Sync>),
+) -> Run {
+    script::follow(script);
+    let execution = Box::new({
+        let (scenario, executions) = (scenario.clone(), executions.clone());
+        move || {
+            executions.fetch_add(1, Relaxed);
+            trace::begin(scenario.main_thread());
+            scenario.run::<Traced<F>>();
+        }
+    });
+    let result = panics::quietly(AssertUnwindSafe(|| run(execution)));
+    let trace = trace::take();
+    let Err(message) = result else { return Run::Ended };
+    let end = if message.contains("deadlock") {
+        End::Stuck(scenario.owed(&trace))
+    } else if message.contains("exceeded maximum") || message.contains("exceeded max_steps") {
+        return Run::GaveUp(format!("an execution has too many steps (a spin loop?): {message}"));
+    } else {
+        End::Violation(message)
+    };
+    Run::Failed(Counterexample {
+        scenario: scenario.name(),
+        found_by: format!("{found_by}, {script}"),
+        end,
+        trace,
+    })
+}

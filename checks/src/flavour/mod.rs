@@ -1,0 +1,28 @@
+//! The flavours of [`Primitives`] that the checkers bring.
+//!
+//! | flavour | an access is | sees |
+//! |---|---|---|
+//! | [`Loom`] | loom's | interleavings, and stale reads as far as loom models C11 |
+//! | [`Shuttle`] | shuttle's | interleavings under sequential consistency |
+//! | [`Sequential<P>`] | an AcqRel read-modify-write of `P` | under loom: interleavings only, no stale reads |
+//! | [`Traced<P>`] | `P`'s, and a row in a [trace](crate::trace) | as `P` |
+//!
+//! They compose: `Traced<Sequential<Loom>>` is what the `sc` row of the verdict runs on. All of them are ordinary types,
+//! so one binary holds them all.
+
+mod engines;
+pub mod script;
+mod sequential;
+mod traced;
+
+pub use engines::{Loom, Shuttle};
+pub use sequential::Sequential;
+pub use traced::Traced;
+
+use reveille::sync::Primitives;
+
+/// Primitives of a checker: it can say which of the threads it simulates is running.
+pub trait Flavour: Primitives {
+    /// A number that tells the simulated threads of one execution apart.
+    fn thread() -> u64;
+}

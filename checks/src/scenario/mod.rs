@@ -1,0 +1,68 @@
+//! Small programs that a checker runs again and again, each time scheduled differently.
+
+mod poll_wake;
+mod ring;
+
+pub use poll_wake::{Consumer, PollWake};
+pub use ring::Ring;
+
+use reveille::sync::Primitives;
+
+use crate::flavour::script::Script;
+use crate::trace::Trace;
+
+/// A program to be checked. Every execution of it has to end; one in which all threads are blocked is a miss.
+///
+/// ```
+/// use std::sync::{Arc, atomic::Ordering::SeqCst};
+/// use reveille::sync::{Atomic, JoinHandle, Parker, Primitives};
+/// use reveille_checks::scenario::Scenario;
+///
+/// /// One thread sets a flag and wakes the other.
+/// struct Handover;
+///
+/// impl Scenario for Handover {
+///     fn name(&self) -> String {
+///         "handover".into()
+///     }
+///     fn run<P: Primitives>(&self) {
+///         let shared = Arc::new((P::Atomic::new("flag", 0), P::Parker::new("sleeper")));
+///         let waker = P::spawn("waker", {
+///             let shared = shared.clone();
+///             move || {
+///                 shared.0.store(1, SeqCst);
+///                 shared.1.unpark();
+///             }
+///         });
+///         while shared.0.load(SeqCst) == 0 {
+///             shared.1.park();
+///         }
+///         waker.join().unwrap();
+///     }
+/// }
+/// # reveille_checks::check(Handover);
+/// ```
+pub trait Scenario: Clone + Send + Sync + 'static {
+    /// What reports call it.
+    fn name(&self) -> String;
+
+    /// What counterexamples call the thread that runs [`run`](Scenario::run).
+    fn main_thread(&self) -> &'static str {
+        "main"
+    }
+
+    /// One execution. Make every shared object here, and every thread with `P::spawn`; share them in
+    /// `std::sync::Arc`s. A panic is reported as a violation, all threads blocked as a miss.
+    fn run<P: Primitives>(&self);
+
+    /// What is owed in a state in which nothing moves: the line under a counterexample. `None`: nothing that this
+    /// scenario knows of.
+    fn owed(&self, _: &Trace) -> Option<String> {
+        None
+    }
+
+    /// The early returns to be tried, one search each.
+    fn scripts(&self) -> Vec<Script> {
+        vec![Script::none()]
+    }
+}

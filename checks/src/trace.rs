@@ -1,0 +1,218 @@
+//! What happened in one execution: a row for every operation on a shared object.
+//!
+//! [`Traced`](crate::flavour::Traced) writes it. There is one trace for each operating system's thread, since the engines run
+//! all simulated threads of an execution on the one that started it. It holds the latest execution, so after a
+//! failure it is the counterexample.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::panic::Location;
+use std::sync::atomic::Ordering;
+
+use reveille::sync::Note;
+use serde::{Deserialize, Serialize};
+
+/// One execution, up to where it ended or got stuck.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// The names of the threads.
+    pub threads: Vec<String>,
+    /// The shared objects, in the order in which they were made.
+    pub objects: Vec<Object>,
+    /// What was done, in the order in which it took effect.
+    pub steps: Vec<Step>,
+}
+
+/// A shared object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Object {
+    /// The label it was made with.
+    pub label: String,
+    /// The newest value of an atomic; meaningless for others.
+    pub newest: usize,
+}
+
+/// One operation of one thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// An index into [`Trace::threads`].
+    pub thread: usize,
+    /// What it did.
+    pub op: Op,
+    /// The source line, `file:line`.
+    pub source: String,
+}
+
+/// An operation. An `object` is an index into [`Trace::objects`], an `order` one of Rust's.
+#[allow(missing_docs)] // the names say it
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// `stale` is the newest value at that moment, where the load returned another.
+    Load {
+        object: usize,
+        order: String,
+        read: usize,
+        stale: Option<usize>,
+    },
+    Store {
+        object: usize,
+        order: String,
+        wrote: usize,
+    },
+    /// A read-modify-write; a failed compare_exchange wrote nothing.
+    Rmw {
+        object: usize,
+        order: String,
+        read: usize,
+        wrote: Option<usize>,
+        stale: Option<usize>,
+    },
+    Fence {
+        order: String,
+    },
+    Lock {
+        object: usize,
+    },
+    Unlock {
+        object: usize,
+    },
+    /// A thread begins to wait for a token; without a `Woken` after it, it sleeps.
+    Park {
+        object: usize,
+    },
+    Woken {
+        object: usize,
+        early: bool,
+    },
+    Unpark {
+        object: usize,
+    },
+    Read {
+        object: usize,
+    },
+    Write {
+        object: usize,
+    },
+    Spawn {
+        name: String,
+    },
+    WakeSkipped,
+    WakeSent {
+        entries: usize,
+    },
+    WakePassedOn {
+        entries: usize,
+    },
+}
+
+impl Op {
+    /// The newest value at that moment, if the operation read an older one.
+    pub fn stale(&self) -> Option<usize> {
+        match *self {
+            Op::Load { stale, .. } | Op::Rmw { stale, .. } => stale,
+            _ => None,
+        }
+    }
+}
+
+impl Trace {
+    /// The newest value of the first atomic with this label, if there is one.
+    pub fn newest(&self, label: &str) -> Option<usize> {
+        self.objects.iter().find(|object| object.label == label).map(|object| object.newest)
+    }
+
+    /// Whether every read returned the newest value, that is, whether the trace is one of sequential consistency.
+    pub fn reads_newest(&self) -> bool {
+        self.steps.iter().all(|step| step.op.stale().is_none())
+    }
+
+    /// The last thing that a thread did.
+    pub fn last_step(&self, thread: usize) -> Option<&Step> {
+        self.steps.iter().rev().find(|step| step.thread == thread)
+    }
+
+    /// The threads that sleep at the end, and the label of what each sleeps on.
+    pub fn sleepers(&self) -> impl Iterator<Item = (&str, &str)> {
+        (0..self.threads.len()).filter_map(|thread| match self.last_step(thread)?.op {
+            Op::Park { object } => Some((self.threads[thread].as_str(), self.objects[object].label.as_str())),
+            _ => None,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Recorder {
+    trace: Trace,
+    threads: HashMap<u64, usize>,
+}
+
+thread_local! {
+    static RECORDER: RefCell<Recorder> = RefCell::default();
+}
+
+/// Forgets the previous execution and starts the next, whose first thread is called `main`.
+pub(crate) fn begin(main: &str) {
+    RECORDER.with_borrow_mut(|recorder| {
+        recorder.threads.clear();
+        recorder.trace.objects.clear();
+        recorder.trace.steps.clear();
+        recorder.trace.threads.clear();
+        recorder.trace.threads.push(main.into());
+    });
+}
+
+/// The latest execution.
+pub(crate) fn take() -> Trace {
+    RECORDER.take().trace
+}
+
+/// Gives the thread that the engine calls `id` its name.
+pub(crate) fn name_thread(id: u64, name: &str) {
+    RECORDER.with_borrow_mut(|recorder| {
+        recorder.threads.insert(id, recorder.trace.threads.len());
+        recorder.trace.threads.push(name.into());
+    });
+}
+
+/// A new shared object. Of several with the same label the second is called `label#2`, and so on.
+pub(crate) fn object(label: &'static str, value: usize) -> usize {
+    RECORDER.with_borrow_mut(|Recorder { trace, .. }| {
+        let same = |object: &&Object| object.label.split('#').next() == Some(label);
+        let label = match trace.objects.iter().filter(same).count() {
+            0 => label.into(),
+            n => format!("{label}#{}", n + 1),
+        };
+        trace.objects.push(Object { label, newest: value });
+        trace.objects.len() - 1
+    })
+}
+
+/// Records an operation. `op` is given the newest value of each object, and says the new one with the operation.
+pub(crate) fn record(thread: u64, at: &'static Location<'static>, op: impl FnOnce(&mut [Object]) -> Op) {
+    RECORDER.with_borrow_mut(|Recorder { trace, threads }| {
+        let thread = threads.get(&thread).copied().unwrap_or(0);
+        let op = op(&mut trace.objects);
+        let file = at.file().rsplit('/').next().unwrap_or(at.file());
+        trace.steps.push(Step { thread, op, source: format!("{file}:{}", at.line()) });
+    });
+}
+
+/// `read`'s counterpart in [`Op::Load`] and [`Op::Rmw`]: the newest value, if it is another.
+pub(crate) fn stale(newest: usize, read: usize) -> Option<usize> {
+    (newest != read).then_some(newest)
+}
+
+/// An ordering by its name in Rust.
+pub(crate) fn order(order: Ordering) -> String {
+    format!("{order:?}")
+}
+
+impl From<Note> for Op {
+    fn from(note: Note) -> Self {
+        match note {
+            Note::WakeSkipped => Op::WakeSkipped,
+            Note::WakeSent(entries) => Op::WakeSent { entries },
+            Note::WakePassedOn(entries) => Op::WakePassedOn { entries },
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a checker says of a scenario.
+
+use serde::{Deserialize, Serialize};
+
+use crate::trace::Trace;
+
+/// The outcome of one search. Nothing here is a pass without its bound.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// A wakeup is missed, or an assertion fails: here is the execution.
+    Misses {
+        /// The execution.
+        counterexample: Counterexample,
+        /// The executions looked at until then, this one included.
+        explored: u64,
+    },
+    /// The search ended by itself and found nothing.
+    Complete {
+        /// The executions looked at.
+        explored: u64,
+    },
+    /// Nothing was found within a bound.
+    Bounded {
+        /// The executions looked at.
+        explored: u64,
+        /// The bound, in words.
+        by: String,
+    },
+    /// There was no search.
+    Skipped {
+        /// Why not.
+        why: String,
+    },
+    /// There was one, and it says nothing.
+    Inconclusive {
+        /// Why it says nothing.
+        why: String,
+    },
+}
+
+/// An execution that loses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Counterexample {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The engine and its memory, and what it was doing when it found this: bound, script, seed.
+    pub found_by: String,
+    /// What is wrong at the end.
+    pub end: End,
+    /// The rows.
+    pub trace: Trace,
+}
+
+/// How a losing execution ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum End {
+    /// No thread can move. What is owed, if the scenario knows.
+    Stuck(Option<String>),
+    /// A panic, with its message.
+    Violation(String),
+}
+
+impl Verdict {
+    /// Its name in JSON.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Misses { .. } => "misses",
+            Self::Complete { .. } => "complete",
+            Self::Bounded { .. } => "bounded",
+            Self::Skipped { .. } => "skipped",
+            Self::Inconclusive { .. } => "inconclusive",
+        }
+    }
+
+    /// Whether a miss was found; `None` where nothing was said.
+    pub fn misses(&self) -> Option<bool> {
+        match self {
+            Self::Misses { .. } => Some(true),
+            Self::Complete { .. } | Self::Bounded { .. } => Some(false),
+            Self::Skipped { .. } | Self::Inconclusive { .. } => None,
+        }
+    }
+
+    /// The executions looked at.
+    pub fn explored(&self) -> u64 {
+        match self {
+            Self::Misses { explored, .. } | Self::Complete { explored } | Self::Bounded { explored, .. } => {
+                *explored
+            }
+            Self::Skipped { .. } | Self::Inconclusive { .. } => 0,
+        }
+    }
+
+    /// The bound of a pass, or why there is neither pass nor miss.
+    pub fn bound(&self) -> Option<&str> {
+        match self {
+            Self::Bounded { by: text, .. }
+            | Self::Skipped { why: text }
+            | Self::Inconclusive { why: text } => Some(text),
+            Self::Misses { .. } | Self::Complete { .. } => None,
+        }
+    }
+
+    /// The counterexample of a miss.
+    pub fn counterexample(&self) -> Option<&Counterexample> {
+        match self {
+            Self::Misses { counterexample, .. } => Some(counterexample),
+            _ => None,
+        }
+    }
+}
