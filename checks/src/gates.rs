@@ -1,4 +1,4 @@
-//! The gates under question. All but [`Rearm`](RearmGate) with re-polling waiters and [`RearmOptIn`] with wake-all, and of course
+//! The gates under question. All but [`Rearm`] with re-polling waiters and [`RearmOptIn`] with wake-all, and of course
 //! [`HasSleeper`], can miss a wakeup; that is why they live here and not in the library.
 //!
 //! Each is one line of the table in the README: what arming does, and what the waker asks. The mark is one flag for the queue,
@@ -6,18 +6,18 @@
 
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 
-use reveille::gate::{Arm, Gate, Rearm, WakeOne};
+use reveille::gate::{self, Arm, Gate, WakeOne};
+
+pub use reveille::gate::PerEntry;
 use reveille::sync::{Atomic, Primitives};
 
 /// "Is the queue non-empty?" after a full barrier; it pairs with the barrier after the enqueue.
-#[track_caller]
 fn wq_has_sleeper<P: Primitives>(queued: &P::Atomic) -> bool {
     P::fence(SeqCst);
     queued.load(Relaxed) > 0
 }
 
 /// The kernel's barrier at the end of `poll_wait`: there on the first call only, and only since 6.14.
-#[track_caller]
 fn poll_wait_barrier<P: Primitives>(arm: Arm) {
     if arm == Arm::First {
         P::fence(SeqCst);
@@ -47,13 +47,14 @@ macro_rules! one_flag {
         fn shared<P: Primitives>() -> Flag<P> {
             Flag::new()
         }
-        fn mark<P: Primitives>(_: Rearm) {}
+        fn mark<P: Primitives>(_: gate::Rearm) {}
 
         fn admit<P: Primitives>(flag: &Flag<P>, queued: &P::Atomic) -> bool {
             wq_has_sleeper::<P>(queued) && flag.waiting.swap(0, Release) > 0
         }
         fn reset<P: Primitives>(flag: &Flag<P>) {
-            flag.waiting.store(0, Release);
+            // The patch stores; nothing depends on which it is, and a swap leaves loom no room for a false alarm.
+            flag.waiting.swap(0, Release);
         }
     };
 }
@@ -67,7 +68,7 @@ macro_rules! no_flag {
         fn shared<P: Primitives>() -> Nothing {
             Nothing
         }
-        fn mark<P: Primitives>(_: Rearm) {}
+        fn mark<P: Primitives>(_: gate::Rearm) {}
 
         fn admit<P: Primitives>(_: &Nothing, queued: &P::Atomic) -> bool {
             wq_has_sleeper::<P>(queued)
@@ -142,9 +143,9 @@ impl Gate for ArmedLate {
 }
 
 /// The flag is set by a read-modify-write after the enqueue, with a full barrier after it, on every poll.
-pub enum RearmGate {}
+pub enum Rearm {}
 
-impl Gate for RearmGate {
+impl Gate for Rearm {
     const NAME: &'static str = "rearm";
     one_flag!();
 
@@ -155,7 +156,7 @@ impl Gate for RearmGate {
     }
 }
 
-/// As [`RearmGate`]; entries that never re-poll are counted, and while there is one nothing is skipped.
+/// As [`Rearm`]; entries that never re-poll are counted, and while there is one nothing is skipped.
 pub enum RearmOptIn {}
 
 /// The shared part of [`RearmOptIn`].
@@ -166,7 +167,7 @@ pub struct FlagAndCount<P: Primitives> {
 
 /// The mark of [`RearmOptIn`]: whether the entry re-polls, and whether it is counted as one that does not.
 pub struct OptIn<P: Primitives> {
-    rearm: Rearm,
+    rearm: gate::Rearm,
     counted: P::Atomic,
 }
 
@@ -178,12 +179,12 @@ impl Gate for RearmOptIn {
     fn shared<P: Primitives>() -> FlagAndCount<P> {
         FlagAndCount { waiting: P::Atomic::new("waiting", 0), persistent: P::Atomic::new("persistent", 0) }
     }
-    fn mark<P: Primitives>(rearm: Rearm) -> OptIn<P> {
+    fn mark<P: Primitives>(rearm: gate::Rearm) -> OptIn<P> {
         OptIn { rearm, counted: P::Atomic::new("counted", 0) }
     }
 
     fn after_enqueue<P: Primitives>(queue: &FlagAndCount<P>, mark: &OptIn<P>, arm: Arm) {
-        if mark.rearm == Rearm::Never && arm == Arm::First {
+        if mark.rearm == gate::Rearm::Never && arm == Arm::First {
             queue.persistent.fetch_add(1, Relaxed);
             mark.counted.store(1, Relaxed);
         }
@@ -195,12 +196,12 @@ impl Gate for RearmOptIn {
             && (queue.persistent.load(Relaxed) > 0 || queue.waiting.swap(0, Release) > 0)
     }
     fn disarmed<P: Primitives>(queue: &FlagAndCount<P>, mark: &OptIn<P>) {
-        if mark.rearm == Rearm::Never && mark.counted.swap(0, Relaxed) == 1 {
+        if mark.rearm == gate::Rearm::Never && mark.counted.swap(0, Relaxed) == 1 {
             queue.persistent.fetch_sub(1, Relaxed);
         }
     }
     fn reset<P: Primitives>(queue: &FlagAndCount<P>) {
-        queue.waiting.store(0, Release);
+        queue.waiting.swap(0, Release);
     }
 }
 
@@ -211,5 +212,5 @@ impl WakeOne for HasSleeperNoBarrier {}
 impl WakeOne for Posted {}
 impl WakeOne for PostedFenced {}
 impl WakeOne for ArmedLate {}
-impl WakeOne for RearmGate {}
+impl WakeOne for Rearm {}
 impl WakeOne for RearmOptIn {}

@@ -4,9 +4,14 @@
 //! as a table of threads. [`check_gate`] does the same for a [`Gate`](reveille::gate::Gate) of yours, with every consumer that this project
 //! knows. The binary `reveille` prints the verdict on the gates of the question.
 
+mod check;
 pub mod engine;
 pub mod flavour;
 pub mod gates;
+pub mod report;
 pub mod scenario;
+pub mod stress;
+pub mod subject;
 pub mod trace;
 pub mod verdict;
+pub use check::{check, check_gate, check_gate_for};

@@ -1,1 +1,58 @@
-fn main() {}
+//! `reveille`: can this optimisation miss a wakeup?
+
+mod command;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use command::{cell, explain, stress, verdict};
+
+/// Can this optimisation miss a wakeup, under which memory model, and how?
+///
+/// Without a command it prints the verdict on the gates of the question.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    verdict: verdict::Args,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The table gate × consumer × engine, and what it means (the default).
+    Verdict(verdict::Args),
+    /// The counterexample of a gate with a consumer, or what was searched if there is none.
+    Explain(explain::Args),
+    /// The same code on real threads and a real io_uring: stalls per million completions.
+    Stress(stress::Args),
+    /// One cell of the table, as JSON.
+    #[command(hide = true)]
+    Cell(cell::Args),
+}
+
+/// Exit status for a verdict that contradicts the documentation, or a stall where none may be.
+const CONTRADICTED: u8 = 1;
+/// Exit status for wrong use.
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => verdict::run(&cli.verdict),
+        Some(Command::Verdict(args)) => verdict::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Stress(args)) => stress::run(&args),
+        Some(Command::Cell(args)) => cell::run(&args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(CONTRADICTED),
+        Err(error) => {
+            eprintln!("reveille: {error}");
+            ExitCode::from(MISUSED)
+        }
+    }
+}

@@ -39,7 +39,7 @@ pub struct Step {
     pub thread: usize,
     /// What it did.
     pub op: Op,
-    /// The source line, `file:line`.
+    /// The source line, `file:line`; empty where there is none to tell.
     pub source: String,
 }
 
@@ -96,6 +96,8 @@ pub enum Op {
     Spawn {
         name: String,
     },
+    /// The thread has come to its end.
+    End,
     WakeSkipped,
     WakeSent {
         entries: usize,
@@ -192,8 +194,12 @@ pub(crate) fn record(thread: u64, at: &'static Location<'static>, op: impl FnOnc
     RECORDER.with_borrow_mut(|Recorder { trace, threads }| {
         let thread = threads.get(&thread).copied().unwrap_or(0);
         let op = op(&mut trace.objects);
-        let file = at.file().rsplit('/').next().unwrap_or(at.file());
-        trace.steps.push(Step { thread, op, source: format!("{file}:{}", at.line()) });
+        let source = match at.file().rsplit('/').next() {
+            // A waker is called through a table of functions, where the caller's line is lost.
+            None | Some("traced.rs") => String::new(),
+            Some(file) => format!("{file}:{}", at.line()),
+        };
+        trace.steps.push(Step { thread, op, source });
     });
 }
 

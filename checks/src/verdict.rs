@@ -25,6 +25,8 @@ pub enum Verdict {
         explored: u64,
         /// The bound, in words.
         by: String,
+        /// The most preemptions that were searched to the end, if that is what bounds the search.
+        preemptions: Option<usize>,
     },
     /// There was no search.
     Skipped {
@@ -43,6 +45,8 @@ pub enum Verdict {
 pub struct Counterexample {
     /// The scenario's name.
     pub scenario: String,
+    /// What the labels in it mean; may be empty.
+    pub legend: String,
     /// The engine and its memory, and what it was doing when it found this: bound, script, seed.
     pub found_by: String,
     /// What is wrong at the end.

@@ -82,7 +82,6 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
     /// Never waits for room: what does not fit into the ring goes to the overflow list. An empty batch wakes nobody.
     /// The items are taken from the iterator under the lock, so it should neither block nor panic: what it had yielded
     /// when it panics is leaked, and the queue goes on.
-    #[track_caller]
     pub fn publish(&self, batch: impl IntoIterator<Item = T>) -> Wakeup {
         let published = self.overflow.with(|overflow| self.append(overflow, batch.into_iter()));
         if published { self.wait.notify_all() } else { Wakeup::Skipped }
@@ -153,7 +152,6 @@ pub struct Consumer<T: Send + 'static, P: Primitives = Native, G: Gate = PerEntr
 
 impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
     /// Takes the oldest completion, if there is one.
-    #[track_caller]
     pub fn pop(&mut self) -> Option<T> {
         let head = self.queue.head.load(Relaxed); // only written by us
         if head == self.cached_tail && !self.look(head) {
@@ -200,7 +198,6 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
 
     /// Announces that the consumer is going to sleep in a way of its own, to be woken by the waker that it
     /// [was given](Consumer::set_waker). If this returns false there is something to [`pop`](Consumer::pop): do not sleep.
-    #[track_caller]
     pub fn prepare_to_sleep(&mut self) -> bool {
         self.waiter.arm();
         let head = self.queue.head.load(Relaxed);

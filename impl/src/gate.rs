@@ -54,30 +54,24 @@ pub trait Gate: Send + Sync + 'static {
     fn mark<P: Primitives>(rearm: Rearm) -> Self::Mark<P>;
 
     /// The waiter arms; its entry may not be in the queue yet.
-    #[track_caller]
     fn before_enqueue<P: Primitives>(_: &Self::Shared<P>, _: &Self::Mark<P>) {}
 
     /// The waiter arms; its entry is in the queue. After this the waiter looks at its condition.
-    #[track_caller]
     fn after_enqueue<P: Primitives>(shared: &Self::Shared<P>, mark: &Self::Mark<P>, arm: Arm);
 
     /// The waker asks, having made the condition true: does anybody have to be told? `queued` is the number of entries
     /// in the queue, written under the lock and read here without it.
-    #[track_caller]
     fn admit<P: Primitives>(shared: &Self::Shared<P>, queued: &P::Atomic) -> bool;
 
     /// Under the lock: does this entry take the wake? If it does, it is woken once the lock is released.
-    #[track_caller]
     fn notified<P: Primitives>(_: &Self::Shared<P>, _: &Self::Mark<P>) -> bool {
         true
     }
 
     /// Under the lock: this entry leaves the queue.
-    #[track_caller]
     fn disarmed<P: Primitives>(_: &Self::Shared<P>, _: &Self::Mark<P>) {}
 
     /// Everybody is about to be told, whatever [`admit`](Gate::admit) would have said.
-    #[track_caller]
     fn reset<P: Primitives>(_: &Self::Shared<P>) {}
 }
 

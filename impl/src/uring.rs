@@ -7,7 +7,6 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
 use io_uring::{IoUring, opcode, types};
@@ -65,12 +64,12 @@ pub struct RingParker {
     /// while the read is outstanding.
     counter: Box<u64>,
     outstanding: bool,
+    heard: u64,
 }
 
 /// The eventfd that a waker writes to.
 struct Bell {
     eventfd: OwnedFd,
-    rings: AtomicUsize,
 }
 
 impl Wake for Bell {
@@ -79,7 +78,6 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rings.fetch_add(1, Ordering::Relaxed);
         loop {
             match rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes()) {
                 Err(Errno::INTR) => {}
@@ -98,8 +96,8 @@ impl RingParker {
     pub fn new() -> Result<Self, Error> {
         let ring = IoUring::new(4).map_err(Error::setup)?;
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC).map_err(io::Error::from)?;
-        let bell = Arc::new(Bell { eventfd, rings: AtomicUsize::new(0) });
-        let mut parker = Self { ring, bell, counter: Box::new(0), outstanding: false };
+        let bell = Arc::new(Bell { eventfd });
+        let mut parker = Self { ring, bell, counter: Box::new(0), outstanding: false, heard: 0 };
         parker.listen()?;
         parker.ring.submit()?;
         Ok(parker)
@@ -110,9 +108,10 @@ impl RingParker {
         Waker::from(self.bell.clone())
     }
 
-    /// How often the wakers of this parker were called.
-    pub fn rings(&self) -> usize {
-        self.bell.rings.load(Ordering::Relaxed)
+    /// How many calls of its wakers this parker has woken for. One that was called and is not counted yet ends the next
+    /// [`park`](RingParker::park) at once.
+    pub fn heard(&self) -> u64 {
+        self.heard
     }
 
     /// Sleeps until a waker is called, in one `io_uring_enter`. May return early, as every park.
@@ -128,7 +127,7 @@ impl RingParker {
         if let Some(completion) = self.ring.completion().next() {
             self.outstanding = false;
             match completion.result() {
-                result if result >= 0 => {}
+                result if result >= 0 => self.heard += *self.counter,
                 result => match Errno::from_raw_os_error(-result) {
                     Errno::INTR | Errno::AGAIN => {} // the next park reads again
                     errno => return Err(io::Error::from(errno).into()),
@@ -149,8 +148,8 @@ impl RingParker {
             size_of::<u64>() as u32,
         )
         .build();
-        // SAFETY: the buffer is on the heap and lives as long as the ring (see `Drop`); nobody touches it, not even to
-        // read it. The eventfd is kept open by the bell.
+        // SAFETY: the buffer is on the heap and lives as long as the ring (see `Drop`); nobody touches it before the
+        // read has completed. The eventfd is kept open by the bell.
         unsafe { self.ring.submission().push(&read) }
             .map_err(|_| io::Error::other("the submission queue is full"))?;
         self.outstanding = true;
@@ -194,7 +193,7 @@ mod tests {
         let Some(mut parker) = parker() else { return };
         parker.waker().wake();
         parker.park().unwrap();
-        assert_eq!(parker.rings(), 1);
+        assert_eq!(parker.heard(), 1);
     }
 
     #[test]
@@ -209,6 +208,6 @@ mod tests {
             parker.park().unwrap();
             ringer.join().unwrap();
         }
-        assert_eq!(parker.rings(), 20);
+        assert_eq!(parker.heard(), 20);
     }
 }

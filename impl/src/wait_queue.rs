@@ -127,14 +127,12 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
     }
 
     /// Wakes every entry that has to be told, exclusive ones too. The condition has been made true before.
-    #[track_caller]
     #[inline]
     pub fn notify_all(&self) -> Wakeup {
         self.notify(usize::MAX)
     }
 
     /// Wakes the shared entries and one exclusive one.
-    #[track_caller]
     #[inline]
     pub fn notify_one(&self) -> Wakeup
     where
@@ -144,7 +142,6 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
     }
 
     /// Wakes the shared entries and up to `n` exclusive ones: as many as there is work for.
-    #[track_caller]
     #[inline]
     pub fn notify_many(&self, n: usize) -> Wakeup
     where
@@ -155,13 +152,11 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
 
     /// Wakes everybody without asking whether the wake may be skipped: for shutdown, and for news that changes what a
     /// wake means. For a gate it is the moment to forget what it knows.
-    #[track_caller]
     pub fn broadcast(&self) -> Wakeup {
         G::reset::<P>(&self.gate);
         self.deliver(usize::MAX)
     }
 
-    #[track_caller]
     #[inline]
     fn notify(&self, exclusive: usize) -> Wakeup {
         if G::admit::<P>(&self.gate, &self.queued) {
@@ -172,7 +167,6 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
         }
     }
 
-    #[track_caller]
     fn deliver(&self, exclusive: usize) -> Wakeup {
         let told = self.list.with(|list| self.tell(list, exclusive));
         P::note(Note::WakeSent(told.len()));
@@ -233,7 +227,6 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
 }
 
 /// Calls the wakers, the queue's lock being free.
-#[track_caller]
 fn wake(told: Told) -> Wakeup {
     let sent = Wakeup::Sent(told.len());
     told.into_iter().for_each(Waker::wake);
@@ -255,7 +248,6 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
     ///
     /// The first time, and for an exclusive waiter every time, it takes the queue's lock. A persistent waiter that is on
     /// the list does nothing.
-    #[track_caller]
     pub fn arm(&mut self) {
         let (queue, mark) = (&self.queue, &self.mark);
         if self.kind == Kind::Persistent && self.enqueued {
@@ -278,7 +270,6 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
     /// Leaves the list: this waiter is not going to sleep for a while. Arming enters it again.
     ///
     /// An exclusive waiter that a wake was spent on hands that wake to the next one. Dropping the waiter does the same.
-    #[track_caller]
     pub fn disarm(&mut self) {
         if !std::mem::take(&mut self.enqueued) {
             return;

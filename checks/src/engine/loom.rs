@@ -47,7 +47,8 @@ pub(super) fn search<S: Scenario>(engine: Engine, scenario: &S, script: &Script,
                     Some((bound, _)) => format!("at most {bound} preemptions"),
                     None => "not even 0 preemptions searched to the end".into(),
                 };
-                return Verdict::Bounded { explored: explored(), by };
+                let preemptions = ended.map(|(bound, _)| bound);
+                return Verdict::Bounded { explored: explored(), by, preemptions };
             }
             Run::Ended => {}
         }

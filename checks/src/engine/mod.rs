@@ -78,6 +78,7 @@ pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verd
     let scripts = scenario.scripts();
     let mut explored = 0;
     let mut bounds = Vec::new();
+    let mut fewest = Vec::new();
     for (i, script) in scripts.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = Budget { time: left / (scripts.len() - i) as u32, ..budget };
@@ -88,8 +89,9 @@ pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verd
         };
         match verdict {
             Verdict::Complete { explored: n } => explored += n,
-            Verdict::Bounded { explored: n, by } => {
+            Verdict::Bounded { explored: n, by, preemptions } => {
                 explored += n;
+                fewest.push(preemptions);
                 bounds.push(if scripts.len() > 1 { format!("{script}: {by}") } else { by });
             }
             Verdict::Misses { counterexample, explored: n } => {
@@ -100,7 +102,12 @@ pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verd
     }
     match bounds.is_empty() {
         true => Verdict::Complete { explored },
-        false => Verdict::Bounded { explored, by: bounds.join("; ") },
+        // `None` is less than any number: one search without a bound of preemptions leaves the whole without one.
+        false => Verdict::Bounded {
+            explored,
+            by: bounds.join("; "),
+            preemptions: fewest.into_iter().min().flatten(),
+        },
     }
 }
 
@@ -143,6 +150,7 @@ fn run<F: Flavour, S: Scenario>(
     };
     Run::Failed(Counterexample {
         scenario: scenario.name(),
+        legend: scenario.legend().into(),
         found_by: format!("{found_by}, {script}"),
         end,
         trace,

@@ -1,10 +1,11 @@
-//! Shuttle: all schedules in depth-first order if they end within a third of the time, else PCT and random ones.
+//! Shuttle: all schedules in depth-first order if they end within their share of the time, else PCT and random ones.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler};
+use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 use super::{Budget, Run, run};
@@ -16,58 +17,74 @@ use crate::verdict::Verdict;
 /// The most scheduling steps that one execution may have.
 const MAX_STEPS: usize = 10_000;
 
-/// The number of preemptions that PCT aims at.
-const PCT_DEPTH: usize = 3;
+/// The depths of PCT, which are the numbers of preemptions that it aims at.
+const PCT_DEPTHS: [usize; 3] = [2, 3, 5];
 
-pub(super) fn search<S: Scenario>(scenario: &S, script: &Script, budget: Budget) -> Verdict {
-    let executions = Arc::new(AtomicU64::new(0));
-    let explored = || executions.load(Relaxed);
-    let share = budget.time / 3;
-    let seed = budget.seed;
-
-    let start = Instant::now();
-    let dfs = DfsScheduler::new(None, false);
-    let found_by = "shuttle, memory sc, depth first";
-    match run::<Shuttle, S>(scenario, script, found_by, &executions, runner(dfs, share)) {
-        Run::Failed(counterexample) => return Verdict::Misses { counterexample, explored: explored() },
-        Run::GaveUp(why) => return Verdict::Inconclusive { why },
-        Run::Ended if start.elapsed() < share => return Verdict::Complete { explored: explored() },
-        Run::Ended => {}
-    }
-    let depth_first = explored();
-
-    let found_by = format!("shuttle, memory sc, PCT of depth {PCT_DEPTH}, seed {seed}");
-    let pct = PctScheduler::new_from_seed(seed, PCT_DEPTH, usize::MAX);
-    match run::<Shuttle, S>(scenario, script, &found_by, &executions, runner(pct, share)) {
-        Run::Failed(counterexample) => return Verdict::Misses { counterexample, explored: explored() },
-        Run::GaveUp(why) => return Verdict::Inconclusive { why },
-        Run::Ended => {}
-    }
-    let pct = explored() - depth_first;
-
-    let found_by = format!("shuttle, memory sc, random, seed {seed}");
-    let random = RandomScheduler::new_from_seed(seed, usize::MAX);
-    match run::<Shuttle, S>(scenario, script, &found_by, &executions, runner(random, share)) {
-        Run::Failed(counterexample) => return Verdict::Misses { counterexample, explored: explored() },
-        Run::GaveUp(why) => return Verdict::Inconclusive { why },
-        Run::Ended => {}
-    }
-    let random = explored() - depth_first - pct;
-    Verdict::Bounded {
-        explored: explored(),
-        by: format!(
-            "{depth_first} schedules depth first, {pct} by PCT of depth {PCT_DEPTH}, {random} random, seed {seed}"
-        ),
-    }
+/// One way to pick schedules, and for how long.
+struct Strategy {
+    name: String,
+    scheduler: Box<dyn Scheduler>,
+    time: Duration,
 }
 
-fn runner(scheduler: impl Scheduler + 'static, time: Duration) -> impl FnOnce(Box<dyn Fn() + Send + Sync>) {
+pub(super) fn search<S: Scenario>(scenario: &S, script: &Script, budget: Budget) -> Verdict {
+    let seed = budget.seed;
+    let share = |of: u32, scheduler, name| Strategy { name, scheduler, time: budget.time / of };
+    let mut strategies =
+        vec![share(10, Box::new(DfsScheduler::new(None, false)) as Box<dyn Scheduler>, "depth first".into())];
+    strategies.extend(PCT_DEPTHS.map(|depth| {
+        let pct = PctScheduler::new_from_seed(seed, depth, usize::MAX);
+        share(5, Box::new(pct), format!("PCT of depth {depth}"))
+    }));
+    let random = RandomScheduler::new_from_seed(seed, usize::MAX);
+    strategies.push(share(4, Box::new(random), "random".into()));
+
+    let executions = Arc::new(AtomicU64::new(0));
+    let explored = || executions.load(Relaxed);
+    let mut bound = Vec::new();
+    for (i, Strategy { name, scheduler, time }) in strategies.into_iter().enumerate() {
+        let (start, before) = (Instant::now(), explored());
+        let found_by = format!("shuttle, memory sc, {name}, seed {seed}");
+        let scheduler = Until { scheduler: ManuallyDrop::new(scheduler), deadline: start + time };
+        match run::<Shuttle, S>(scenario, script, &found_by, &executions, |execution| {
+            Runner::new(scheduler, config()).run(execution);
+        }) {
+            Run::Failed(counterexample) => return Verdict::Misses { counterexample, explored: explored() },
+            Run::GaveUp(why) => return Verdict::Inconclusive { why },
+            Run::Ended if i == 0 && start.elapsed() < time => {
+                return Verdict::Complete { explored: explored() };
+            }
+            Run::Ended => bound.push(format!("{} {name}", explored() - before)),
+        }
+    }
+    let by = format!("schedules: {}; seed {seed}", bound.join(", "));
+    Verdict::Bounded { explored: explored(), by, preemptions: None }
+}
+
+fn config() -> Config {
     let mut config = Config::new();
     config.failure_persistence = FailurePersistence::None;
     config.max_steps = MaxSteps::FailAfter(MAX_STEPS);
-    config.max_time = Some(time);
     config.silence_warnings = true;
-    move |execution| {
-        Runner::new(scheduler, config).run(execution);
+    config
+}
+
+/// A scheduler that ends with its time. It is never dropped, because some of them print on that occasion.
+struct Until {
+    scheduler: ManuallyDrop<Box<dyn Scheduler>>,
+    deadline: Instant,
+}
+
+impl Scheduler for Until {
+    fn new_execution(&mut self) -> Option<Schedule> {
+        if Instant::now() >= self.deadline { None } else { self.scheduler.new_execution() }
+    }
+
+    fn next_task(&mut self, runnable: &[&Task], current: Option<TaskId>, yielding: bool) -> Option<TaskId> {
+        self.scheduler.next_task(runnable, current, yielding)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.scheduler.next_u64()
     }
 }

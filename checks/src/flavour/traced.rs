@@ -38,6 +38,7 @@ impl<P: Flavour> Primitives for Traced<P> {
         P::spawn(name, move || {
             trace::name_thread(P::thread(), name);
             body();
+            record::<P>(|_| Op::End);
         })
     }
 

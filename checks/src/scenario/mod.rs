@@ -51,6 +51,11 @@ pub trait Scenario: Clone + Send + Sync + 'static {
         "main"
     }
 
+    /// What the labels of the shared objects mean, for the reader of a counterexample.
+    fn legend(&self) -> &'static str {
+        ""
+    }
+
     /// One execution. Make every shared object here, and every thread with `P::spawn`; share them in
     /// `std::sync::Arc`s. A panic is reported as a violation, all threads blocked as a miss.
     fn run<P: Primitives>(&self);

@@ -117,6 +117,12 @@ impl<G: WakeOne> Scenario for PollWake<G> {
         if self.consumer == Consumer::ExclusivePair { "worker 1" } else { "poller" }
     }
 
+    fn legend(&self) -> &'static str {
+        "tail, head: the ring's; completions up to tail are there, those up to head are taken\n\
+         queued:     how many entries the wait queue has; the waker reads it without the lock\n\
+         waiting, armed, mark: what the gate remembers; cqe: a completion in the ring"
+    }
+
     fn run<P: Primitives>(&self) {
         let ring = Arc::new(Shared::<P, G>::new());
         match self.consumer {
@@ -153,7 +159,6 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         Self { ring: Ring::new(COMPLETIONS), poll_wq: Arc::new(WaitQueue::new()) }
     }
 
-    #[track_caller]
     fn complete(&self) {
         self.ring.commit();
         self.poll_wq.notify_all();

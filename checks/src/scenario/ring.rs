@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use reveille::sync::{Atomic, Cell, Primitives};
 
-/// A ring that never wraps: it has a slot for every completion of the scenario.
+/// A ring with a slot for every completion in flight; it is for its user to have no more of them.
 pub struct Ring<P: Primitives> {
     tail: P::Atomic,
     head: P::Atomic,
@@ -13,33 +13,30 @@ pub struct Ring<P: Primitives> {
 
 impl<P: Primitives> Ring<P> {
     /// An empty ring.
-    pub fn new(completions: usize) -> Self {
+    pub fn new(slots: usize) -> Self {
         Self {
             tail: P::Atomic::new("tail", 0),
             head: P::Atomic::new("head", 0),
-            cqes: (0..completions).map(|_| P::Cell::new("cqe", 0)).collect(),
+            cqes: (0..slots).map(|_| P::Cell::new("cqe", 0)).collect(),
         }
     }
 
     /// Writes the next completion. Producers exclude each other.
-    #[track_caller]
     pub fn commit(&self) {
         let tail = self.tail.load(Relaxed);
         // SAFETY: producers exclude each other, and consumers read the slot only once `tail` has passed it; an engine
         // that watches cells reports it if that is not so.
-        self.cqes[tail].with_mut(|cqe| unsafe { *cqe = tail + 1 });
+        self.cqe(tail).with_mut(|cqe| unsafe { *cqe = tail + 1 });
         self.tail.store(tail + 1, Release); // pairs with the acquire loads of `tail` below
     }
 
     /// What `io_uring_poll` asks: do tail and head differ?
-    #[track_caller]
     pub fn readable(&self) -> bool {
         let tail = self.tail.load(Acquire);
         tail != self.head.load(Relaxed)
     }
 
     /// Takes what is visible and says how much that was. For a single consumer.
-    #[track_caller]
     pub fn drain(&self) -> usize {
         let head = self.head.load(Relaxed);
         let tail = self.tail.load(Acquire);
@@ -52,7 +49,6 @@ impl<P: Primitives> Ring<P> {
 
     /// Takes one completion, in competition with others. It reads `head` first: read the other way round, the pair may
     /// be torn and look empty.
-    #[track_caller]
     pub fn claim(&self) -> bool {
         loop {
             let head = self.head.load(Acquire);
@@ -68,10 +64,13 @@ impl<P: Primitives> Ring<P> {
         }
     }
 
-    #[track_caller]
+    fn cqe(&self, i: usize) -> &P::Cell<usize> {
+        &self.cqes[i % self.cqes.len()]
+    }
+
     fn read(&self, i: usize) {
         // SAFETY: `tail` was acquired and is past `i`, and nobody writes a slot twice.
-        let value = self.cqes[i].with(|cqe| unsafe { *cqe });
+        let value = self.cqe(i).with(|cqe| unsafe { *cqe });
         assert_eq!(value, i + 1, "a consumer saw the tail but not the completion");
     }
 }

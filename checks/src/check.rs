@@ -1,0 +1,69 @@
+//! One call for an ordinary test.
+
+use std::time::Duration;
+
+use reveille::gate::WakeOne;
+
+use crate::engine::{self, Budget, Engine};
+use crate::report;
+use crate::scenario::{Consumer, PollWake, Scenario};
+use crate::verdict::Verdict;
+
+/// What [`check`] spends on each engine, unless `REVEILLE_BUDGET` names other seconds.
+const SECONDS: f64 = 2.0;
+
+/// Checks a scenario of yours under loom `sc`, loom `c11` and shuttle, and prints what was searched.
+///
+/// # Panics
+/// With the rendered counterexample, if an execution gets stuck or panics. That is its purpose.
+#[track_caller]
+pub fn check<S: Scenario>(scenario: S) {
+    for engine in [Engine::LoomSc, Engine::LoomC11, Engine::Shuttle] {
+        if let Err(counterexample) = check_with(engine, &scenario) {
+            panic!("\n{counterexample}");
+        }
+    }
+}
+
+/// Checks a gate of yours with every consumer that this project knows and that it claims to serve: a gate that is
+/// [`WakeOne`] has to serve them all.
+///
+/// # Panics
+/// With the rendered counterexample, if a wakeup is missed. That is its purpose.
+#[track_caller]
+pub fn check_gate<G: WakeOne>() {
+    check_gate_for::<G>(&Consumer::ALL);
+}
+
+/// [`check_gate`] for these consumers only.
+///
+/// # Panics
+/// As [`check_gate`].
+#[track_caller]
+pub fn check_gate_for<G: WakeOne>(consumers: &[Consumer]) {
+    for &consumer in consumers {
+        check(PollWake::<G>::new(consumer));
+    }
+}
+
+fn check_with<S: Scenario>(engine: Engine, scenario: &S) -> Result<(), String> {
+    let seconds = std::env::var("REVEILLE_BUDGET").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
+    let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs_f64(SECONDS));
+    let budget = Budget { time, ..Budget::default() };
+    let what = format!("{}: {} {}", scenario.name(), engine.name(), engine.memory());
+    match engine::search(engine, scenario, budget) {
+        Verdict::Misses { counterexample, explored } => {
+            return Err(format!("{}({explored} executions)\n", report::render(&counterexample)));
+        }
+        Verdict::Complete { explored } => {
+            println!("{what}: the search ended, {explored} executions, nothing missed")
+        }
+        Verdict::Bounded { explored, by, .. } => {
+            println!("{what}: nothing missed in {explored} executions ({by})")
+        }
+        Verdict::Skipped { why } | Verdict::Inconclusive { why } => {
+            return Err(format!("{what}: no result: {why}\n"));
+        }
+    }
+    Ok(())
+}

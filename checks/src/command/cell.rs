@@ -1,0 +1,130 @@
+//! One cell in a process of its own, so that whatever happens in it (an abort too) stays in it.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reveille_checks::engine::{Budget, Engine};
+use reveille_checks::scenario::Consumer;
+use reveille_checks::stress;
+use reveille_checks::subject::{self, GateName};
+use reveille_checks::trace::Trace;
+use reveille_checks::verdict::{Counterexample, End, Verdict};
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+
+/// A cell of the table, and what to spend on it.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Args {
+    #[arg(long)]
+    pub gate: GateName,
+    #[arg(long)]
+    pub consumer: Consumer,
+    /// An index into [`Engine::ALL`].
+    #[arg(long)]
+    pub engine: usize,
+    #[arg(long)]
+    pub milliseconds: u64,
+    #[arg(long)]
+    pub seed: u64,
+}
+
+/// A cell and what was found in it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Finding {
+    pub verdict: Verdict,
+    pub seconds: f64,
+}
+
+/// The child's side: searches, and prints a [`Finding`].
+pub fn run(args: &Args) -> Outcome {
+    let start = Instant::now();
+    let engine = *Engine::ALL.get(args.engine).ok_or("there is no such engine")?;
+    let time = Duration::from_millis(args.milliseconds);
+    let verdict = match engine {
+        Engine::Hardware => hardware(args.gate, args.consumer, time),
+        engine => subject::search(args.gate, args.consumer, engine, Budget { time, seed: args.seed }),
+    };
+    let finding = Finding { verdict, seconds: start.elapsed().as_secs_f64() };
+    println!("{}", serde_json::to_string(&finding)?);
+    Ok(true)
+}
+
+/// The parent's side: a child that searches, with more time than it should need.
+pub fn spawn(args: &Args) -> Finding {
+    let start = Instant::now();
+    let verdict = match in_child(args) {
+        Ok(finding) => return finding,
+        Err(why) => Verdict::Inconclusive { why },
+    };
+    Finding { verdict, seconds: start.elapsed().as_secs_f64() }
+}
+
+fn in_child(args: &Args) -> Result<Finding, String> {
+    let program =
+        std::env::current_exe().map_err(|error| format!("this program does not find itself: {error}"))?;
+    let mut child = Command::new(program)
+        .args(["cell", "--gate", args.gate.name(), "--consumer", args.consumer.name()])
+        .args(["--engine", &args.engine.to_string(), "--seed", &args.seed.to_string()])
+        .args(["--milliseconds", &args.milliseconds.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("no process to be had: {error}"))?;
+    let mut stdout = child.stdout.take().ok_or("the child has no output")?;
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).map(|_| text)
+    });
+    let deadline = Instant::now() + Duration::from_millis(2 * args.milliseconds) + Duration::from_secs(5);
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err("the search ran far over its time and was stopped".into());
+            }
+            Err(error) => return Err(format!("lost the child: {error}")),
+        }
+    };
+    let text = reader.join().ok().and_then(Result::ok).unwrap_or_default();
+    serde_json::from_str(&text).map_err(|_| format!("the search died: {status}"))
+}
+
+/// The hardware's cell: a stress run.
+fn hardware(gate: GateName, consumer: Consumer, time: Duration) -> Verdict {
+    if consumer != Consumer::EpollLevel {
+        return Verdict::Skipped {
+            why: "the consumer of `stress` re-polls after each wake, as epoll-level does".into(),
+        };
+    }
+    let report = match super::stress::run_gate(gate, u64::MAX, time) {
+        Ok(report) => report,
+        Err(error) => return Verdict::Skipped { why: error.to_string() },
+    };
+    if let Some(first) = report.first_stall {
+        let counterexample = Counterexample {
+            scenario: format!("{gate} × {consumer}"),
+            legend: String::new(),
+            found_by: "real threads and a real io_uring".into(),
+            end: End::Stuck(Some(format!(
+                "{} of {} completions, the first of them number {first}",
+                report.stalls, report.completions
+            ))),
+            trace: Trace::default(),
+        };
+        return Verdict::Misses { counterexample, explored: report.completions };
+    }
+    if report.cpu_share < stress::ALONE {
+        let share = report.cpu_share * 100.0;
+        return Verdict::Inconclusive {
+            why: format!("the machine is busy: the producer had {share:.0} % of a CPU"),
+        };
+    }
+    let by = format!("a sample of {} completions", report.completions);
+    Verdict::Bounded { explored: report.completions, by, preemptions: None }
+}

@@ -1,0 +1,47 @@
+//! The commands of the binary. Each returns whether what came out agrees with this project's documentation.
+
+pub mod cell;
+pub mod explain;
+pub mod stress;
+pub mod verdict;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use reveille_checks::engine::Engine;
+
+/// What a command comes to: does it agree with the documentation? An error is one line for the user.
+pub type Outcome = Result<bool, Box<dyn std::error::Error>>;
+
+/// An engine as the command line names it: `loom` stands for both of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineName(&'static str);
+
+impl EngineName {
+    const ALL: [&'static str; 3] = ["loom", "shuttle", "hardware"];
+
+    /// Whether `engine` is one of those meant.
+    pub fn means(self, engine: Engine) -> bool {
+        engine.name() == self.0
+    }
+}
+
+impl FromStr for EngineName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match Self::ALL.into_iter().find(|&known| known == name) {
+            Some(known) => Ok(Self(known)),
+            None => Err(format!("no engine is called `{name}`; there are {}", Self::ALL.join(", "))),
+        }
+    }
+}
+
+/// A time in seconds from the command line.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match seconds {
+        Some(time) if !time.is_zero() => Ok(time),
+        _ => Err(format!("`{text}` is no number of seconds above 0")),
+    }
+}

@@ -1,0 +1,72 @@
+//! `reveille stress GATE`.
+
+use std::time::Duration;
+
+use indicatif::HumanCount;
+use reveille::uring::Error;
+use reveille_checks::scenario::Consumer;
+use reveille_checks::stress::{self, Report};
+use reveille_checks::subject::{GateName, Needs, documented};
+use reveille_checks::with_gate;
+
+use super::{Outcome, seconds};
+
+/// The same code on real threads and a real io_uring: stalls per million completions.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-opt-in, per-entry
+    gate: GateName,
+    /// Stop after so many completions
+    #[arg(long, default_value_t = 10_000_000)]
+    completions: u64,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
+    budget: Duration,
+    /// What to print: text or json
+    #[arg(long, default_value = "text")]
+    format: super::verdict::Format,
+}
+
+/// Runs `reveille stress`.
+pub fn run(args: &Args) -> Outcome {
+    let report = run_gate(args.gate, args.completions, args.budget)?;
+    let may_stall = documented(args.gate, Consumer::EpollLevel) != Needs::Nothing;
+    if args.format == super::verdict::Format::Json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(report.stalls == 0 || may_stall);
+    }
+    println!("{} on real threads and a real io_uring, one completion in flight\n", args.gate);
+    println!("  completions   {:>14}   in {:.1} s", count(report.completions), report.seconds);
+    println!("  wakes sent    {:>14}", count(report.sent));
+    println!("  wakes skipped {:>14}", count(report.skipped));
+    println!("  sleeps        {:>14}", count(report.sleeps));
+    println!("  stalls        {:>14}   {:.1} per million", count(report.stalls), report.per_million());
+    if let Some(first) = report.first_stall {
+        println!("  first stall   {:>14}", count(first));
+    }
+    println!();
+    match (report.stalls, may_stall) {
+        (0, _) if report.cpu_share < stress::ALONE => println!(
+            "No stall, which says nothing: the machine is busy, the producer had {:.0} % of a CPU.",
+            report.cpu_share * 100.0
+        ),
+        (0, true) => {
+            println!("No stall in this sample, although this gate can miss a wakeup: see `reveille verdict`.")
+        }
+        (0, false) => println!("No stall in this sample, and none is expected."),
+        (_, true) => {
+            println!("At each stall the consumer would sleep for ever; it was rescued, and the run went on.")
+        }
+        (_, false) => println!("A STALL, where this project's documentation says that there is none."),
+    }
+    Ok(report.stalls == 0 || may_stall)
+}
+
+/// Stresses a gate by name.
+pub fn run_gate(gate: GateName, completions: u64, time: Duration) -> Result<Report, Error> {
+    with_gate!(gate, G => stress::stress::<G>(completions, time))
+}
+
+fn count(n: u64) -> HumanCount {
+    HumanCount(n)
+}

@@ -1,0 +1,152 @@
+//! Renders counterexamples: threads are columns, operations are numbered rows.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Table, TableStyle};
+
+use crate::trace::{Op, Step, Trace};
+use crate::verdict::{Counterexample, End};
+
+/// The counterexample as text, for people. Coloured if standard output is a terminal.
+pub fn render(counterexample: &Counterexample) -> String {
+    let Counterexample { scenario, legend, found_by, end, trace } = counterexample;
+    let what = match end {
+        End::Stuck(Some(_)) => "a wakeup is missed",
+        End::Stuck(None) => "every thread is blocked",
+        End::Violation(_) => "an assertion fails",
+    };
+    let mut text = format!("{scenario}: {what}\nfound by {found_by}\n\n");
+    if !legend.is_empty() {
+        let _ = writeln!(text, "{legend}\n");
+    }
+    let _ = writeln!(text, "{}\n", table(trace).trim_fmt());
+    if let Some(reason) = why_skipped(trace) {
+        let _ = writeln!(text, "{reason}");
+    }
+    for (sleeper, parker) in trace.sleepers() {
+        let whose = if parker.starts_with(sleeper) { String::new() } else { format!(" on \"{parker}\"") };
+        let _ = writeln!(text, "{sleeper} sleeps{whose}, and no wake is on its way.");
+    }
+    let _ = match end {
+        End::Stuck(Some(owed)) => writeln!(text, "Owed: {owed}."),
+        End::Stuck(None) => writeln!(text, "No thread can move; the scenario does not say what is owed."),
+        End::Violation(message) => writeln!(text, "The panic: {message}"),
+    };
+    match (0..trace.steps.len()).filter(|&row| trace.steps[row].op.stale().is_some()).collect::<Vec<_>>()[..]
+    {
+        [] => text += "Every read returned the newest value: any machine can do this.\n",
+        [row] => {
+            text += &format!("The read in row {} returned an old value: it takes a late store.\n", row + 1)
+        }
+        [row, ..] => {
+            text += &format!("From row {} on, reads returned old values: it takes a late store.\n", row + 1)
+        }
+    }
+    text
+}
+
+/// Why the last wake that was skipped was skipped: what its gate read, and who had left that value there.
+fn why_skipped(trace: &Trace) -> Option<String> {
+    let skipped = trace.steps.iter().rposition(|step| step.op == Op::WakeSkipped)?;
+    let waker = trace.steps[skipped].thread;
+    let asked = trace.steps[..skipped].iter().rposition(|step| step.thread == waker)?;
+    let (object, read) = match trace.steps[asked].op {
+        Op::Load { object, read, .. } | Op::Rmw { object, read, .. } => (object, read),
+        _ => return None,
+    };
+    let name = &trace.objects[object].label;
+    let since = trace.steps[..asked].iter().rposition(|step| match step.op {
+        Op::Store { object: written, wrote, .. } | Op::Rmw { object: written, wrote: Some(wrote), .. } => {
+            written == object && wrote == read
+        }
+        _ => false,
+    });
+    let since = match since {
+        Some(row) => format!("as {} had left it in row {}", trace.threads[trace.steps[row].thread], row + 1),
+        None => "as it was at the start".into(),
+    };
+    Some(format!("The wake was skipped in row {} because {name} was {read}, {since}.", skipped + 1))
+}
+
+/// A table with a line under its header and nothing else, which is never folded.
+pub fn plain_table() -> Table {
+    let mut table = Table::new();
+    let rule = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(rule));
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table
+}
+
+fn table(trace: &Trace) -> Table {
+    let mut table = plain_table();
+    let names = trace.threads.iter().map(String::as_str);
+    table.set_header(["#"].into_iter().chain(names).chain(["source"]));
+    for (i, step) in trace.steps.iter().enumerate() {
+        let mut row = vec![Cell::new(i + 1)];
+        row.extend((0..trace.threads.len()).map(|thread| match thread == step.thread {
+            true => highlight(&step.op, describe(trace, &step.op)),
+            false => Cell::new(""),
+        }));
+        row.push(Cell::new(&step.source));
+        table.add_row(row);
+    }
+    let last = (0..trace.threads.len()).map(|thread| Cell::new(ending(trace.last_step(thread))));
+    table.add_row([Cell::new("")].into_iter().chain(last));
+    table
+}
+
+fn highlight(op: &Op, text: String) -> Cell {
+    match op {
+        Op::WakeSkipped => Cell::new(text).fg(Color::Red),
+        op if op.stale().is_some() => Cell::new(text).fg(Color::Yellow),
+        _ => Cell::new(text),
+    }
+}
+
+/// What an operation is called.
+fn describe(trace: &Trace, op: &Op) -> String {
+    let name = |object: &usize| trace.objects[*object].label.as_str();
+    let old =
+        |stale: &Option<usize>| stale.map_or(String::new(), |newest| format!(", OLD: it is {newest} by now"));
+    match op {
+        Op::Load { object, order, read, stale } => {
+            format!("{} is {read}{} ({})", name(object), old(stale), order.to_lowercase())
+        }
+        Op::Store { object, order, wrote } => {
+            format!("{} = {wrote} ({})", name(object), order.to_lowercase())
+        }
+        Op::Rmw { object, order, read, wrote: Some(wrote), stale } => {
+            format!("{}: {read} → {wrote}{} ({})", name(object), old(stale), order.to_lowercase())
+        }
+        Op::Rmw { object, read, wrote: None, stale, .. } => {
+            format!("{} is {read}{}, not exchanged", name(object), old(stale))
+        }
+        Op::Fence { order } if order == "SeqCst" => "full barrier".into(),
+        Op::Fence { order } => format!("{} fence", order.to_lowercase()),
+        Op::Lock { object } => format!("lock {}", name(object)),
+        Op::Unlock { object } => format!("unlock {}", name(object)),
+        Op::Park { .. } => "go to sleep".into(),
+        Op::Woken { early: false, .. } => "awake".into(),
+        Op::Woken { early: true, .. } => "awake, for no reason".into(),
+        Op::Unpark { object } => format!("wake {}", name(object)),
+        Op::Read { object } => format!("read {}", name(object)),
+        Op::Write { object } => format!("write {}", name(object)),
+        Op::Spawn { name } => format!("start {name}"),
+        Op::End => "end".into(),
+        Op::WakeSkipped => "WAKE SKIPPED here".into(),
+        Op::WakeSent { entries: 0 } => "nobody to be told".into(),
+        Op::WakeSent { entries: 1 } => "1 entry is told".into(),
+        Op::WakeSent { entries } => format!("{entries} entries are told"),
+        Op::WakePassedOn { entries: 0 } => "nobody to pass the wake on to".into(),
+        Op::WakePassedOn { .. } => "wake passed on".into(),
+    }
+}
+
+/// What a thread is at in the end.
+fn ending(last: Option<&Step>) -> &'static str {
+    match last.map(|step| &step.op) {
+        Some(Op::Park { .. }) => "SLEEPS",
+        Some(Op::End) => "ended",
+        _ => "",
+    }
+}
