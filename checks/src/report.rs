@@ -79,7 +79,7 @@ pub fn plain_table() -> Table {
 
 fn table(trace: &Trace) -> Table {
     let mut table = plain_table();
-    let names = trace.threads.iter().map(String::as_str);
+    let names = trace.threads.iter().map(|name| &**name);
     table.set_header(["#"].into_iter().chain(names).chain(["source"]));
     for (i, step) in trace.steps.iter().enumerate() {
         let mut row = vec![Cell::new(i + 1)];
@@ -105,24 +105,24 @@ fn highlight(op: &Op, text: String) -> Cell {
 
 /// What an operation is called.
 fn describe(trace: &Trace, op: &Op) -> String {
-    let name = |object: &usize| trace.objects[*object].label.as_str();
+    let name = |object: &usize| &*trace.objects[*object].label;
     let old =
         |stale: &Option<usize>| stale.map_or(String::new(), |newest| format!(", OLD: it is {newest} by now"));
     match op {
         Op::Load { object, order, read, stale } => {
-            format!("{} is {read}{} ({})", name(object), old(stale), order.to_lowercase())
+            format!("{} is {read}{} ({})", name(object), old(stale), order)
         }
         Op::Store { object, order, wrote } => {
-            format!("{} = {wrote} ({})", name(object), order.to_lowercase())
+            format!("{} = {wrote} ({})", name(object), order)
         }
         Op::Rmw { object, order, read, wrote: Some(wrote), stale } => {
-            format!("{}: {read} → {wrote}{} ({})", name(object), old(stale), order.to_lowercase())
+            format!("{}: {read} → {wrote}{} ({})", name(object), old(stale), order)
         }
         Op::Rmw { object, read, wrote: None, stale, .. } => {
             format!("{} is {read}{}, not exchanged", name(object), old(stale))
         }
-        Op::Fence { order } if order == "SeqCst" => "full barrier".into(),
-        Op::Fence { order } => format!("{} fence", order.to_lowercase()),
+        Op::Fence { order } if order == "seq_cst" => "full barrier".into(),
+        Op::Fence { order } => format!("{} fence", order),
         Op::Lock { object } => format!("lock {}", name(object)),
         Op::Unlock { object } => format!("unlock {}", name(object)),
         Op::Park { .. } => "go to sleep".into(),

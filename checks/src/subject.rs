@@ -110,14 +110,19 @@ pub fn documented(gate: GateName, consumer: Consumer) -> Needs {
     }
 }
 
+/// Whether this project documents that `engine` finds a miss. Each finds those that its memory allows.
+pub fn documented_miss(gate: GateName, consumer: Consumer, engine: Engine) -> bool {
+    match engine {
+        Engine::LoomSc | Engine::Shuttle => documented(gate, consumer) == Needs::Interleaving,
+        Engine::LoomC11 | Engine::Hardware => documented(gate, consumer) != Needs::Nothing,
+    }
+}
+
 /// Whether a verdict contradicts the documentation. `None` where it could not say anything.
 ///
 /// The hardware samples executions; that it hits no stall where one is possible contradicts nothing.
 pub fn contradicts(gate: GateName, consumer: Consumer, engine: Engine, verdict: &Verdict) -> Option<bool> {
     let misses = verdict.misses()?;
-    let possible = match engine {
-        Engine::LoomSc | Engine::Shuttle => documented(gate, consumer) == Needs::Interleaving,
-        Engine::LoomC11 | Engine::Hardware => documented(gate, consumer) != Needs::Nothing,
-    };
+    let possible = documented_miss(gate, consumer, engine);
     Some(misses != possible && !(engine == Engine::Hardware && possible))
 }

@@ -4,6 +4,7 @@
 //! all simulated threads of an execution on the one that started it. It holds the latest execution, so after a
 //! failure it is the counterexample.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::Location;
@@ -12,11 +13,14 @@ use std::sync::atomic::Ordering;
 use reveille::sync::Note;
 use serde::{Deserialize, Serialize};
 
+/// A name that is mostly a literal: a search records it millions of times.
+pub type Name = Cow<'static, str>;
+
 /// One execution, up to where it ended or got stuck.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// The names of the threads.
-    pub threads: Vec<String>,
+    pub threads: Vec<Name>,
     /// The shared objects, in the order in which they were made.
     pub objects: Vec<Object>,
     /// What was done, in the order in which it took effect.
@@ -27,7 +31,7 @@ pub struct Trace {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
     /// The label it was made with.
-    pub label: String,
+    pub label: Name,
     /// The newest value of an atomic; meaningless for others.
     pub newest: usize,
 }
@@ -43,32 +47,32 @@ pub struct Step {
     pub source: String,
 }
 
-/// An operation. An `object` is an index into [`Trace::objects`], an `order` one of Rust's.
+/// An operation. An `object` is an index into [`Trace::objects`], an `order` has the name that it has in C.
 #[allow(missing_docs)] // the names say it
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// `stale` is the newest value at that moment, where the load returned another.
     Load {
         object: usize,
-        order: String,
+        order: Name,
         read: usize,
         stale: Option<usize>,
     },
     Store {
         object: usize,
-        order: String,
+        order: Name,
         wrote: usize,
     },
     /// A read-modify-write; a failed compare_exchange wrote nothing.
     Rmw {
         object: usize,
-        order: String,
+        order: Name,
         read: usize,
         wrote: Option<usize>,
         stale: Option<usize>,
     },
     Fence {
-        order: String,
+        order: Name,
     },
     Lock {
         object: usize,
@@ -94,7 +98,7 @@ pub enum Op {
         object: usize,
     },
     Spawn {
-        name: String,
+        name: Name,
     },
     /// The thread has come to its end.
     End,
@@ -136,7 +140,7 @@ impl Trace {
     /// The threads that sleep at the end, and the label of what each sleeps on.
     pub fn sleepers(&self) -> impl Iterator<Item = (&str, &str)> {
         (0..self.threads.len()).filter_map(|thread| match self.last_step(thread)?.op {
-            Op::Park { object } => Some((self.threads[thread].as_str(), self.objects[object].label.as_str())),
+            Op::Park { object } => Some((&*self.threads[thread], &*self.objects[object].label)),
             _ => None,
         })
     }
@@ -144,7 +148,11 @@ impl Trace {
 
 #[derive(Default)]
 struct Recorder {
+    /// The execution, its steps without their sources.
     trace: Trace,
+    /// The source of each step.
+    sources: Vec<&'static Location<'static>>,
+    /// The engine's name for a thread, and its index.
     threads: HashMap<u64, usize>,
 }
 
@@ -153,11 +161,12 @@ thread_local! {
 }
 
 /// Forgets the previous execution and starts the next, whose first thread is called `main`.
-pub(crate) fn begin(main: &str) {
+pub(crate) fn begin(main: &'static str) {
     RECORDER.with_borrow_mut(|recorder| {
         recorder.threads.clear();
         recorder.trace.objects.clear();
         recorder.trace.steps.clear();
+        recorder.sources.clear();
         recorder.trace.threads.clear();
         recorder.trace.threads.push(main.into());
     });
@@ -165,11 +174,19 @@ pub(crate) fn begin(main: &str) {
 
 /// The latest execution.
 pub(crate) fn take() -> Trace {
-    RECORDER.take().trace
+    let Recorder { mut trace, sources, .. } = RECORDER.take();
+    for (step, at) in trace.steps.iter_mut().zip(sources) {
+        step.source = match at.file().rsplit('/').next() {
+            // A waker is called through a table of functions, where the caller's line is lost.
+            None | Some("traced.rs") => String::new(),
+            Some(file) => format!("{file}:{}", at.line()),
+        };
+    }
+    trace
 }
 
 /// Gives the thread that the engine calls `id` its name.
-pub(crate) fn name_thread(id: u64, name: &str) {
+pub(crate) fn name_thread(id: u64, name: &'static str) {
     RECORDER.with_borrow_mut(|recorder| {
         recorder.threads.insert(id, recorder.trace.threads.len());
         recorder.trace.threads.push(name.into());
@@ -182,7 +199,7 @@ pub(crate) fn object(label: &'static str, value: usize) -> usize {
         let same = |object: &&Object| object.label.split('#').next() == Some(label);
         let label = match trace.objects.iter().filter(same).count() {
             0 => label.into(),
-            n => format!("{label}#{}", n + 1),
+            n => format!("{label}#{}", n + 1).into(),
         };
         trace.objects.push(Object { label, newest: value });
         trace.objects.len() - 1
@@ -191,15 +208,11 @@ pub(crate) fn object(label: &'static str, value: usize) -> usize {
 
 /// Records an operation. `op` is given the newest value of each object, and says the new one with the operation.
 pub(crate) fn record(thread: u64, at: &'static Location<'static>, op: impl FnOnce(&mut [Object]) -> Op) {
-    RECORDER.with_borrow_mut(|Recorder { trace, threads }| {
+    RECORDER.with_borrow_mut(|Recorder { trace, sources, threads }| {
         let thread = threads.get(&thread).copied().unwrap_or(0);
         let op = op(&mut trace.objects);
-        let source = match at.file().rsplit('/').next() {
-            // A waker is called through a table of functions, where the caller's line is lost.
-            None | Some("traced.rs") => String::new(),
-            Some(file) => format!("{file}:{}", at.line()),
-        };
-        trace.steps.push(Step { thread, op, source });
+        trace.steps.push(Step { thread, op, source: String::new() });
+        sources.push(at);
     });
 }
 
@@ -208,9 +221,16 @@ pub(crate) fn stale(newest: usize, read: usize) -> Option<usize> {
     (newest != read).then_some(newest)
 }
 
-/// An ordering by its name in Rust.
-pub(crate) fn order(order: Ordering) -> String {
-    format!("{order:?}")
+/// An ordering by the name that it has in C.
+pub(crate) fn order(order: Ordering) -> Name {
+    match order {
+        Ordering::Relaxed => "relaxed",
+        Ordering::Acquire => "acquire",
+        Ordering::Release => "release",
+        Ordering::AcqRel => "acq_rel",
+        _ => "seq_cst",
+    }
+    .into()
 }
 
 impl From<Note> for Op {

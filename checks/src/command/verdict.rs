@@ -156,7 +156,10 @@ fn search(cells: &[(GateName, Consumer, Engine)], args: &Args) -> Vec<Found> {
     );
 
     let is_hardware = |&index: &usize| cells[index].2 == Engine::Hardware;
-    let (hardware, searches): (Vec<usize>, Vec<usize>) = (0..cells.len()).partition(is_hardware);
+    let (hardware, mut searches): (Vec<usize>, Vec<usize>) = (0..cells.len()).partition(is_hardware);
+    // Where a miss is documented the search ends with it. Such cells come first and may take long; what they leave of the
+    // time is shared by those that have no end.
+    searches.sort_by_key(|&index| !ends_early(cells[index]));
     let share = match (searches.is_empty(), hardware.is_empty()) {
         (false, false) => HARDWARE_SHARE,
         (true, _) => 1.0,
@@ -169,6 +172,11 @@ fn search(cells: &[(GateName, Consumer, Engine)], args: &Args) -> Vec<Found> {
     progress.finish_and_clear();
     found.sort_by_key(|(index, _)| *index);
     found.into_iter().map(|(_, found)| found).collect()
+}
+
+/// Whether a search of this cell is expected to end with a miss.
+fn ends_early((gate, consumer, engine): (GateName, Consumer, Engine)) -> bool {
+    engine != Engine::Hardware && subject::documented_miss(gate, consumer, engine)
 }
 
 /// Searches the cells of these indices within `budget`, `at_once` at a time. Time that a cell leaves over is for those after it.
@@ -184,7 +192,6 @@ fn search_all(
     // A stress run is for one consumer; the other hardware cells cost nothing.
     let free = |index: usize| cells[index].2 == Engine::Hardware && cells[index].1 != Consumer::EpollLevel;
     let costly = indices.iter().filter(|&&index| !free(index)).count().max(1) as u32;
-    let most = budget * 4 * at_once as u32 / costly;
     let queue = Mutex::new((indices.iter(), costly));
     let found = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -197,7 +204,7 @@ fn search_all(
                         queue.0.next().map(|&index| {
                             let share = left * at_once as u32 / queue.1.max(1);
                             queue.1 -= u32::from(!free(index));
-                            (index, share.min(most))
+                            (index, if ends_early(cells[index]) { left / 2 } else { share })
                         })
                     };
                     let Some((index, time)) = next else { break };
