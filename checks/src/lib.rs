@@ -8,6 +8,7 @@ mod check;
 pub mod engine;
 pub mod flavour;
 pub mod gates;
+pub mod mutants;
 pub mod report;
 pub mod scenario;
 pub mod stress;

@@ -2,6 +2,7 @@
 
 mod command;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -38,8 +39,22 @@ const CONTRADICTED: u8 = 1;
 /// Exit status for wrong use.
 const MISUSED: u8 = 2;
 
+/// An argument that is none of ours gets the one line that its parser wrote; everything else, help too, is clap's.
+fn misuse(error: &clap::Error) -> ExitCode {
+    match (error.kind(), error.source()) {
+        (clap::error::ErrorKind::ValueValidation, Some(reason)) => {
+            eprintln!("reveille: {reason}");
+            ExitCode::from(MISUSED)
+        }
+        _ => error.exit(),
+    }
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misuse(&error),
+    };
     let result = match cli.command {
         None => verdict::run(&cli.verdict),
         Some(Command::Verdict(args)) => verdict::run(&args),

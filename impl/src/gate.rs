@@ -42,6 +42,10 @@ pub trait Gate: Send + Sync + 'static {
     /// The name in verdicts.
     const NAME: &'static str;
 
+    /// Whether an exclusive entry that was told and leaves hands its wake to the next one. It must, if wakes are to be
+    /// counted on: the constant is there so that a checker can say what happens otherwise.
+    const PASSES_ON: bool = true;
+
     /// What the gate remembers for the whole queue.
     type Shared<P: Primitives>: Send + Sync + 'static;
     /// What the gate remembers for each entry.

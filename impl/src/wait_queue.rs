@@ -282,6 +282,9 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
                 queue.queued.store(list.len(), Relaxed);
                 return None;
             }
+            if !G::PASSES_ON {
+                return None;
+            }
             // Told, and leaving. Whoever is still on the list and armed may be asleep because this one was told in its place.
             // No barrier here: an entry that arms while we look was not asleep when the wake was decided, and its own
             // barrier comes after the waker's. Its look finds what the wake was for.

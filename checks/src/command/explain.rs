@@ -18,7 +18,7 @@ use super::{EngineName, Outcome, seconds};
 pub struct Args {
     /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-opt-in, per-entry
     gate: GateName,
-    /// The consumer: epoll-level, epoll-edge, poll-once, two-pollers, persistent, activation, epoll-level-2p,
+    /// The consumer: epoll-level, epoll-edge, poll-once, two-pollers, persistent, activation, epoll-level-2p, passer-by,
     /// exclusive-pair
     consumer: Consumer,
     /// Ask this engine only: loom, shuttle

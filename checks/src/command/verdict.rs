@@ -24,7 +24,7 @@ pub struct Args {
     /// per-entry
     #[arg(long, value_delimiter = ',')]
     gate: Vec<GateName>,
-    /// These consumers only: epoll-level, epoll-edge, poll-once, two-pollers, persistent, activation, epoll-level-2p,
+    /// These consumers only: epoll-level, epoll-edge, poll-once, two-pollers, persistent, activation, epoll-level-2p, passer-by,
     /// exclusive-pair
     #[arg(long, value_delimiter = ',')]
     consumer: Vec<Consumer>,

@@ -19,6 +19,7 @@ use crate::trace::Trace;
 /// use reveille_checks::scenario::Scenario;
 ///
 /// /// One thread sets a flag and wakes the other.
+/// #[derive(Clone)]
 /// struct Handover;
 ///
 /// impl Scenario for Handover {

@@ -38,13 +38,16 @@ pub enum Consumer {
     Activation,
     /// `EpollLevel` with two producers: commits are serialised, the wakes race.
     EpollLevel2p,
+    /// A poller that re-polls when woken, and beside it another that polls once, takes nothing and leaves, as one does
+    /// whose time is up.
+    PasserBy,
     /// Two exclusive waiters, wake-one. Each takes one completion and does not come back until the other is taken.
     ExclusivePair,
 }
 
 impl Consumer {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::EpollLevel,
         Self::EpollEdge,
         Self::PollOnce,
@@ -52,6 +55,7 @@ impl Consumer {
         Self::Persistent,
         Self::Activation,
         Self::EpollLevel2p,
+        Self::PasserBy,
         Self::ExclusivePair,
     ];
 
@@ -65,6 +69,7 @@ impl Consumer {
             Self::Persistent => "persistent",
             Self::Activation => "activation",
             Self::EpollLevel2p => "epoll-level-2p",
+            Self::PasserBy => "passer-by",
             Self::ExclusivePair => "exclusive-pair",
         }
     }
@@ -133,6 +138,7 @@ impl<G: WakeOne> Scenario for PollWake<G> {
             Consumer::Persistent => persistent(ring),
             Consumer::Activation => activation(ring),
             Consumer::EpollLevel2p => epoll(ring, Trigger::Level, 2),
+            Consumer::PasserBy => passer_by(ring),
             Consumer::ExclusivePair => exclusive_pair(ring),
         }
     }
@@ -347,6 +353,27 @@ fn activation<P: Primitives, G: WakeOne>(shared: Arc<Shared<P, G>>) {
         taken += shared.ring.drain();
     }
     join([producer]);
+}
+
+fn passer_by<P: Primitives, G: WakeOne>(shared: Arc<Shared<P, G>>) {
+    let producer = producer(shared.clone());
+    let passer_by = P::spawn("passer-by", {
+        let shared = shared.clone();
+        move || {
+            let parker = Arc::new(P::Parker::new("passer-by"));
+            let mut entry = shared.register(Kind::Shared, &parker);
+            entry.arm();
+            shared.ring.readable();
+        }
+    });
+    let parker = Arc::new(P::Parker::new("poller"));
+    let mut entry = shared.register(Kind::Shared, &parker);
+    let mut taken = 0;
+    while taken < COMPLETIONS {
+        sleep_until_readable(&shared, &mut entry, &parker);
+        taken += shared.ring.drain();
+    }
+    join([producer, passer_by]);
 }
 
 fn exclusive_pair<P: Primitives, G: WakeOne>(shared: Arc<Shared<P, G>>) {

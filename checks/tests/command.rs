@@ -1,0 +1,116 @@
+//! The binary as its users meet it.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn reveille(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_reveille")).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn an_unknown_name_gets_one_line_that_lists_the_valid_ones_and_exit_2() {
+    for (args, known) in [
+        (&["explain", "posted-fnced", "poll-once"][..], "posted-fenced"),
+        (&["explain", "posted", "poll-twice"], "poll-once"),
+        (&["verdict", "--gate", "nope"], "per-entry"),
+        (&["--consumer", "nope"], "two-pollers"),
+        (&["--engine", "nope"], "shuttle"),
+        (&["stress", "nope"], "rearm-opt-in"),
+        (&["--budget", "soon"], "seconds"),
+    ] {
+        let output = reveille(args);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
+        assert!(stderr.contains(known), "{args:?}: {stderr}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn json_has_a_row_for_every_cell_with_every_field() {
+    let output = reveille(&[
+        "verdict",
+        "--format",
+        "json",
+        "--gate",
+        "posted,per-entry",
+        "--consumer",
+        "persistent",
+        "--budget",
+        "6",
+    ]);
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rows.len(), 2 * 4, "two gates, four engines");
+    for row in &rows {
+        for field in ["gate", "consumer", "engine", "memory", "outcome"] {
+            assert!(row[field].is_string(), "{field}: {row}");
+        }
+        assert!(row["explored"].is_u64() && row["seconds"].is_f64(), "{row}");
+        assert_eq!(
+            row["bound"].is_null(),
+            ["misses", "complete"].contains(&row["outcome"].as_str().unwrap()),
+            "{row}"
+        );
+        assert_eq!(row["steps"].is_u64(), row["outcome"] == "misses", "{row}");
+    }
+    let outcome = |gate: &str, memory: &str| {
+        rows.iter()
+            .find(|row| row["gate"] == gate && row["engine"] == "loom" && row["memory"] == memory)
+            .unwrap()["outcome"]
+            .clone()
+    };
+    assert_eq!(outcome("posted", "sc"), "misses");
+    assert_ne!(outcome("per-entry", "sc"), "misses");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn the_verdict_answers_the_question_in_words_and_colours_nothing_in_a_pipe() {
+    let output =
+        reveille(&["--gate", "posted", "--consumer", "persistent", "--engine", "loom", "--budget", "4"]);
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("Is the optimisation valid? No"), "{stdout}");
+    assert!(stdout.contains("explain posted persistent"), "{stdout}");
+    assert!(!stdout.contains('\x1b'), "{stdout}");
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_explanation_names_the_threads_the_skipped_wake_the_sleeper_and_what_is_owed() {
+    let stdout = text(&reveille(&["explain", "posted", "persistent", "--budget", "20"]).stdout);
+    for part in ["poller", "producer", "gates.rs:", "WAKE SKIPPED here", "SLEEPS", "Owed: 1 of 2 completions"]
+    {
+        assert!(stdout.contains(part), "no {part:?} in\n{stdout}");
+    }
+}
+
+#[test]
+fn without_a_counterexample_the_explanation_says_what_was_searched() {
+    let output = reveille(&["explain", "per-entry", "persistent", "--budget", "0.5"]);
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("no counterexample") && stdout.contains("executions"), "{stdout}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_stress_run_balances_its_wakes_and_a_sound_gate_never_stalls() {
+    let output =
+        reveille(&["stress", "per-entry", "--completions", "200000", "--budget", "5", "--format", "json"]);
+    if !output.status.success() {
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains("io_uring") || stderr.contains("CPU"), "{stderr}");
+        eprintln!("SKIPPED: {stderr}");
+        return;
+    }
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let field = |name: &str| report[name].as_u64().unwrap();
+    assert_eq!(field("stalls"), 0);
+    assert!(field("completions") > 0);
+    assert_eq!(field("sent") + field("skipped"), field("completions"));
+}
