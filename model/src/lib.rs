@@ -1,1 +1,6 @@
 //! What a wakeup protocol may do, formally.
+
+pub mod litmus;
+pub mod memory;
+pub mod program;
+pub mod search;
