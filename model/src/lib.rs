@@ -3,4 +3,5 @@
 pub mod litmus;
 pub mod memory;
 pub mod program;
+pub mod protocol;
 pub mod search;

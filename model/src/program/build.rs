@@ -5,11 +5,17 @@ use super::{
     Action, Expr, Instruction, List, ListAction, Object, Place, Program, Register, Sequence, Site,
     Term, Thread,
 };
-use crate::memory::{Barrier, Order, Value};
+use crate::memory::{Barrier, LOCATIONS, Order, Value};
 
 /// A program that cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
+    /// The memory models take at most [`LOCATIONS`]
+    #[error("{0} atomic locations; the memory models take at most {LOCATIONS}")]
+    Locations(usize),
+    /// A thread's code is too long
+    #[error("thread `{0}` has more than 65535 instructions")]
+    Length(String),
     /// Sets of registers are 32 bits
     #[error("thread `{0}` has more than 32 registers at once")]
     Registers(String),
@@ -47,24 +53,18 @@ impl Builder {
 
     /// A new atomic object with its initial value.
     pub fn object(&mut self, label: &str, initial: Value) -> Object {
-        self.array(label, &[initial])
+        self.labels.push(label.to_owned());
+        self.initial.push(initial);
+        Object { first: self.initial.len() as u8 - 1, length: 1 }
     }
 
-    /// A new array of atomic objects. Its elements are labelled `label 0`, `label 1`, … if there are several.
+    /// A new array of atomic objects. Its elements are labelled `label 0`, `label 1`, ….
     pub fn array(&mut self, label: &str, initial: &[Value]) -> Object {
-        let object = Object {
-            first: self.initial.len() as u8,
-            length: initial.len() as u8,
-        };
+        let first = self.initial.len() as u8;
         for (index, value) in initial.iter().enumerate() {
-            self.labels.push(if initial.len() == 1 {
-                label.to_owned()
-            } else {
-                format!("{label} {index}")
-            });
-            self.initial.push(*value);
+            self.object(&format!("{label} {index}"), *value);
         }
-        object
+        Object { first, length: initial.len() as u8 }
     }
 
     /// A new lock, free.
@@ -100,9 +100,15 @@ impl Builder {
 
     /// The program, if it keeps the rules.
     pub fn build(mut self) -> Result<Program, BuildError> {
+        if self.initial.len() > LOCATIONS {
+            return Err(BuildError::Locations(self.initial.len()));
+        }
         for code in &mut self.threads {
             if let Some(error) = code.error.take() {
                 self.error.get_or_insert(error);
+            }
+            if code.code.len() > usize::from(u16::MAX) {
+                self.error.get_or_insert(BuildError::Length(code.name.clone()));
             }
             let unguarded = code
                 .touched
@@ -165,7 +171,7 @@ impl Code {
     }
 
     /// A register not in use. It lives as long as the closure in which it is made.
-    fn register(&mut self) -> Register {
+    pub(crate) fn register(&mut self) -> Register {
         let (now, most) = self.registers;
         if now == 32 {
             self.error
@@ -317,13 +323,17 @@ impl Code {
         self.when_else(condition, then, |_| ());
     }
 
-    /// Runs `then` if the condition is not 0, `otherwise` if it is.
+    /// Runs `then` if the condition is not 0, `otherwise` if it is. Of a constant condition only one branch is built.
     pub fn when_else(
         &mut self,
         condition: impl Into<Expr>,
         then: impl FnOnce(&mut Self),
         otherwise: impl FnOnce(&mut Self),
     ) {
+        let condition = condition.into();
+        if let Expr::Constant(value) = condition {
+            return if value != 0 { self.scope(then) } else { self.scope(otherwise) };
+        }
         let branch = self.hole();
         self.scope(then);
         let mut target = self.code.len();
@@ -335,7 +345,7 @@ impl Code {
             target = skip + 1;
             self.code[skip] = Instruction::Jump(self.code.len());
         }
-        self.code[branch] = Instruction::Unless(condition.into(), target);
+        self.code[branch] = Instruction::Unless(condition, target);
     }
 
     /// Runs `then`, or does not: both happen.
@@ -381,6 +391,13 @@ impl Code {
     pub fn remove(&mut self, list: List, entry: impl Into<Expr>) -> Register {
         let found = self.register();
         self.list(list, ListAction::Remove(entry.into()), Some(found));
+        found
+    }
+
+    /// Is an entry in a list?
+    pub fn contains(&mut self, list: List, entry: impl Into<Expr>) -> Register {
+        let found = self.register();
+        self.list(list, ListAction::Contains(entry.into()), Some(found));
         found
     }
 

@@ -251,6 +251,8 @@ enum ListAction {
     Push(Expr),
     /// The first of this value; 1 if there was one
     Remove(Expr),
+    /// 1 if this value is there
+    Contains(Expr),
     /// The element at this index, -1 if there is none
     Get(Expr),
     Length,

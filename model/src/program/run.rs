@@ -154,6 +154,10 @@ impl ListAction {
         match self {
             ListAction::Push(entry) => list.push(entry.value(registers)).then_some(0),
             ListAction::Remove(entry) => Some(Value::from(list.remove(entry.value(registers)))),
+            ListAction::Contains(entry) => {
+                let entry = entry.value(registers);
+                Some(Value::from(list.iter().any(|other| other == entry)))
+            }
             ListAction::Get(index) => {
                 let index = usize::try_from(index.value(registers)).ok();
                 Some(index.and_then(|index| list.get(index)).unwrap_or(-1))
