@@ -16,7 +16,8 @@ fn main() {
         for &gate in Gate::ALL {
             print!("{consumer:15} {gate:23}");
             for memory in Memory::ALL {
-                let size = Size { completions, pollers: pollers.max(Size::of(consumer).pollers), spurious: 0 };
+                let size =
+                    Size { completions, pollers: pollers.max(Size::of(consumer).pollers), spurious: 0 };
                 let options = Options { reduce, max_states: Some(20_000_000), ..Options::default() };
                 let r = PollWake::new(gate, consumer, size, None).unwrap().check(memory, options).unwrap();
                 let verdict = match &r.verdict {

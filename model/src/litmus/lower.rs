@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::parse::{
-    At, Condition as Syntax, File, Name, Operand, Order as Given, Read, Statement, Thread,
-};
+use super::parse::{At, Condition as Syntax, File, Name, Operand, Order as Given, Read, Statement, Thread};
 use super::{Error, Place, Variable};
 use crate::memory::{Barrier, Memory, Order, Value};
 use crate::program::{Builder, Code, Expr, Object, Program, Register, Term};
@@ -58,26 +56,17 @@ impl Condition {
 }
 
 pub(super) fn lower(file: &File, text: &str, memory: Memory) -> Result<Lowered, Error> {
-    let meaning = |offset, what: String| Error::Meaning {
-        place: Place::of(text, offset),
-        what,
-    };
-    let initial: BTreeMap<&str, Value> = file
-        .initial
-        .iter()
-        .map(|(name, value)| (name.it.as_str(), *value))
-        .collect();
+    let meaning = |offset, what: String| Error::Meaning { place: Place::of(text, offset), what };
+    let initial: BTreeMap<&str, Value> =
+        file.initial.iter().map(|(name, value)| (name.it.as_str(), *value)).collect();
     let value = |name: &str| initial.get(name).copied().unwrap_or(0);
 
     // Every parameter is atomic in all threads, or plain and in one thread only.
     let mut builder = Builder::new();
     let mut objects = BTreeMap::new();
     let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
-    let parameters = file
-        .threads
-        .iter()
-        .enumerate()
-        .flat_map(|(t, thread)| thread.parameters.iter().map(move |p| (t, p)));
+    let parameters =
+        file.threads.iter().enumerate().flat_map(|(t, thread)| thread.parameters.iter().map(move |p| (t, p)));
     let atomics: BTreeSet<&str> = parameters
         .clone()
         .filter(|(_, (atomic, _))| *atomic)
@@ -87,10 +76,7 @@ pub(super) fn lower(file: &File, text: &str, memory: Memory) -> Result<Lowered, 
         objects.insert(*name, builder.object(name, value(name)));
     }
     for (thread, (atomic, name)) in parameters {
-        let shared = !atomic
-            && owners
-                .insert(&name.it, thread)
-                .is_some_and(|owner| owner != thread);
+        let shared = !atomic && owners.insert(&name.it, thread).is_some_and(|owner| owner != thread);
         if shared || !atomic && atomics.contains(name.it.as_str()) {
             let what = format!(
                 "the plain location `{}` is shared: plain accesses that may race are not modelled",
@@ -109,13 +95,8 @@ pub(super) fn lower(file: &File, text: &str, memory: Memory) -> Result<Lowered, 
             ));
         }
         let mut code = Code::new(format!("P{index}"));
-        let mut lowering = Lowering {
-            text,
-            memory,
-            thread: index,
-            objects: &objects,
-            registers: &mut registers,
-        };
+        let mut lowering =
+            Lowering { text, memory, thread: index, objects: &objects, registers: &mut registers };
         lowering.declare(&mut code, thread, value)?;
         lowering.statements(&mut code, &thread.body)?;
         builder.thread(code);
@@ -129,42 +110,25 @@ pub(super) fn lower(file: &File, text: &str, memory: Memory) -> Result<Lowered, 
             Some(thread) => {
                 let register = registers.get(&(thread, name.name.clone()));
                 let register = register.ok_or_else(|| {
-                    meaning(
-                        *offset,
-                        format!("thread P{thread} has no register `{}`", name.name),
-                    )
+                    meaning(*offset, format!("thread P{thread} has no register `{}`", name.name))
                 })?;
-                (
-                    register_variable(thread, &name.name),
-                    Source::Register(thread, *register),
-                )
+                (register_variable(thread, &name.name), Source::Register(thread, *register))
             }
-            None => match (
-                objects.get(name.name.as_str()),
-                owners.get(name.name.as_str()),
-            ) {
+            None => match (objects.get(name.name.as_str()), owners.get(name.name.as_str())) {
                 (Some(object), _) => (Variable::Shared(name.name.clone()), Source::Object(*object)),
                 (None, Some(thread)) => match registers.get(&(*thread, name.name.clone())) {
-                    Some(register) => (
-                        Variable::Private(name.name.clone()),
-                        Source::Register(*thread, *register),
-                    ),
+                    Some(register) => {
+                        (Variable::Private(name.name.clone()), Source::Register(*thread, *register))
+                    }
                     None => {
-                        return Err(meaning(
-                            *offset,
-                            format!("unknown location `{}`", name.name),
-                        ));
+                        return Err(meaning(*offset, format!("unknown location `{}`", name.name)));
                     }
                 },
-                (None, None) if initial.contains_key(name.name.as_str()) => (
-                    Variable::Shared(name.name.clone()),
-                    Source::Constant(value(&name.name)),
-                ),
+                (None, None) if initial.contains_key(name.name.as_str()) => {
+                    (Variable::Shared(name.name.clone()), Source::Constant(value(&name.name)))
+                }
                 (None, None) => {
-                    return Err(meaning(
-                        *offset,
-                        format!("unknown location `{}`", name.name),
-                    ));
+                    return Err(meaning(*offset, format!("unknown location `{}`", name.name)));
                 }
             },
         };
@@ -172,19 +136,13 @@ pub(super) fn lower(file: &File, text: &str, memory: Memory) -> Result<Lowered, 
     }
     let variables: Vec<(Variable, Source)> = names.into_iter().collect();
     let condition = resolve(&file.condition, &variables);
-    Ok(Lowered {
-        program: builder.build()?,
-        variables,
-        condition,
-    })
+    Ok(Lowered { program: builder.build()?, variables, condition })
 }
 
 fn register_variable(thread: usize, name: &str) -> Variable {
     let letters = name.trim_end_matches(|c: char| c.is_ascii_digit());
     match name[letters.len()..].parse() {
-        Ok(number)
-            if !name[letters.len()..].starts_with('0') || name.len() == letters.len() + 1 =>
-        {
+        Ok(number) if !name[letters.len()..].starts_with('0') || name.len() == letters.len() + 1 => {
             Variable::Register(thread, letters.to_owned(), Some(number))
         }
         _ => Variable::Register(thread, name.to_owned(), None),
@@ -196,27 +154,20 @@ fn mention<'a>(condition: &'a Syntax, names: &mut Vec<&'a At<Name>>) {
         Syntax::True => (),
         Syntax::Equal(name, _) => names.push(name),
         Syntax::Not(condition) => mention(condition, names),
-        Syntax::All(conditions) | Syntax::Any(conditions) => conditions
-            .iter()
-            .for_each(|condition| mention(condition, names)),
+        Syntax::All(conditions) | Syntax::Any(conditions) => {
+            conditions.iter().for_each(|condition| mention(condition, names))
+        }
     }
 }
 
 /// Every name in the condition is one of the variables: [`mention`] found it.
 fn resolve(condition: &Syntax, variables: &[(Variable, Source)]) -> Condition {
-    let all = |conditions: &[Syntax]| {
-        conditions
-            .iter()
-            .map(|condition| resolve(condition, variables))
-            .collect()
-    };
+    let all =
+        |conditions: &[Syntax]| conditions.iter().map(|condition| resolve(condition, variables)).collect();
     match condition {
         Syntax::True => Condition::True,
         Syntax::Equal(name, value) => {
-            let wanted = Name {
-                thread: name.it.thread,
-                name: name.it.name.clone(),
-            };
+            let wanted = Name { thread: name.it.thread, name: name.it.name.clone() };
             let is = |variable: &Variable| match wanted.thread {
                 Some(thread) => *variable == register_variable(thread, &wanted.name),
                 None => {
@@ -224,9 +175,7 @@ fn resolve(condition: &Syntax, variables: &[(Variable, Source)]) -> Condition {
                 }
             };
             let index = variables.iter().position(|(variable, _)| is(variable));
-            index.map_or(Condition::Any(Vec::new()), |index| {
-                Condition::Equal(index, *value)
-            })
+            index.map_or(Condition::Any(Vec::new()), |index| Condition::Equal(index, *value))
         }
         Syntax::Not(condition) => Condition::Not(Box::new(resolve(condition, variables))),
         Syntax::All(conditions) => Condition::All(all(conditions)),
@@ -244,10 +193,7 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn error(&self, offset: usize, what: String) -> Error {
-        Error::Meaning {
-            place: Place::of(self.text, offset),
-            what,
-        }
+        Error::Meaning { place: Place::of(self.text, offset), what }
     }
 
     /// Gives every local variable and every private location a register.
@@ -266,27 +212,15 @@ impl Lowering<'_> {
                 return Err(self.error(name.offset, format!("`{}` is a location already", name.it)));
             }
             let register = code.observed_register();
-            if self
-                .registers
-                .insert((self.thread, name.it.clone()), register)
-                .is_some()
-            {
+            if self.registers.insert((self.thread, name.it.clone()), register).is_some() {
                 return Err(self.error(name.offset, format!("`{}` is declared twice", name.it)));
             }
         }
-        let private: Vec<_> = thread
-            .parameters
-            .iter()
-            .filter(|(atomic, _)| !atomic)
-            .map(|(_, name)| name)
-            .collect();
+        let private: Vec<_> =
+            thread.parameters.iter().filter(|(atomic, _)| !atomic).map(|(_, name)| name).collect();
         for name in &private {
             let register = code.observed_register();
-            if self
-                .registers
-                .insert((self.thread, name.it.clone()), register)
-                .is_some()
-            {
+            if self.registers.insert((self.thread, name.it.clone()), register).is_some() {
                 return Err(self.error(name.offset, format!("`{}` is declared twice", name.it)));
             }
         }
@@ -298,22 +232,13 @@ impl Lowering<'_> {
 
     fn register(&self, name: &At<String>) -> Result<Register, Error> {
         let register = self.registers.get(&(self.thread, name.it.clone())).copied();
-        register.ok_or_else(|| {
-            self.error(
-                name.offset,
-                format!("`{}` is not a variable of this thread", name.it),
-            )
-        })
+        register
+            .ok_or_else(|| self.error(name.offset, format!("`{}` is not a variable of this thread", name.it)))
     }
 
     fn location(&self, name: &At<String>) -> Result<Object, Error> {
         let object = self.objects.get(name.it.as_str()).copied();
-        object.ok_or_else(|| {
-            self.error(
-                name.offset,
-                format!("`{}` is not an atomic location", name.it),
-            )
-        })
+        object.ok_or_else(|| self.error(name.offset, format!("`{}` is not an atomic location", name.it)))
     }
 
     fn operand(&self, operand: &Operand) -> Result<Expr, Error> {
@@ -334,10 +259,9 @@ impl Lowering<'_> {
             Given::Acquire => Ok(Order::Acquire),
             Given::Release => Ok(Order::Release),
             Given::AcqRel => Ok(Order::AcqRel),
-            Given::SeqCst if self.memory == Memory::Rc11 => Err(Error::SeqCstAccess {
-                place: Place::of(self.text, offset),
-                memory: self.memory,
-            }),
+            Given::SeqCst if self.memory == Memory::Rc11 => {
+                Err(Error::SeqCstAccess { place: Place::of(self.text, offset), memory: self.memory })
+            }
             Given::SeqCst => Ok(Order::AcqRel),
         }
     }
@@ -354,9 +278,7 @@ impl Lowering<'_> {
     }
 
     fn statements(&self, code: &mut Code, statements: &[Statement]) -> Result<(), Error> {
-        statements
-            .iter()
-            .try_for_each(|statement| self.statement(code, statement))
+        statements.iter().try_for_each(|statement| self.statement(code, statement))
     }
 
     fn statement(&self, code: &mut Code, statement: &Statement) -> Result<(), Error> {
@@ -367,12 +289,7 @@ impl Lowering<'_> {
                 self.read(code, read, Some(register))?;
             }
             Statement::Discard(read) => self.read(code, read, None)?,
-            Statement::Store {
-                location,
-                value,
-                order,
-                offset,
-            } => {
+            Statement::Store { location, value, order, offset } => {
                 let (object, value) = (self.location(location)?, self.operand(value)?);
                 let store_order = match (order, self.order(*order, *offset)?) {
                     (Given::Acquire | Given::AcqRel, _) => {
@@ -386,9 +303,7 @@ impl Lowering<'_> {
                     code.fence(self.site(*offset), Barrier::SeqCst);
                 }
             }
-            Statement::PlainStore(name, value) => {
-                code.set(self.register(name)?, self.operand(value)?)
-            }
+            Statement::PlainStore(name, value) => code.set(self.register(name)?, self.operand(value)?),
             Statement::Fence { order, offset } => {
                 let barrier = match order {
                     Given::Relaxed => return Ok(()),
@@ -399,19 +314,9 @@ impl Lowering<'_> {
                 };
                 code.fence(self.site(*offset), barrier);
             }
-            Statement::If {
-                register,
-                equal,
-                value,
-                then,
-                otherwise,
-            } => {
+            Statement::If { register, equal, value, then, otherwise } => {
                 let register = self.register(register)?;
-                let condition = if *equal {
-                    register.is(*value)
-                } else {
-                    register.is_not(*value)
-                };
+                let condition = if *equal { register.is(*value) } else { register.is_not(*value) };
                 let (mut first, mut second) = (Ok(()), Ok(()));
                 code.when_else(
                     condition,
@@ -433,8 +338,7 @@ impl Lowering<'_> {
     ) -> Result<(), Error> {
         let site = self.site(*offset);
         let give = |code: &mut Code, value: Expr| {
-            into.into_iter()
-                .for_each(|register| code.set(register, value.clone()))
+            into.into_iter().for_each(|register| code.set(register, value.clone()))
         };
         match read {
             Read::Operand(operand) => give(code, self.operand(operand)?),
@@ -446,11 +350,7 @@ impl Lowering<'_> {
                     give(code, read.into());
                 });
             }
-            Read::Exchange {
-                location,
-                value,
-                order,
-            } => {
+            Read::Exchange { location, value, order } => {
                 let (object, order) = (self.location(location)?, self.order(*order, *offset)?);
                 let value = self.operand(value)?;
                 code.scope(|code| {
@@ -458,36 +358,18 @@ impl Lowering<'_> {
                     give(code, read.into());
                 });
             }
-            Read::FetchAdd {
-                location,
-                value,
-                negative,
-                order,
-            } => {
+            Read::FetchAdd { location, value, negative, order } => {
                 let (object, order) = (self.location(location)?, self.order(*order, *offset)?);
                 let value = self.operand(value)?;
-                let value = if *negative {
-                    Expr::from(0).minus(value)
-                } else {
-                    value
-                };
+                let value = if *negative { Expr::from(0).minus(value) } else { value };
                 code.scope(|code| {
                     let read = code.add(site, object, value, order);
                     give(code, read.into());
                 });
             }
-            Read::CompareExchange {
-                location,
-                expected,
-                new,
-                success,
-                failure,
-            } => {
+            Read::CompareExchange { location, expected, new, success, failure } => {
                 let object = self.location(location)?;
-                let orders = (
-                    self.order(*success, *offset)?,
-                    self.read_order(*failure, *offset)?,
-                );
+                let orders = (self.order(*success, *offset)?, self.read_order(*failure, *offset)?);
                 let (expected, new) = (self.register(expected)?, self.operand(new)?);
                 code.scope(|code| {
                     let read = code.compare_exchange(site, object, (expected, new), orders);
@@ -504,9 +386,7 @@ fn declarations<'a>(statements: &'a [Statement], names: &mut Vec<&'a At<String>>
     for statement in statements {
         match statement {
             Statement::Declare(name, _) => names.push(name),
-            Statement::If {
-                then, otherwise, ..
-            } => {
+            Statement::If { then, otherwise, .. } => {
                 declarations(then, names);
                 declarations(otherwise, names);
             }

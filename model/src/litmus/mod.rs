@@ -51,10 +51,7 @@ impl Place {
     fn of(text: &str, offset: usize) -> Place {
         let before = &text[..text.floor_char_boundary(offset)];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Place {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
     }
 }
 
@@ -169,11 +166,7 @@ impl Outcomes {
     /// name, then locations that one thread keeps for itself. Sorted as tuples of integers.
     pub fn states(&self) -> impl ExactSizeIterator<Item = String> {
         self.values.iter().map(|state| {
-            let pairs = self
-                .names
-                .iter()
-                .zip(state)
-                .map(|(name, value)| format!("{name}={value}"));
+            let pairs = self.names.iter().zip(state).map(|(name, value)| format!("{name}={value}"));
             pairs.collect::<Vec<_>>().join(",")
         })
     }
@@ -183,11 +176,7 @@ impl Test {
     /// Reads a test.
     pub fn parse(text: &str) -> Result<Test, Error> {
         let syntax = parse::file(text)?;
-        Ok(Test {
-            name: syntax.name.clone(),
-            syntax,
-            text: text.to_owned(),
-        })
+        Ok(Test { name: syntax.name.clone(), syntax, text: text.to_owned() })
     }
 
     /// The name in the test's first line.
@@ -205,13 +194,7 @@ impl Test {
         let lowered = lower::lower(&self.syntax, &self.text, memory)?;
         let mut values = BTreeSet::new();
         search::check(&lowered.program, memory, options, |end| {
-            values.insert(
-                lowered
-                    .variables
-                    .iter()
-                    .map(|(_, source)| source.value(end))
-                    .collect(),
-            );
+            values.insert(lowered.variables.iter().map(|(_, source)| source.value(end)).collect());
             Vec::new()
         })?;
         let holds = |state: &Vec<Value>| lowered.condition.holds(state);
@@ -221,16 +204,7 @@ impl Test {
             all if all == values.len() => Observation::Always,
             _ => Observation::Sometimes,
         };
-        let names = lowered
-            .variables
-            .iter()
-            .map(|(variable, _)| variable.to_string())
-            .collect();
-        Ok(Outcomes {
-            observation,
-            witnesses,
-            names,
-            values,
-        })
+        let names = lowered.variables.iter().map(|(variable, _)| variable.to_string()).collect();
+        Ok(Outcomes { observation, witnesses, names, values })
     }
 }

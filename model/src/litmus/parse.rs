@@ -134,31 +134,17 @@ pub(super) fn file(text: &str) -> Result<File, Error> {
             .inner()
             .context()
             .filter_map(|context| match context {
-                StrContext::Expected(StrContextValue::Description(what)) => {
-                    Some((*what).to_owned())
-                }
-                StrContext::Expected(StrContextValue::StringLiteral(what)) => {
-                    Some(format!("`{what}`"))
-                }
-                StrContext::Expected(StrContextValue::CharLiteral(what)) => {
-                    Some(format!("`{what}`"))
-                }
+                StrContext::Expected(StrContextValue::Description(what)) => Some((*what).to_owned()),
+                StrContext::Expected(StrContextValue::StringLiteral(what)) => Some(format!("`{what}`")),
+                StrContext::Expected(StrContextValue::CharLiteral(what)) => Some(format!("`{what}`")),
                 _ => None,
             })
             .collect();
-        let found = text
-            .get(offset..)
-            .and_then(|rest| rest.split_whitespace().next());
+        let found = text.get(offset..).and_then(|rest| rest.split_whitespace().next());
         Error::Syntax {
             place: Place::of(text, offset),
-            expected: expected
-                .first()
-                .cloned()
-                .unwrap_or_else(|| "something else".to_owned()),
-            found: found.map_or_else(
-                || "the end of the file".to_owned(),
-                |word| format!("`{word}`"),
-            ),
+            expected: expected.first().cloned().unwrap_or_else(|| "something else".to_owned()),
+            found: found.map_or_else(|| "the end of the file".to_owned(), |word| format!("`{word}`")),
         }
     })
 }
@@ -181,9 +167,7 @@ fn token<'a, T>(
 }
 
 fn symbol<'a>(text: &'static str) -> impl Parser<Input<'a>, (), ErrMode<ContextError>> {
-    token(text)
-        .void()
-        .context(StrContext::Expected(StrContextValue::StringLiteral(text)))
+    token(text).void().context(StrContext::Expected(StrContextValue::StringLiteral(text)))
 }
 
 fn keyword<'a>(text: &'static str) -> impl Parser<Input<'a>, (), ErrMode<ContextError>> {
@@ -197,10 +181,7 @@ fn expected(what: &'static str) -> StrContext {
 fn at<'a, T>(
     parser: impl Parser<Input<'a>, T, ErrMode<ContextError>>,
 ) -> impl Parser<Input<'a>, At<T>, ErrMode<ContextError>> {
-    parser.with_span().map(|(it, span): (T, Range<usize>)| At {
-        it,
-        offset: span.start,
-    })
+    parser.with_span().map(|(it, span): (T, Range<usize>)| At { it, offset: span.start })
 }
 
 fn identifier(input: &mut Input<'_>) -> ModalResult<At<String>> {
@@ -209,15 +190,11 @@ fn identifier(input: &mut Input<'_>) -> ModalResult<At<String>> {
         take_while(0.., |c: char| c.is_ascii_alphanumeric() || c == '_'),
     );
     let name = letters.take().map(|name: &str| name.to_owned());
-    token(at(name))
-        .context(expected("a name"))
-        .parse_next(input)
+    token(at(name)).context(expected("a name")).parse_next(input)
 }
 
 fn number(input: &mut Input<'_>) -> ModalResult<Value> {
-    token(dec_int)
-        .context(expected("a number"))
-        .parse_next(input)
+    token(dec_int).context(expected("a number")).parse_next(input)
 }
 
 fn thread_number(input: &mut Input<'_>) -> ModalResult<usize> {
@@ -226,49 +203,26 @@ fn thread_number(input: &mut Input<'_>) -> ModalResult<usize> {
 
 fn whole(input: &mut Input<'_>) -> ModalResult<File> {
     blank(input)?;
-    keyword("C")
-        .context(expected("a C litmus test (`C` and its name)"))
-        .parse_next(input)?;
-    let name = token(take_till(1.., char::is_whitespace))
-        .context(expected("the test's name"))
-        .parse_next(input)?;
+    keyword("C").context(expected("a C litmus test (`C` and its name)")).parse_next(input)?;
+    let name =
+        token(take_till(1.., char::is_whitespace)).context(expected("the test's name")).parse_next(input)?;
     repeat::<_, _, (), _, _>(0.., token(('"', take_till(0.., '"'), '"'))).parse_next(input)?;
-    let initial = delimited(
-        symbol("{"),
-        repeat(0.., initial_value),
-        cut_err(symbol("}")),
-    )
-    .parse_next(input)?;
-    let threads = repeat(1.., thread)
-        .context(expected("a thread (`P0(..) {..}`)"))
-        .parse_next(input)?;
+    let initial =
+        delimited(symbol("{"), repeat(0.., initial_value), cut_err(symbol("}"))).parse_next(input)?;
+    let threads = repeat(1.., thread).context(expected("a thread (`P0(..) {..}`)")).parse_next(input)?;
     let locations = opt(locations).parse_next(input)?.unwrap_or_default();
-    alt((
-        keyword("exists"),
-        keyword("forall"),
-        (symbol("~"), keyword("exists")).void(),
-    ))
-    .context(expected("`exists`, `~exists` or `forall`"))
-    .parse_next(input)?;
-    let condition = cut_err(condition).parse_next(input)?;
-    eof.context(expected("the end of the file"))
+    alt((keyword("exists"), keyword("forall"), (symbol("~"), keyword("exists")).void()))
+        .context(expected("`exists`, `~exists` or `forall`"))
         .parse_next(input)?;
-    Ok(File {
-        name: name.to_owned(),
-        initial,
-        threads,
-        locations,
-        condition,
-    })
+    let condition = cut_err(condition).parse_next(input)?;
+    eof.context(expected("the end of the file")).parse_next(input)?;
+    Ok(File { name: name.to_owned(), initial, threads, locations, condition })
 }
 
 fn initial_value(input: &mut Input<'_>) -> ModalResult<(At<String>, Value)> {
     opt(alt((keyword("int"), keyword("atomic_int")))).parse_next(input)?;
-    let name = alt((
-        delimited(symbol("["), identifier, cut_err(symbol("]"))),
-        identifier,
-    ))
-    .parse_next(input)?;
+    let name =
+        alt((delimited(symbol("["), identifier, cut_err(symbol("]"))), identifier)).parse_next(input)?;
     let value = cut_err(preceded(symbol("="), number)).parse_next(input)?;
     cut_err(symbol(";")).parse_next(input)?;
     Ok((name, value))
@@ -276,28 +230,18 @@ fn initial_value(input: &mut Input<'_>) -> ModalResult<(At<String>, Value)> {
 
 fn thread(input: &mut Input<'_>) -> ModalResult<Thread> {
     let number = token(preceded('P', at(thread_number))).parse_next(input)?;
-    let parameters = delimited(
-        cut_err(symbol("(")),
-        separated(0.., parameter, symbol(",")),
-        cut_err(symbol(")")),
-    )
-    .parse_next(input)?;
+    let parameters =
+        delimited(cut_err(symbol("(")), separated(0.., parameter, symbol(",")), cut_err(symbol(")")))
+            .parse_next(input)?;
     let body = cut_err(block).parse_next(input)?;
-    Ok(Thread {
-        number,
-        parameters,
-        body,
-    })
+    Ok(Thread { number, parameters, body })
 }
 
 fn parameter(input: &mut Input<'_>) -> ModalResult<(bool, At<String>)> {
     opt(keyword("volatile")).parse_next(input)?;
-    let atomic = alt((
-        keyword("atomic_int").value(true),
-        keyword("int").value(false),
-    ))
-    .context(expected("`atomic_int *` or `int *`"))
-    .parse_next(input)?;
+    let atomic = alt((keyword("atomic_int").value(true), keyword("int").value(false)))
+        .context(expected("`atomic_int *` or `int *`"))
+        .parse_next(input)?;
     let name = preceded(cut_err(symbol("*")), cut_err(identifier)).parse_next(input)?;
     Ok((atomic, name))
 }
@@ -319,24 +263,13 @@ fn conditional(input: &mut Input<'_>) -> ModalResult<Statement> {
     keyword("if").parse_next(input)?;
     cut_err(symbol("(")).parse_next(input)?;
     let register = cut_err(identifier).parse_next(input)?;
-    let compared = opt((
-        alt((symbol("==").value(true), symbol("!=").value(false))),
-        cut_err(number),
-    ))
-    .parse_next(input)?;
+    let compared = opt((alt((symbol("==").value(true), symbol("!=").value(false))), cut_err(number)))
+        .parse_next(input)?;
     let (equal, value) = compared.unwrap_or((false, 0));
     cut_err(symbol(")")).parse_next(input)?;
     let then = cut_err(branch).parse_next(input)?;
-    let otherwise = opt(preceded(keyword("else"), cut_err(branch)))
-        .parse_next(input)?
-        .unwrap_or_default();
-    Ok(Statement::If {
-        register,
-        equal,
-        value,
-        then,
-        otherwise,
-    })
+    let otherwise = opt(preceded(keyword("else"), cut_err(branch))).parse_next(input)?.unwrap_or_default();
+    Ok(Statement::If { register, equal, value, then, otherwise })
 }
 
 fn branch(input: &mut Input<'_>) -> ModalResult<Vec<Statement>> {
@@ -345,34 +278,14 @@ fn branch(input: &mut Input<'_>) -> ModalResult<Vec<Statement>> {
 
 fn simple(input: &mut Input<'_>) -> ModalResult<Statement> {
     alt((
-        preceded(
-            keyword("int"),
-            (
-                cut_err(identifier),
-                opt(preceded(symbol("="), cut_err(at(read)))),
-            ),
-        )
-        .map(|(name, value)| Statement::Declare(name, value)),
-        at(preceded(
-            keyword("atomic_thread_fence"),
-            cut_err(delimited(symbol("("), order, symbol(")"))),
-        ))
-        .map(|At { it, offset }| Statement::Fence { order: it, offset }),
-        at(call3("atomic_store", operand)).map(
-            |At {
-                 it: (location, value, order),
-                 offset,
-             }| Statement::Store {
-                location,
-                value,
-                order,
-                offset,
-            },
-        ),
-        (
-            preceded(symbol("*"), cut_err(identifier)),
-            cut_err(preceded(symbol("="), operand)),
-        )
+        preceded(keyword("int"), (cut_err(identifier), opt(preceded(symbol("="), cut_err(at(read))))))
+            .map(|(name, value)| Statement::Declare(name, value)),
+        at(preceded(keyword("atomic_thread_fence"), cut_err(delimited(symbol("("), order, symbol(")")))))
+            .map(|At { it, offset }| Statement::Fence { order: it, offset }),
+        at(call3("atomic_store", operand)).map(|At { it: (location, value, order), offset }| {
+            Statement::Store { location, value, order, offset }
+        }),
+        (preceded(symbol("*"), cut_err(identifier)), cut_err(preceded(symbol("="), operand)))
             .map(|(name, value)| Statement::PlainStore(name, value)),
         (identifier, preceded(symbol("="), cut_err(at(read))))
             .map(|(name, value)| Statement::Assign(name, value)),
@@ -383,21 +296,14 @@ fn simple(input: &mut Input<'_>) -> ModalResult<Statement> {
 }
 
 fn operand(input: &mut Input<'_>) -> ModalResult<Operand> {
-    alt((
-        number.map(Operand::Constant),
-        identifier.map(Operand::Register),
-    ))
-    .context(expected("a number or a register"))
-    .parse_next(input)
+    alt((number.map(Operand::Constant), identifier.map(Operand::Register)))
+        .context(expected("a number or a register"))
+        .parse_next(input)
 }
 
 fn read(input: &mut Input<'_>) -> ModalResult<Read> {
-    alt((
-        preceded(symbol("*"), cut_err(identifier)).map(Read::Plain),
-        call,
-        operand.map(Read::Operand),
-    ))
-    .parse_next(input)
+    alt((preceded(symbol("*"), cut_err(identifier)).map(Read::Plain), call, operand.map(Read::Operand)))
+        .parse_next(input)
 }
 
 /// An atomic call that gives a value.
@@ -472,13 +378,7 @@ fn compare_exchange(input: &mut Input<'_>) -> ModalResult<Read> {
     let success = cut_err(order_if(explicit)).parse_next(input)?;
     let failure = cut_err(order_if(explicit)).parse_next(input)?;
     cut_err(symbol(")")).parse_next(input)?;
-    Ok(Read::CompareExchange {
-        location,
-        expected,
-        new,
-        success,
-        failure,
-    })
+    Ok(Read::CompareExchange { location, expected, new, success, failure })
 }
 
 fn order(input: &mut Input<'_>) -> ModalResult<Order> {
@@ -490,21 +390,14 @@ fn order(input: &mut Input<'_>) -> ModalResult<Order> {
         keyword("memory_order_seq_cst").value(Order::SeqCst),
         fail,
     ))
-    .context(expected(
-        "`memory_order_relaxed`, `_acquire`, `_release`, `_acq_rel` or `_seq_cst`",
-    ))
+    .context(expected("`memory_order_relaxed`, `_acquire`, `_release`, `_acq_rel` or `_seq_cst`"))
     .parse_next(input)
 }
 
 fn locations(input: &mut Input<'_>) -> ModalResult<Vec<At<Name>>> {
     keyword("locations").parse_next(input)?;
     let entry = terminated(at(name), cut_err(symbol(";")));
-    delimited(
-        cut_err(symbol("[")),
-        repeat(0.., entry),
-        cut_err(symbol("]")),
-    )
-    .parse_next(input)
+    delimited(cut_err(symbol("[")), repeat(0.., entry), cut_err(symbol("]"))).parse_next(input)
 }
 
 fn name(input: &mut Input<'_>) -> ModalResult<Name> {
@@ -514,23 +407,16 @@ fn name(input: &mut Input<'_>) -> ModalResult<Name> {
 }
 
 fn condition(input: &mut Input<'_>) -> ModalResult<Condition> {
-    separated(1.., conjunction, symbol("\\/"))
-        .map(Condition::Any)
-        .parse_next(input)
+    separated(1.., conjunction, symbol("\\/")).map(Condition::Any).parse_next(input)
 }
 
 fn conjunction(input: &mut Input<'_>) -> ModalResult<Condition> {
-    separated(1.., proposition, symbol("/\\"))
-        .map(Condition::All)
-        .parse_next(input)
+    separated(1.., proposition, symbol("/\\")).map(Condition::All).parse_next(input)
 }
 
 fn proposition(input: &mut Input<'_>) -> ModalResult<Condition> {
     let negation = preceded(alt((symbol("~"), keyword("not"))), cut_err(proposition));
-    let equality = (
-        at(name),
-        preceded((symbol("="), opt(symbol("="))), cut_err(number)),
-    );
+    let equality = (at(name), preceded((symbol("="), opt(symbol("="))), cut_err(number)));
     alt((
         negation.map(|condition| Condition::Not(Box::new(condition))),
         delimited(symbol("("), condition, cut_err(symbol(")"))),

@@ -55,6 +55,15 @@ pub const LOCATIONS: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Location(pub u8);
 
+impl Location {
+    /// The set of only this location.
+    fn bit(self) -> u16 {
+        1 << self.0
+    }
+}
+
+const _: () = assert!(LOCATIONS <= 16, "sets of locations are 16 bits");
+
 /// The memory order of an access. There is no `SeqCst` here: see the module's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
@@ -197,6 +206,50 @@ pub enum Operation {
     Fence(Barrier),
 }
 
+/// What one or more operations may do to memory. Sets of locations are sets of bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Footprint {
+    /// Locations read
+    pub reads: u16,
+    /// Locations written
+    pub writes: u16,
+    /// Locations written by something that is no release
+    pub unreleased: u16,
+    /// Is there an acquire fence, or a stronger one?
+    pub acquire_fence: bool,
+    /// Is there a `seq_cst` fence?
+    pub full_barrier: bool,
+}
+
+impl Footprint {
+    /// Anything at all.
+    pub const ANYTHING: Footprint =
+        Footprint { reads: !0, writes: !0, unreleased: !0, acquire_fence: true, full_barrier: true };
+
+    /// A write to one location.
+    pub fn write(location: Location) -> Footprint {
+        Footprint { writes: location.bit(), ..Footprint::default() }
+    }
+
+    /// This or that.
+    pub fn union(self, other: Footprint) -> Footprint {
+        Footprint {
+            reads: self.reads | other.reads,
+            writes: self.writes | other.writes,
+            unreleased: self.unreleased | other.unreleased,
+            acquire_fence: self.acquire_fence || other.acquire_fence,
+            full_barrier: self.full_barrier || other.full_barrier,
+        }
+    }
+
+    /// Can something in the one matter to something in the other?
+    pub fn conflicts(self, other: Footprint) -> bool {
+        self.writes & (other.reads | other.writes) != 0
+            || self.reads & other.writes != 0
+            || self.full_barrier && other.full_barrier
+    }
+}
+
 /// One possible result of an operation.
 #[derive(Clone, Debug)]
 pub struct Outcome<M> {
@@ -230,11 +283,9 @@ pub enum Limit {
     /// More locations than [`LOCATIONS`]
     #[error("{0} atomic locations; the memory models take at most {LOCATIONS}")]
     Locations(usize),
-    /// More messages at one location than a position can count
-    #[error(
-        "more than 255 messages that can still be read at location {0}: does a loop store without end?"
-    )]
-    Messages(usize),
+    /// More messages than a position can count
+    #[error("more than 255 messages that can still be read: does a loop store without end?")]
+    Messages,
 }
 
 /// Shared memory at one moment, under one memory model. Equal machines have equal futures.
@@ -254,14 +305,15 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     /// Appends everything that memory can do on its own.
     fn internal(&self, found: &mut Vec<Internal<Self>>);
 
-    /// The locations of the stores that `thread` has executed and that have not reached memory, as a set of bits.
-    fn pending(&self, thread: usize) -> u32;
+    /// The stores that `thread` has executed and that have not reached memory.
+    fn pending(&self, thread: usize) -> Footprint;
 
     /// The newest value of a location: the last in modification order that has reached memory.
     fn newest(&self, location: Location) -> Value;
 
-    /// `thread` has executed its last operation; what only it could still read may be forgotten.
-    fn retire(&mut self, thread: usize);
+    /// From now on `thread` does nothing but this. What only other doings could find out may be forgotten, so that
+    /// memories that differ in nothing else are equal. Before the first call a thread may do anything.
+    fn narrow(&mut self, thread: usize, future: Footprint);
 
     /// Can `thread`'s execution of `operation` neither help nor hinder any other thread, now or later, **whatever**
     /// the others do? (A relaxed fence under SC, a store into the thread's own buffer.) A search may then try it
@@ -322,11 +374,7 @@ impl UnknownName {
         let names: Vec<String> = all.iter().map(T::to_string).collect();
         match names.iter().position(|known| known == name) {
             Some(index) => Ok(all[index]),
-            None => Err(UnknownName {
-                what,
-                name: name.to_owned(),
-                known: names.join(", "),
-            }),
+            None => Err(UnknownName { what, name: name.to_owned(), known: names.join(", ") }),
         }
     }
 }

@@ -35,20 +35,33 @@
 //!   executed them: it has all behaviours of RC11 in which the order of `seq_cst` fences agrees with `sb ∪ rf`,
 //!   and no others.
 //!
-//! **Canonical form.** Positions, not timestamps; and a message before every living thread's `cur` can neither be read
-//! nor get a successor, so it is forgotten and the positions are counted from the oldest message left. A position in
-//! a view that points to a forgotten message says nothing and becomes 0.
+//! **Canonical form.** Positions, not timestamps; and what nobody can find out any more is forgotten:
+//!
+//! - a message of `x` before the `cur(x)` of every thread that may still touch `x`: it can neither be read nor get a
+//!   successor. Positions are counted from the oldest message left, and a position in a view that points to a forgotten
+//!   message says nothing and becomes 0;
+//! - `acq` of a thread that executes no acquire fence any more, `rel(x)` of one whose stores to `x` are all releases, the
+//!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more.
 
-use smallvec::{SmallVec, smallvec};
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
+
+use smallvec::SmallVec;
 
 use super::{
-    Barrier, Effect, Internal, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
+    Barrier, Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
     Value,
 };
 
 /// For every location the position of the oldest message that may still be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct View([u8; LOCATIONS]);
+
+impl Hash for View {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.0));
+    }
+}
 
 impl View {
     /// `self := self ⊔ other`
@@ -74,13 +87,14 @@ struct Message {
     value: Value,
     /// Written by a read-modify-write that read the message before it: nothing may come between the two
     glued: bool,
-    /// What an acquire read of this message teaches; its own position is left out, every reader knows it
+    /// What an acquire read of this message teaches
     view: View,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Thread {
-    alive: bool,
+    /// What it may still do
+    future: Footprint,
     current: View,
     acquire: View,
     /// `rel(x)` for every `x` without an entry in `released`: `cur` at the last release fence
@@ -91,11 +105,7 @@ struct Thread {
 
 impl Thread {
     fn release_view(&self, location: usize) -> View {
-        match self
-            .released
-            .iter()
-            .find(|(l, _)| usize::from(*l) == location)
-        {
+        match self.released.iter().find(|(l, _)| usize::from(*l) == location) {
             Some((_, view)) => *view,
             None => self.fenced,
         }
@@ -103,10 +113,7 @@ impl Thread {
 
     fn note_release_store(&mut self, location: usize) {
         let view = self.current.without(location);
-        match self
-            .released
-            .binary_search_by_key(&location, |(l, _)| usize::from(*l))
-        {
+        match self.released.binary_search_by_key(&location, |(l, _)| usize::from(*l)) {
             Ok(index) => self.released[index].1 = view,
             Err(index) => self.released.insert(index, (location as u8, view)),
         }
@@ -137,40 +144,65 @@ impl Thread {
         }
     }
 
+    fn touches(&self, location: usize) -> bool {
+        (self.future.reads | self.future.writes) & 1 << location != 0
+    }
+
     fn views(&mut self) -> impl Iterator<Item = &mut View> {
         let released = self.released.iter_mut().map(|(_, view)| view);
-        [&mut self.current, &mut self.acquire, &mut self.fenced]
-            .into_iter()
-            .chain(released)
+        [&mut self.current, &mut self.acquire, &mut self.fenced].into_iter().chain(released)
+    }
+
+    /// Forgets what it will not need.
+    fn forget(&mut self) {
+        let Footprint { unreleased, acquire_fence, .. } = self.future;
+        if !acquire_fence {
+            self.acquire = View::default();
+        }
+        if unreleased == 0 {
+            self.fenced = View::default();
+        }
+        let fenced = self.fenced;
+        self.released.retain(|(location, view)| {
+            unreleased & 1 << *location != 0 && *view != fenced.without(usize::from(*location))
+        });
+        if self.future == Footprint::default() {
+            self.current = View::default();
+        }
     }
 }
 
 /// Memory under RC11.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rc11 {
-    /// The messages of every location in modification order, the oldest that matters first
-    histories: SmallVec<[SmallVec<[Message; 2]>; LOCATIONS]>,
+    /// The histories of all locations, one after the other, each in modification order
+    messages: Vec<Message>,
+    /// Where each history ends
+    ends: SmallVec<[u8; LOCATIONS]>,
     threads: SmallVec<[Thread; 4]>,
     /// What the last `seq_cst` fence knew
     sc: View,
 }
 
 impl Rc11 {
+    fn span(&self, location: usize) -> Range<usize> {
+        let start = if location == 0 { 0 } else { self.ends[location - 1] };
+        usize::from(start)..usize::from(self.ends[location])
+    }
+
+    fn history(&self, location: usize) -> &[Message] {
+        &self.messages[self.span(location)]
+    }
+
     fn views(&mut self) -> impl Iterator<Item = &mut View> {
-        let messages = self
-            .histories
-            .iter_mut()
-            .flatten()
-            .map(|message| &mut message.view);
+        let messages = self.messages.iter_mut().map(|message| &mut message.view);
         let threads = self.threads.iter_mut().flat_map(Thread::views);
         messages.chain(threads).chain([&mut self.sc])
     }
 
     /// Has a read-modify-write read the message at `position`?
     fn taken(&self, location: usize, position: usize) -> bool {
-        self.histories[location]
-            .get(position + 1)
-            .is_some_and(|next| next.glued)
+        self.history(location).get(position + 1).is_some_and(|next| next.glued)
     }
 
     /// `thread` writes a message at `position`, moving the ones from there on. `read` is the view of the message that
@@ -184,11 +216,12 @@ impl Rc11 {
         order: Order,
         read: Option<View>,
     ) -> Result<(), Limit> {
+        let span = self.span(location);
         let place = position as u8;
-        if self.histories[location].len() > usize::from(u8::MAX) {
-            return Err(Limit::Messages(location));
+        if self.messages.len() == usize::from(u8::MAX) {
+            return Err(Limit::Messages);
         }
-        if position < self.histories[location].len() {
+        if position < span.len() {
             for view in self.views() {
                 if view.0[location] >= place {
                     view.0[location] += 1;
@@ -205,51 +238,43 @@ impl Rc11 {
         if let Some(read) = read {
             view.join(&read);
         }
-        let message = Message {
-            value,
-            glued: read.is_some(),
-            view: view.without(location),
-        };
-        self.histories[location].insert(position, message);
+        let message = Message { value, glued: read.is_some(), view: view.without(location) };
+        self.messages.insert(span.start + position, message);
+        self.ends[location..].iter_mut().for_each(|end| *end += 1);
         Ok(())
     }
 
-    /// Forgets what nobody can reach any more.
+    /// Forgets what nobody can find out any more.
     fn forget(&mut self) {
-        for location in 0..self.histories.len() {
-            let last = self.histories[location].len() - 1;
-            let alive = self.threads.iter().filter(|thread| thread.alive);
-            let oldest = alive
-                .map(|thread| thread.current.0[location])
-                .min()
-                .unwrap_or(last as u8);
+        let future = self.threads.iter().fold(Footprint::default(), |all, thread| all.union(thread.future));
+        for location in 0..self.ends.len() {
+            let span = self.span(location);
+            let touching = self.threads.iter().filter(|thread| thread.touches(location));
+            let oldest =
+                touching.map(|thread| thread.current.0[location]).min().unwrap_or(span.len() as u8 - 1);
             if oldest > 0 {
-                self.histories[location].drain(..usize::from(oldest));
+                self.messages.drain(span.start..span.start + usize::from(oldest));
+                self.ends[location..].iter_mut().for_each(|end| *end -= oldest);
                 for view in self.views() {
                     view.0[location] = view.0[location].saturating_sub(oldest);
                 }
             }
-            self.histories[location][0].glued = false;
+            self.messages[span.start].glued = false;
+            if future.reads & 1 << location == 0 {
+                let span = self.span(location);
+                self.messages[span].iter_mut().for_each(|message| message.view = View::default());
+            }
         }
-        for thread in &mut self.threads {
-            let fenced = thread.fenced;
-            thread
-                .released
-                .retain(|(location, view)| *view != fenced.without(usize::from(*location)));
+        if !future.full_barrier {
+            self.sc = View::default();
         }
+        self.threads.iter_mut().for_each(Thread::forget);
     }
 
     fn found(mut self, read: Option<(&Message, bool)>, written: Option<Value>) -> Outcome<Self> {
         self.forget();
-        let (read, stale) = read.map_or((None, false), |(message, stale)| {
-            (Some(message.value), stale)
-        });
-        Outcome {
-            read,
-            written,
-            stale,
-            machine: self,
-        }
+        let (read, stale) = read.map_or((None, false), |(message, stale)| (Some(message.value), stale));
+        Outcome { read, written, stale, machine: self }
     }
 }
 
@@ -258,22 +283,17 @@ impl Machine for Rc11 {
         if values.len() > LOCATIONS {
             return Err(Limit::Locations(values.len()));
         }
-        let history = |value: &Value| {
-            smallvec![Message {
-                value: *value,
-                glued: false,
-                view: View::default()
-            }]
-        };
         let thread = Thread {
-            alive: true,
+            future: Footprint::ANYTHING,
             current: View::default(),
             acquire: View::default(),
             fenced: View::default(),
             released: SmallVec::new(),
         };
+        let message = |value: &Value| Message { value: *value, glued: false, view: View::default() };
         Ok(Rc11 {
-            histories: values.iter().map(history).collect(),
+            messages: values.iter().map(message).collect(),
+            ends: (1..=values.len() as u8).collect(),
             threads: SmallVec::from_elem(thread, threads),
             sc: View::default(),
         })
@@ -288,7 +308,7 @@ impl Machine for Rc11 {
         // The history of a location, what is old in it, and the positions that the thread may still read.
         let readable = |location: Location| {
             let location = usize::from(location.0);
-            let history = &self.histories[location];
+            let history = self.history(location);
             let oldest = usize::from(self.threads[thread].current.0[location]);
             (location, history, oldest..history.len())
         };
@@ -302,11 +322,7 @@ impl Machine for Rc11 {
                     found.push(machine.found(Some((message, stale)), None));
                 }
             }
-            Operation::Store {
-                location,
-                order,
-                value,
-            } => {
+            Operation::Store { location, order, value } => {
                 let (location, _, positions) = readable(location);
                 for before in positions.filter(|before| !self.taken(location, *before)) {
                     let mut machine = self.clone();
@@ -314,11 +330,7 @@ impl Machine for Rc11 {
                     found.push(machine.found(None, Some(value)));
                 }
             }
-            Operation::Modify {
-                location,
-                order,
-                update,
-            } => {
+            Operation::Modify { location, order, update } => {
                 let (location, history, positions) = readable(location);
                 for position in positions {
                     let (message, stale) = (&history[position], position + 1 < history.len());
@@ -358,22 +370,16 @@ impl Machine for Rc11 {
 
     fn internal(&self, _found: &mut Vec<Internal<Self>>) {}
 
-    fn pending(&self, _thread: usize) -> u32 {
-        0
+    fn pending(&self, _thread: usize) -> Footprint {
+        Footprint::default()
     }
 
     fn newest(&self, location: Location) -> Value {
-        let history = &self.histories[usize::from(location.0)];
-        history[history.len() - 1].value
+        self.messages[self.span(usize::from(location.0)).end - 1].value
     }
 
-    fn retire(&mut self, thread: usize) {
-        let retired = &mut self.threads[thread];
-        retired.alive = false;
-        retired.released.clear();
-        for view in retired.views() {
-            *view = View::default();
-        }
+    fn narrow(&mut self, thread: usize, future: Footprint) {
+        self.threads[thread].future = future;
         self.forget();
     }
 

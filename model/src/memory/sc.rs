@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Effect, Internal, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
+use super::{Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
 
 /// Memory under sequential consistency.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,9 +23,7 @@ impl Machine for Sc {
         if values.len() > LOCATIONS {
             return Err(Limit::Locations(values.len()));
         }
-        Ok(Sc {
-            values: values.into(),
-        })
+        Ok(Sc { values: values.into() })
     }
 
     fn outcomes(
@@ -36,12 +34,8 @@ impl Machine for Sc {
     ) -> Result<(), Limit> {
         let (read, written, machine) = match operation {
             Operation::Load { location, .. } => (Some(self.newest(location)), None, self.clone()),
-            Operation::Store {
-                location, value, ..
-            } => (None, Some(value), self.with(location, value)),
-            Operation::Modify {
-                location, update, ..
-            } => {
+            Operation::Store { location, value, .. } => (None, Some(value), self.with(location, value)),
+            Operation::Modify { location, update, .. } => {
                 let read = self.newest(location);
                 match update.on(read) {
                     Effect::Write(value) => (Some(read), Some(value), self.with(location, value)),
@@ -51,26 +45,21 @@ impl Machine for Sc {
             }
             Operation::Fence(_) => (None, None, self.clone()),
         };
-        found.push(Outcome {
-            read,
-            written,
-            stale: false,
-            machine,
-        });
+        found.push(Outcome { read, written, stale: false, machine });
         Ok(())
     }
 
     fn internal(&self, _found: &mut Vec<Internal<Self>>) {}
 
-    fn pending(&self, _thread: usize) -> u32 {
-        0
+    fn pending(&self, _thread: usize) -> Footprint {
+        Footprint::default()
     }
 
     fn newest(&self, location: Location) -> Value {
         self.values[location.0 as usize]
     }
 
-    fn retire(&mut self, _thread: usize) {}
+    fn narrow(&mut self, _thread: usize, _future: Footprint) {}
 
     fn private(&self, _thread: usize, operation: Operation) -> bool {
         matches!(operation, Operation::Fence(_))

@@ -12,7 +12,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Barrier, Effect, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
+use super::{Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
 
 /// Memory under x86-TSO.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,28 +25,18 @@ pub struct Tso {
 impl Tso {
     /// Must `operation` wait until the buffer is empty?
     fn drains(operation: Operation) -> bool {
-        matches!(
-            operation,
-            Operation::Modify { .. } | Operation::Fence(Barrier::SeqCst)
-        )
+        matches!(operation, Operation::Modify { .. } | Operation::Fence(Barrier::SeqCst))
     }
 
     /// The newest store to `location` in the thread's own buffer.
     fn forwarded(&self, thread: usize, location: Location) -> Option<Value> {
-        self.buffers[thread]
-            .iter()
-            .rev()
-            .find(|(l, _)| *l == location)
-            .map(|(_, value)| *value)
+        self.buffers[thread].iter().rev().find(|(l, _)| *l == location).map(|(_, value)| *value)
     }
 }
 
 impl Machine for Tso {
     fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
-        Ok(Tso {
-            memory: Sc::new(values, threads)?,
-            buffers: SmallVec::from_elem(SmallVec::new(), threads),
-        })
+        Ok(Tso { memory: Sc::new(values, threads)?, buffers: SmallVec::from_elem(SmallVec::new(), threads) })
     }
 
     fn outcomes(
@@ -59,42 +49,22 @@ impl Machine for Tso {
             return Ok(());
         }
         let pending = |location| {
-            let others = self
-                .buffers
-                .iter()
-                .enumerate()
-                .filter(|(t, _)| *t != thread);
-            others
-                .flat_map(|(_, buffer)| buffer)
-                .any(|(l, _)| *l == location)
+            let others = self.buffers.iter().enumerate().filter(|(t, _)| *t != thread);
+            others.flat_map(|(_, buffer)| buffer).any(|(l, _)| *l == location)
         };
         match operation {
             Operation::Load { location, .. } => {
                 let own = self.forwarded(thread, location);
                 let read = Some(own.unwrap_or_else(|| self.memory.newest(location)));
                 let stale = own.is_none() && pending(location);
-                found.push(Outcome {
-                    read,
-                    written: None,
-                    stale,
-                    machine: self.clone(),
-                });
+                found.push(Outcome { read, written: None, stale, machine: self.clone() });
             }
-            Operation::Store {
-                location, value, ..
-            } => {
+            Operation::Store { location, value, .. } => {
                 let mut machine = self.clone();
                 machine.buffers[thread].push((location, value));
-                found.push(Outcome {
-                    read: None,
-                    written: Some(value),
-                    stale: false,
-                    machine,
-                });
+                found.push(Outcome { read: None, written: Some(value), stale: false, machine });
             }
-            Operation::Modify {
-                location, update, ..
-            } => {
+            Operation::Modify { location, update, .. } => {
                 let read = self.memory.newest(location);
                 let mut machine = self.clone();
                 let written = match update.on(read) {
@@ -105,20 +75,10 @@ impl Machine for Tso {
                     Effect::FailingRead(_) => None,
                     Effect::Wait => return Ok(()),
                 };
-                found.push(Outcome {
-                    read: Some(read),
-                    written,
-                    stale: pending(location),
-                    machine,
-                });
+                found.push(Outcome { read: Some(read), written, stale: pending(location), machine });
             }
             Operation::Fence(_) => {
-                found.push(Outcome {
-                    read: None,
-                    written: None,
-                    stale: false,
-                    machine: self.clone(),
-                });
+                found.push(Outcome { read: None, written: None, stale: false, machine: self.clone() });
             }
         }
         Ok(())
@@ -130,35 +90,27 @@ impl Machine for Tso {
                 let mut machine = self.clone();
                 machine.buffers[thread].remove(0);
                 machine.memory = self.memory.with(location, value);
-                found.push(Internal {
-                    thread,
-                    location,
-                    value,
-                    machine,
-                });
+                found.push(Internal { thread, location, value, machine });
             }
         }
     }
 
-    fn pending(&self, thread: usize) -> u32 {
-        self.buffers[thread]
-            .iter()
-            .fold(0, |mask, (location, _)| mask | 1 << location.0)
+    fn pending(&self, thread: usize) -> Footprint {
+        let stores = self.buffers[thread].iter().map(|(location, _)| Footprint::write(*location));
+        stores.fold(Footprint::default(), Footprint::union)
     }
 
     fn newest(&self, location: Location) -> Value {
         self.memory.newest(location)
     }
 
-    fn retire(&mut self, _thread: usize) {}
+    fn narrow(&mut self, _thread: usize, _future: Footprint) {}
 
     fn private(&self, thread: usize, operation: Operation) -> bool {
         match operation {
             // The other threads see a store when it leaves the buffer, not when it enters.
             Operation::Store { .. } => true,
-            Operation::Fence(barrier) => {
-                barrier != Barrier::SeqCst || self.buffers[thread].is_empty()
-            }
+            Operation::Fence(barrier) => barrier != Barrier::SeqCst || self.buffers[thread].is_empty(),
             // Even a load from the own buffer: the store may reach memory first and be overwritten there.
             Operation::Load { .. } | Operation::Modify { .. } => false,
         }

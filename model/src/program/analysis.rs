@@ -1,57 +1,24 @@
 //! What a thread may still read, and what it may still touch: two backward data-flow analyses.
 
 use super::{Action, Instruction};
-use crate::memory::Barrier;
+use crate::memory::{Barrier, Footprint};
 
-/// Everything that a thread may still do to shared memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Footprint {
-    /// Locations read, as a set of bits
-    pub reads: u32,
-    /// Locations written
-    pub writes: u32,
-    /// Is there a `seq_cst` fence?
-    pub full_barrier: bool,
-}
-
-impl Footprint {
-    pub(super) fn of(instruction: &Instruction) -> Footprint {
-        match instruction {
-            Instruction::Access { place, action, .. } => {
-                let mask = place.object.mask();
-                let reads = if matches!(action, Action::Store(..) | Action::Unlock) {
-                    0
-                } else {
-                    mask
-                };
-                let writes = if action.writes() { mask } else { 0 };
-                Footprint {
-                    reads,
-                    writes,
-                    full_barrier: false,
-                }
-            }
-            Instruction::Fence { barrier, .. } => Footprint {
-                full_barrier: *barrier == Barrier::SeqCst,
-                ..Footprint::default()
-            },
-            _ => Footprint::default(),
+pub(super) fn footprint(instruction: &Instruction) -> Footprint {
+    match instruction {
+        Instruction::Access { place, action, .. } => {
+            let mask = place.mask();
+            let reads = if matches!(action, Action::Store(..) | Action::Unlock) { 0 } else { mask };
+            let writes = if action.writes() { mask } else { 0 };
+            // Locking is no release, but nobody ever reads what it wrote: the others wait for the unlock.
+            let unreleased = if action.order().releases() || *action == Action::Lock { 0 } else { writes };
+            Footprint { reads, writes, unreleased, ..Footprint::default() }
         }
-    }
-
-    fn union(self, other: Footprint) -> Footprint {
-        Footprint {
-            reads: self.reads | other.reads,
-            writes: self.writes | other.writes,
-            full_barrier: self.full_barrier || other.full_barrier,
-        }
-    }
-
-    /// Can something in the one matter to something in the other?
-    pub fn conflicts(self, other: Footprint) -> bool {
-        self.writes & (other.reads | other.writes) != 0
-            || self.reads & other.writes != 0
-            || self.full_barrier && other.full_barrier
+        Instruction::Fence { barrier, .. } => Footprint {
+            acquire_fence: *barrier != Barrier::Release,
+            full_barrier: *barrier == Barrier::SeqCst,
+            ..Footprint::default()
+        },
+        _ => Footprint::default(),
     }
 }
 
@@ -80,9 +47,7 @@ fn backward<T: Copy + PartialEq>(
     loop {
         let mut changed = false;
         for at in (0..code.len()).rev() {
-            let after = successors(code, at)
-                .map(|next| before[next])
-                .fold(bottom, &union);
+            let after = successors(code, at).map(|next| before[next]).fold(bottom, &union);
             let new = transfer(&code[at], after);
             changed |= new != before[at];
             before[at] = new;
@@ -103,28 +68,20 @@ pub(super) fn live(code: &[Instruction], observed: u32) -> Vec<u32> {
         |a, b| a | b,
         |instruction, after| {
             let (sets, uses) = match instruction {
-                Instruction::Access {
-                    place,
-                    action,
-                    into,
-                    ..
-                } => {
+                Instruction::Access { place, action, into, .. } => {
                     let operands = match action {
-                        Action::Store(_, value)
-                        | Action::Swap(_, value)
-                        | Action::Add(_, value) => value.uses(),
-                        Action::CompareExchange { expected, new, .. } => {
-                            expected.uses() | new.uses()
+                        Action::Store(_, value) | Action::Swap(_, value) | Action::Add(_, value) => {
+                            value.uses()
                         }
+                        Action::CompareExchange { expected, new, .. } => expected.uses() | new.uses(),
                         _ => 0,
                     };
                     (*into, place.index.uses() | operands)
                 }
                 Instruction::Set(register, value) => (Some(*register), value.uses()),
-                Instruction::Unless(condition, _)
-                | Instruction::Claim {
-                    holds: condition, ..
-                } => (None, condition.uses()),
+                Instruction::Unless(condition, _) | Instruction::Claim { holds: condition, .. } => {
+                    (None, condition.uses())
+                }
                 Instruction::List { action, into, .. } => match action {
                     ListAction::Push(entry)
                     | ListAction::Remove(entry)
@@ -132,9 +89,7 @@ pub(super) fn live(code: &[Instruction], observed: u32) -> Vec<u32> {
                     | ListAction::Get(entry) => (*into, entry.uses()),
                     ListAction::Length => (*into, 0),
                 },
-                Instruction::Jump(_) | Instruction::Choose { .. } | Instruction::Fence { .. } => {
-                    (None, 0)
-                }
+                Instruction::Jump(_) | Instruction::Choose { .. } | Instruction::Fence { .. } => (None, 0),
             };
             let after = sets.map_or(after, |register| after & !(1 << register.0));
             // An observed register keeps its value to the end, whatever branch is taken.
@@ -146,11 +101,5 @@ pub(super) fn live(code: &[Instruction], observed: u32) -> Vec<u32> {
 /// Before each instruction: everything that may still be done to memory.
 pub(super) fn future(code: &[Instruction]) -> Vec<Footprint> {
     let bottom = Footprint::default();
-    backward(
-        code,
-        bottom,
-        bottom,
-        Footprint::union,
-        |instruction, after| after.union(Footprint::of(instruction)),
-    )
+    backward(code, bottom, bottom, Footprint::union, |instruction, after| after.union(footprint(instruction)))
 }

@@ -2,8 +2,8 @@
 
 use super::analysis;
 use super::{
-    Action, Expr, Instruction, List, ListAction, Object, Place, Program, Register, Sequence, Site,
-    Term, Thread,
+    Action, Expr, Instruction, List, ListAction, Object, Place, Program, Register, Sequence, Site, Term,
+    Thread,
 };
 use crate::memory::{Barrier, LOCATIONS, Order, Value};
 
@@ -116,10 +116,7 @@ impl Builder {
                 .map(|(list, held)| (&self.lists[usize::from(list.0)], held))
                 .find(|((_, _, lock), held)| lock.is_some_and(|lock| !held.contains(&lock)));
             if let Some(((list, ..), _)) = unguarded {
-                let error = BuildError::Unguarded {
-                    thread: code.name.clone(),
-                    list: list.clone(),
-                };
+                let error = BuildError::Unguarded { thread: code.name.clone(), list: list.clone() };
                 self.error.get_or_insert(error);
             }
         }
@@ -129,11 +126,7 @@ impl Builder {
         Ok(Program {
             labels: self.labels,
             initial: self.initial,
-            lists: self
-                .lists
-                .into_iter()
-                .map(|(label, sequence, _)| (label, sequence))
-                .collect(),
+            lists: self.lists.into_iter().map(|(label, sequence, _)| (label, sequence)).collect(),
             threads: self.threads.into_iter().map(Code::finish).collect(),
         })
     }
@@ -174,8 +167,7 @@ impl Code {
     pub(crate) fn register(&mut self) -> Register {
         let (now, most) = self.registers;
         if now == 32 {
-            self.error
-                .get_or_insert(BuildError::Registers(self.name.clone()));
+            self.error.get_or_insert(BuildError::Registers(self.name.clone()));
             return Register(0);
         }
         self.registers = (now + 1, most.max(now + 1));
@@ -210,22 +202,12 @@ impl Code {
     ) -> Register {
         let (site, place) = (site.into(), place.into());
         let into = reads.then(|| self.register());
-        self.code.push(Instruction::Access {
-            site,
-            place,
-            action,
-            into,
-        });
+        self.code.push(Instruction::Access { site, place, action, into });
         into.unwrap_or(Register(0))
     }
 
     /// An atomic load.
-    pub fn load(
-        &mut self,
-        site: impl Into<Site>,
-        place: impl Into<Place>,
-        order: Order,
-    ) -> Register {
+    pub fn load(&mut self, site: impl Into<Site>, place: impl Into<Place>, order: Order) -> Register {
         self.access(site, place, Action::Load(order), true)
     }
 
@@ -270,21 +252,13 @@ impl Code {
         (expected, new): (impl Into<Expr>, impl Into<Expr>),
         (success, failure): (Order, Order),
     ) -> Register {
-        let action = Action::CompareExchange {
-            expected: expected.into(),
-            new: new.into(),
-            success,
-            failure,
-        };
+        let action = Action::CompareExchange { expected: expected.into(), new: new.into(), success, failure };
         self.access(site, place, action, true)
     }
 
     /// A fence.
     pub fn fence(&mut self, site: impl Into<Site>, barrier: Barrier) {
-        self.code.push(Instruction::Fence {
-            site: site.into(),
-            barrier,
-        });
+        self.code.push(Instruction::Fence { site: site.into(), barrier });
     }
 
     /// Takes a parker's token, waiting for it.
@@ -352,10 +326,7 @@ impl Code {
     pub fn maybe(&mut self, site: impl Into<Site>, then: impl FnOnce(&mut Self)) {
         let choice = self.hole();
         self.scope(then);
-        self.code[choice] = Instruction::Choose {
-            site: site.into(),
-            other: self.code.len(),
-        };
+        self.code[choice] = Instruction::Choose { site: site.into(), other: self.code.len() };
     }
 
     /// Repeats `body` until it [leaves](Code::leave).
@@ -376,8 +347,7 @@ impl Code {
         match self.leaving.last_mut() {
             Some(leaving) => leaving.push(jump),
             None => {
-                self.error
-                    .get_or_insert(BuildError::NoLoop(self.name.clone()));
+                self.error.get_or_insert(BuildError::NoLoop(self.name.clone()));
             }
         }
     }
@@ -441,10 +411,7 @@ impl Code {
 
     /// Claims that the condition is not 0; an execution in which it is 0 violates the claim.
     pub fn claim(&mut self, claim: impl Into<Site>, holds: impl Into<Expr>) {
-        self.code.push(Instruction::Claim {
-            holds: holds.into(),
-            claim: claim.into(),
-        });
+        self.code.push(Instruction::Claim { holds: holds.into(), claim: claim.into() });
     }
 
     /// An instruction to be filled in later.
@@ -456,12 +423,6 @@ impl Code {
     fn finish(self) -> Thread {
         let live = analysis::live(&self.code, self.observed);
         let future = analysis::future(&self.code);
-        Thread {
-            name: self.name,
-            code: self.code,
-            registers: usize::from(self.registers.1),
-            live,
-            future,
-        }
+        Thread { name: self.name, code: self.code, registers: usize::from(self.registers.1), live, future }
     }
 }

@@ -43,7 +43,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::memory::{Barrier, LOCATIONS, Location, Order, Update, Value};
+use crate::memory::{Barrier, Footprint, Location, Order, Update, Value};
 
 mod analysis;
 mod build;
@@ -52,7 +52,6 @@ mod run;
 
 pub use build::{BuildError, Builder, Code};
 
-pub(crate) use analysis::Footprint;
 pub(crate) use run::{Next, Settled};
 pub use run::{Position, Sequence};
 
@@ -66,22 +65,18 @@ pub struct Object {
 impl Object {
     /// One element of an array.
     pub fn at(self, index: impl Into<Expr>) -> Place {
-        Place {
-            object: self,
-            index: index.into(),
-        }
+        Place { object: self, index: index.into() }
     }
 
     /// The location of one element, if there is such an element.
     pub fn location(self, index: Value) -> Option<Location> {
-        let index = u8::try_from(index)
-            .ok()
-            .filter(|index| *index < self.length)?;
+        let index = u8::try_from(index).ok().filter(|index| *index < self.length)?;
         Some(Location(self.first + index))
     }
 
-    fn mask(self) -> u32 {
-        ((1 << self.length) - 1) << self.first
+    /// The set of all its locations.
+    fn mask(self) -> u16 {
+        (((1_u32 << self.length) - 1) << self.first) as u16
     }
 }
 
@@ -90,6 +85,17 @@ impl Object {
 pub struct Place {
     object: Object,
     index: Expr,
+}
+
+impl Place {
+    /// The set of the locations that it may be.
+    fn mask(&self) -> u16 {
+        let location = match self.index {
+            Expr::Constant(index) => self.object.location(index),
+            _ => None,
+        };
+        location.map_or(self.object.mask(), |location| 1 << location.0)
+    }
 }
 
 impl From<Object> for Place {
@@ -233,12 +239,7 @@ enum Action {
     Store(Order, Expr),
     Swap(Order, Expr),
     Add(Order, Expr),
-    CompareExchange {
-        expected: Expr,
-        new: Expr,
-        success: Order,
-        failure: Order,
-    },
+    CompareExchange { expected: Expr, new: Expr, success: Order, failure: Order },
     Lock,
     Unlock,
     Park,
@@ -374,43 +375,20 @@ impl Action {
     fn operation(&self, location: Location, registers: &[Value]) -> crate::memory::Operation {
         use crate::memory::Operation::{Load, Modify, Store};
         let order = self.order();
-        let modify = |update| Modify {
-            location,
-            order,
-            update,
-        };
+        let modify = |update| Modify { location, order, update };
         match self {
             Action::Load(_) => Load { location, order },
-            Action::Store(_, value) => Store {
-                location,
-                order,
-                value: value.value(registers),
-            },
-            Action::Unlock => Store {
-                location,
-                order,
-                value: 0,
-            },
+            Action::Store(_, value) => Store { location, order, value: value.value(registers) },
+            Action::Unlock => Store { location, order, value: 0 },
             Action::Swap(_, value) => modify(Update::Set(value.value(registers))),
             Action::Add(_, value) => modify(Update::Add(value.value(registers))),
-            Action::CompareExchange {
-                expected,
-                new,
-                failure,
-                ..
-            } => modify(Update::CompareExchange {
+            Action::CompareExchange { expected, new, failure, .. } => modify(Update::CompareExchange {
                 expected: expected.value(registers),
                 new: new.value(registers),
                 failure: *failure,
             }),
-            Action::Lock => modify(Update::Await {
-                expected: 0,
-                new: 1,
-            }),
-            Action::Park => modify(Update::Await {
-                expected: 1,
-                new: 0,
-            }),
+            Action::Lock => modify(Update::Await { expected: 0, new: 1 }),
+            Action::Park => modify(Update::Await { expected: 1, new: 0 }),
             Action::Unpark => modify(Update::Set(1)),
         }
     }
@@ -425,7 +403,7 @@ pub struct Thread {
     /// Before each instruction, and at the end: the registers that may still be read
     live: Vec<u32>,
     /// Before each instruction: what may still be touched
-    future: Vec<analysis::Footprint>,
+    future: Vec<Footprint>,
 }
 
 impl Thread {
@@ -465,5 +443,3 @@ impl Program {
         self.lists.iter().map(|(_, sequence)| *sequence)
     }
 }
-
-const _: () = assert!(LOCATIONS <= 32, "sets of locations are 32 bits");

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::analysis::Footprint;
+use super::analysis;
 use super::{Instruction, Kind, ListAction, Register, Thread};
-use crate::memory::{Location, Operation, Value};
+use crate::memory::{Footprint, Location, Operation, Value};
 
 /// The content of a list: up to [`Sequence::CAPACITY`] numbers in `0..`[`Sequence::LIMIT`], four bits each, the first
 /// one lowest. A number is stored as itself plus one, so that 0 is the end.
@@ -79,17 +79,12 @@ const PATIENCE: usize = 10_000;
 
 impl Thread {
     pub(crate) fn start(&self) -> Position {
-        Position {
-            at: 0,
-            registers: smallvec![0; self.registers],
-        }
+        Position { at: 0, registers: smallvec![0; self.registers] }
     }
 
     /// Runs local instructions up to the next shared operation, then forgets the registers that are dead.
     pub(crate) fn settle(&self, position: &mut Position, lists: &mut [Sequence]) -> Settled {
-        let settled = self.run(position, |list, action, registers| {
-            action.on(&mut lists[list], registers)
-        });
+        let settled = self.run(position, |list, action, registers| action.on(&mut lists[list], registers));
         self.forget(position);
         settled
     }
@@ -116,17 +111,13 @@ impl Thread {
             let registers = &mut position.registers;
             let mut next = usize::from(position.at) + 1;
             match instruction {
-                Instruction::Access { .. }
-                | Instruction::Fence { .. }
-                | Instruction::Choose { .. } => {
+                Instruction::Access { .. } | Instruction::Fence { .. } | Instruction::Choose { .. } => {
                     return Settled::Waiting;
                 }
                 Instruction::Set(register, value) => {
                     registers[usize::from(register.0)] = value.value(registers)
                 }
-                Instruction::Unless(condition, target) if condition.value(registers) == 0 => {
-                    next = *target
-                }
+                Instruction::Unless(condition, target) if condition.value(registers) == 0 => next = *target,
                 Instruction::Unless(..) => (),
                 Instruction::Jump(target) => next = *target,
                 Instruction::List { list, action, into } => {
@@ -235,7 +226,7 @@ impl<'a> Next<'a> {
     }
 
     pub(crate) fn footprint(self) -> Footprint {
-        Footprint::of(self.0)
+        analysis::footprint(self.0)
     }
 
     /// What memory is asked to do, and where; `None` for a choice, and for an index outside its array.
@@ -254,14 +245,7 @@ impl<'a> Next<'a> {
     /// Where the thread is after the operation, having read this value.
     pub(crate) fn done(self, position: &Position, read: Option<Value>) -> Position {
         let mut after = position.clone();
-        if let (
-            Instruction::Access {
-                into: Some(register),
-                ..
-            },
-            Some(read),
-        ) = (self.0, read)
-        {
+        if let (Instruction::Access { into: Some(register), .. }, Some(read)) = (self.0, read) {
             after.registers[usize::from(register.0)] = read;
         }
         after.at += 1;

@@ -39,11 +39,7 @@ pub struct Options {
 impl Default for Options {
     /// Reduced, and without any bound.
     fn default() -> Self {
-        Options {
-            reduce: true,
-            max_states: None,
-            max_time: None,
-        }
+        Options { reduce: true, max_states: None, max_time: None }
     }
 }
 
@@ -70,18 +66,9 @@ pub struct Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Step {
-            thread,
-            site,
-            kind,
-            object,
-            ..
-        } = self;
+        let Step { thread, site, kind, object, .. } = self;
         if let (Kind::Drain, Some(object), Some(value)) = (kind, object, self.written) {
-            return write!(
-                f,
-                "store buffer of {thread}: {object}={value} reaches memory"
-            );
+            return write!(f, "store buffer of {thread}: {object}={value} reaches memory");
         }
         write!(f, "{thread}: {site}: {kind}")?;
         if let Some(object) = object {
@@ -91,11 +78,7 @@ impl fmt::Display for Step {
             write!(f, " {order:?}")?;
         }
         if let Some(value) = self.read {
-            write!(
-                f,
-                " reads {value}{}",
-                if self.stale { " (stale)" } else { "" }
-            )?;
+            write!(f, " reads {value}{}", if self.stale { " (stale)" } else { "" })?;
         }
         if let Some(value) = self.written {
             write!(f, " writes {value}")?;
@@ -149,12 +132,7 @@ impl fmt::Display for Counterexample {
         for (number, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:>3}  {step}", number + 1)?;
         }
-        for Sleeper {
-            thread,
-            site,
-            object,
-        } in &self.sleepers
-        {
+        for Sleeper { thread, site, object } in &self.sleepers {
             writeln!(f, "     {thread} sleeps: {site} ({object})")?;
         }
         match &self.violation {
@@ -209,9 +187,7 @@ pub enum Error {
     #[error(transparent)]
     Limit(#[from] Limit),
     /// A thread loops without end, overflows a list, or goes outside an array
-    #[error(
-        "thread `{0}` loops without touching memory, overflows a list, or goes outside an array"
-    )]
+    #[error("thread `{0}` loops without touching memory, overflows a list, or goes outside an array")]
     Broken(String),
 }
 
@@ -292,10 +268,7 @@ fn explore<M: Machine>(
     mut judge: impl FnMut(&End<'_>) -> Option<Violation>,
 ) -> Result<Report, Error> {
     let begun = Instant::now();
-    let system = System {
-        program,
-        reduce: options.reduce,
-    };
+    let system = System { program, reduce: options.reduce };
     let hasher = FixedState::default();
     let start: State<M> = system.start()?;
     let mut seen = Seen::new(hasher.hash_one(&start));
@@ -329,28 +302,17 @@ fn explore<M: Machine>(
                     violation,
                     sleepers: sleepers(program, &state),
                 };
-                return Ok(report(
-                    Verdict::Violated(Box::new(counterexample)),
-                    &seen,
-                    moves,
-                    depth,
-                ));
+                return Ok(report(Verdict::Violated(Box::new(counterexample)), &seen, moves, depth));
             }
             for (_, next) in found.drain(..) {
                 if let Some(number) = seen.insert(hasher.hash_one(&next), index) {
                     next_level.push((number, next));
                 }
             }
-            let bound = options
-                .max_states
-                .filter(|most| seen.count() > *most)
-                .map(Bound::States);
+            let bound = options.max_states.filter(|most| seen.count() > *most).map(Bound::States);
             // A look at the clock is dear beside a state.
             let look = index % 1024 == 0;
-            let late = options
-                .max_time
-                .filter(|most| look && begun.elapsed() > *most)
-                .map(Bound::Time);
+            let late = options.max_time.filter(|most| look && begun.elapsed() > *most).map(Bound::Time);
             if let Some(bound) = bound.or(late) {
                 return Ok(report(Verdict::Bounded(bound), &seen, moves, depth));
             }
@@ -365,10 +327,7 @@ fn claim_violated<M>(program: &Program, state: &State<M>) -> Option<Violation> {
     let mut threads = program.threads().iter().zip(&state.threads);
     threads.find_map(|(thread, position)| {
         let claim = thread.violated(position)?.to_owned();
-        Some(Violation::Claim {
-            thread: thread.name().to_owned(),
-            claim,
-        })
+        Some(Violation::Claim { thread: thread.name().to_owned(), claim })
     })
 }
 
@@ -381,9 +340,7 @@ fn sleepers<M: Machine>(program: &Program, state: &State<M>) -> Vec<Sleeper> {
         waits.then(|| Sleeper {
             thread: thread.name().to_owned(),
             site: next.site().to_owned(),
-            object: location
-                .map(|location| program.label(location).to_owned())
-                .unwrap_or_default(),
+            object: location.map(|location| program.label(location).to_owned()).unwrap_or_default(),
         })
     });
     asleep.collect()
@@ -400,10 +357,7 @@ fn replay<M: Machine>(
     let mut found = Vec::new();
     for fingerprint in path {
         system.moves(&state, &mut found)?;
-        if let Some((mv, next)) = found
-            .drain(..)
-            .find(|(_, next)| hasher.hash_one(next) == *fingerprint)
-        {
+        if let Some((mv, next)) = found.drain(..).find(|(_, next)| hasher.hash_one(next) == *fingerprint) {
             steps.push(system.step(&state, mv));
             state = next;
         }

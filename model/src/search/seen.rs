@@ -34,10 +34,7 @@ impl Seen {
     pub fn new(start: u64) -> Self {
         let mut fingerprints = HashSet::default();
         fingerprints.insert(start);
-        Seen {
-            fingerprints,
-            states: vec![(start, 0)],
-        }
+        Seen { fingerprints, states: vec![(start, 0)] }
     }
 
     /// The number of a state not seen before, reached from state `from`.

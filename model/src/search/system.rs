@@ -3,8 +3,8 @@
 use smallvec::SmallVec;
 
 use super::{Error, Kind, Step};
-use crate::memory::{Internal, Location, Machine, Outcome, Value};
-use crate::program::{Footprint, Next, Position, Program, Sequence, Settled};
+use crate::memory::{Footprint, Internal, Location, Machine, Outcome, Value};
+use crate::program::{Next, Position, Program, Sequence, Settled};
 
 /// Everything there is at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,11 +39,7 @@ impl System<'_> {
         let program = self.program;
         let mut state = State {
             memory: M::new(program.initial(), program.threads().len())?,
-            threads: program
-                .threads()
-                .iter()
-                .map(|thread| thread.start())
-                .collect(),
+            threads: program.threads().iter().map(|thread| thread.start()).collect(),
             lists: program.lists().collect(),
         };
         for thread in 0..program.threads().len() {
@@ -54,12 +50,12 @@ impl System<'_> {
 
     fn settle<M: Machine>(&self, state: &mut State<M>, thread: usize) -> Result<(), Error> {
         match self.program.threads()[thread].settle(&mut state.threads[thread], &mut state.lists) {
-            Settled::Waiting | Settled::Violated => (),
-            Settled::Finished => state.memory.retire(thread),
+            Settled::Waiting | Settled::Violated | Settled::Finished => {
+                let future = self.program.threads()[thread].future(&state.threads[thread]);
+                state.memory.narrow(thread, future);
+            }
             Settled::Broken => {
-                return Err(Error::Broken(
-                    self.program.threads()[thread].name().to_owned(),
-                ));
+                return Err(Error::Broken(self.program.threads()[thread].name().to_owned()));
             }
         }
         Ok(())
@@ -85,27 +81,16 @@ impl System<'_> {
                 if next.is_some_and(|next| self.alone(state, thread, &next)) {
                     self.thread_moves(state, thread, found)?;
                     let here = &state.threads[thread];
-                    if !found.is_empty()
-                        && found
-                            .iter()
-                            .all(|(_, next)| next.threads[thread].is_after(here))
+                    if !found.is_empty() && found.iter().all(|(_, next)| next.threads[thread].is_after(here))
                     {
                         return Ok(());
                     }
                     found.clear();
                 }
             }
-            let alone = drains.iter().position(|drain| {
-                let mask = 1 << drain.location.0;
-                !self.conflicts(
-                    state,
-                    drain.thread,
-                    Footprint {
-                        writes: mask,
-                        ..Footprint::default()
-                    },
-                )
-            });
+            let alone = drains
+                .iter()
+                .position(|drain| !self.conflicts(state, drain.thread, Footprint::write(drain.location)));
             if let Some(index) = alone {
                 found.push(Self::drained(state, drains.swap_remove(index)));
                 return Ok(());
@@ -128,18 +113,10 @@ impl System<'_> {
     }
 
     fn conflicts<M: Machine>(&self, state: &State<M>, thread: usize, footprint: Footprint) -> bool {
-        let others = self
-            .program
-            .threads()
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != thread);
-        others.into_iter().any(|(other, code)| {
-            let pending = Footprint {
-                writes: state.memory.pending(other),
-                ..Footprint::default()
-            };
-            footprint.conflicts(code.future(&state.threads[other])) || footprint.conflicts(pending)
+        let threads = self.program.threads().iter().enumerate();
+        threads.filter(|(other, _)| *other != thread).any(|(other, code)| {
+            footprint.conflicts(code.future(&state.threads[other]))
+                || footprint.conflicts(state.memory.pending(other))
         })
     }
 
@@ -155,30 +132,16 @@ impl System<'_> {
             return Ok(());
         };
         let mut reached = |memory: M, mv: Move, position: Position| {
-            let mut after = State {
-                memory,
-                threads: state.threads.clone(),
-                lists: state.lists.clone(),
-            };
+            let mut after = State { memory, threads: state.threads.clone(), lists: state.lists.clone() };
             after.threads[thread] = position;
             self.settle(&mut after, thread)?;
             found.push((mv, after));
             Ok::<(), Error>(())
         };
-        let quiet = Move {
-            thread,
-            drain: false,
-            location: None,
-            read: None,
-            written: None,
-            stale: false,
-        };
+        let quiet = Move { thread, drain: false, location: None, read: None, written: None, stale: false };
         if next.is_choice() {
             for taken in [1, 0] {
-                let mv = Move {
-                    read: Some(taken),
-                    ..quiet
-                };
+                let mv = Move { read: Some(taken), ..quiet };
                 reached(state.memory.clone(), mv, next.chosen(position, taken == 1))?;
             }
             return Ok(());
@@ -188,66 +151,29 @@ impl System<'_> {
         };
         let mut outcomes = Vec::new();
         state.memory.outcomes(thread, operation, &mut outcomes)?;
-        for Outcome {
-            read,
-            written,
-            stale,
-            machine,
-        } in outcomes
-        {
-            let mv = Move {
-                location,
-                read,
-                written,
-                stale,
-                ..quiet
-            };
+        for Outcome { read, written, stale, machine } in outcomes {
+            let mv = Move { location, read, written, stale, ..quiet };
             reached(machine, mv, next.done(position, read))?;
         }
         Ok(())
     }
 
     fn drained<M: Machine>(state: &State<M>, drain: Internal<M>) -> (Move, State<M>) {
-        let Internal {
-            thread,
-            location,
-            value,
-            machine,
-        } = drain;
-        let after = State {
-            memory: machine,
-            threads: state.threads.clone(),
-            lists: state.lists.clone(),
-        };
+        let Internal { thread, location, value, machine } = drain;
+        let after = State { memory: machine, threads: state.threads.clone(), lists: state.lists.clone() };
         let written = Some(value);
-        (
-            Move {
-                thread,
-                drain: true,
-                location: Some(location),
-                read: None,
-                written,
-                stale: false,
-            },
-            after,
-        )
+        (Move { thread, drain: true, location: Some(location), read: None, written, stale: false }, after)
     }
 
     /// A move in words. `from` is the state it leaves.
     pub fn step<M: Machine>(&self, from: &State<M>, mv: Move) -> Step {
         let code = &self.program.threads()[mv.thread];
-        let next = if mv.drain {
-            None
-        } else {
-            code.next(&from.threads[mv.thread])
-        };
+        let next = if mv.drain { None } else { code.next(&from.threads[mv.thread]) };
         Step {
             thread: code.name().to_owned(),
             site: next.map(|next| next.site().to_owned()).unwrap_or_default(),
             kind: next.map_or(Kind::Drain, |next| next.kind()),
-            object: mv
-                .location
-                .map(|location| self.program.label(location).to_owned()),
+            object: mv.location.map(|location| self.program.label(location).to_owned()),
             order: next.and_then(|next| next.order()),
             read: mv.read,
             written: mv.written,

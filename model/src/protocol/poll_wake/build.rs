@@ -48,7 +48,12 @@ pub(super) struct World {
     pub told: Vec<List>,
 }
 
-pub(super) fn protocol(gate: Gate, consumer: Consumer, size: Size, mutant: Option<Mutant>) -> Result<PollWake, Error> {
+pub(super) fn protocol(
+    gate: Gate,
+    consumer: Consumer,
+    size: Size,
+    mutant: Option<Mutant>,
+) -> Result<PollWake, Error> {
     let mut b = Builder::new();
     let ring = Ring { payload: b.object("payload", 0), tail: b.object("tail", 0), head: b.object("head", 0) };
     let pollers = usize::from(size.pollers);
@@ -70,9 +75,12 @@ pub(super) fn protocol(gate: Gate, consumer: Consumer, size: Size, mutant: Optio
             waiting = b.object("waiting", prepared.into());
             persistent = b.object("persistent", 0);
         }
-        Gate::Posted | Gate::PostedFenced | Gate::ArmedLate | Gate::Rearm => waiting = b.object("waiting", prepared.into()),
+        Gate::Posted | Gate::PostedFenced | Gate::ArmedLate | Gate::Rearm => {
+            waiting = b.object("waiting", prepared.into())
+        }
     }
-    let epoll = matches!(consumer, Consumer::EpollLevel | Consumer::EpollEdge | Consumer::EpollLevelTwoProducers);
+    let epoll =
+        matches!(consumer, Consumer::EpollLevel | Consumer::EpollEdge | Consumer::EpollLevelTwoProducers);
     let sleeper = match epoll {
         false => Sleeper::Thread,
         true => Sleeper::Epoll(
@@ -116,7 +124,9 @@ impl World {
             Consumer::EpollLevelTwoProducers => {
                 let commit = b.lock("commit");
                 let half = i32::from(self.size.completions).div_euclid(2);
-                for (thread, completions) in [i32::from(self.size.completions) - half, half].into_iter().enumerate() {
+                for (thread, completions) in
+                    [i32::from(self.size.completions) - half, half].into_iter().enumerate()
+                {
                     b.thread(self.locked_producer(thread, completions, commit));
                 }
             }

@@ -345,7 +345,10 @@ impl Poller<'_> {
                     p.set(taken, 1);
                     p.scope(|p| {
                         let payload = p.load("read completion", ring.payload, Relaxed);
-                        p.claim("whoever sees the tail sees the completion", tail.minus(payload).above(0).is(0));
+                        p.claim(
+                            "whoever sees the tail sees the completion",
+                            tail.minus(payload).above(0).is(0),
+                        );
                     });
                     p.leave();
                 });

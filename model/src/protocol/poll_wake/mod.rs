@@ -197,7 +197,12 @@ pub struct PollWake {
 
 impl PollWake {
     /// The protocol, or a mutant of it.
-    pub fn new(gate: Gate, consumer: Consumer, size: Size, mutant: Option<Mutant>) -> Result<PollWake, Error> {
+    pub fn new(
+        gate: Gate,
+        consumer: Consumer,
+        size: Size,
+        mutant: Option<Mutant>,
+    ) -> Result<PollWake, Error> {
         let least = if consumer.is_pair() { 2 } else { 1 };
         if !(1..=4).contains(&size.completions) || !(least..=3).contains(&size.pollers) {
             return Err(Error::Size { consumer, size });
