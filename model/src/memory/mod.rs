@@ -159,6 +159,14 @@ enum Effect {
 }
 
 impl Update {
+    /// What is written if this value is read; nothing if a compare-exchange fails, or the value is not the one waited for.
+    pub fn written(self, read: Value) -> Option<Value> {
+        match self.on(read) {
+            Effect::Write(value) => Some(value),
+            Effect::FailingRead(_) | Effect::Wait => None,
+        }
+    }
+
     fn on(self, read: Value) -> Effect {
         match self {
             Update::Set(value) => Effect::Write(value),

@@ -2,8 +2,8 @@
 
 use super::analysis;
 use super::{
-    Action, Expr, Instruction, List, ListAction, Object, Place, Program, Register, Sequence, Site, Term,
-    Thread,
+    Action, Expr, Instruction, List, ListAction, ListDeclaration, Object, Place, Program, Register, Sequence,
+    Site, Term, Thread,
 };
 use crate::memory::{Barrier, LOCATIONS, Order, Value};
 
@@ -40,7 +40,7 @@ pub enum BuildError {
 pub struct Builder {
     labels: Vec<String>,
     initial: Vec<Value>,
-    lists: Vec<(String, Sequence, Option<Object>)>,
+    lists: Vec<ListDeclaration>,
     threads: Vec<Code>,
     error: Option<BuildError>,
 }
@@ -89,7 +89,7 @@ impl Builder {
                 self.error.get_or_insert(BuildError::List(label.to_owned()));
             }
         }
-        self.lists.push((label.to_owned(), sequence, lock));
+        self.lists.push(ListDeclaration { label: label.to_owned(), initial: sequence, lock });
         List(self.lists.len() as u8 - 1)
     }
 
@@ -110,14 +110,12 @@ impl Builder {
             if code.code.len() > usize::from(u16::MAX) {
                 self.error.get_or_insert(BuildError::Length(code.name.clone()));
             }
-            let unguarded = code
-                .touched
-                .iter()
-                .map(|(list, held)| (&self.lists[usize::from(list.0)], held))
-                .find(|((_, _, lock), held)| lock.is_some_and(|lock| !held.contains(&lock)));
-            if let Some(((list, ..), _)) = unguarded {
-                let error = BuildError::Unguarded { thread: code.name.clone(), list: list.clone() };
-                self.error.get_or_insert(error);
+            let unguarded = code.touched.iter().find_map(|(list, held)| {
+                let list = &self.lists[list.index()];
+                list.lock.is_some_and(|lock| !held.contains(&lock)).then(|| list.label.clone())
+            });
+            if let Some(list) = unguarded {
+                self.error.get_or_insert(BuildError::Unguarded { thread: code.name.clone(), list });
             }
         }
         if let Some(error) = self.error {
@@ -126,7 +124,7 @@ impl Builder {
         Ok(Program {
             labels: self.labels,
             initial: self.initial,
-            lists: self.lists.into_iter().map(|(label, sequence, _)| (label, sequence)).collect(),
+            lists: self.lists,
             threads: self.threads.into_iter().map(Code::finish).collect(),
         })
     }

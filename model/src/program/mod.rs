@@ -47,10 +47,12 @@ use crate::memory::{Barrier, Footprint, Location, Order, Update, Value};
 
 mod analysis;
 mod build;
+mod replay;
 
 mod run;
 
 pub use build::{BuildError, Builder, Code};
+pub use replay::{Mismatch, Recorded, Replay};
 
 pub(crate) use run::{Next, Settled};
 pub use run::{Position, Sequence};
@@ -413,12 +415,21 @@ impl Thread {
     }
 }
 
+/// A list of a program.
+#[derive(Clone, Debug)]
+struct ListDeclaration {
+    label: String,
+    initial: Sequence,
+    /// A list without a lock belongs to one thread
+    lock: Option<Object>,
+}
+
 /// Threads over shared objects. Made by a [`Builder`].
 #[derive(Clone, Debug)]
 pub struct Program {
     labels: Vec<String>,
     initial: Vec<Value>,
-    lists: Vec<(String, Sequence)>,
+    lists: Vec<ListDeclaration>,
     threads: Vec<Thread>,
 }
 
@@ -440,6 +451,6 @@ impl Program {
 
     /// The contents of all lists at the start.
     pub fn lists(&self) -> impl Iterator<Item = Sequence> {
-        self.lists.iter().map(|(_, sequence)| *sequence)
+        self.lists.iter().map(|list| list.initial)
     }
 }

@@ -225,6 +225,14 @@ impl<'a> Next<'a> {
         }
     }
 
+    /// Its order, and the order in which it fails, if it can; nothing for locks and parkers.
+    pub(super) fn orders(self) -> (Option<Ordering>, Option<Ordering>) {
+        match self.0 {
+            Instruction::Access { action, .. } => (self.order(), action.failure()),
+            _ => (self.order(), None),
+        }
+    }
+
     pub(crate) fn footprint(self) -> Footprint {
         analysis::footprint(self.0)
     }

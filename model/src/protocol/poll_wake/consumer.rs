@@ -56,6 +56,7 @@ impl World {
                 poller.repoll(&mut p);
             }
             Consumer::ExclusivePair => poller.exclusive(&mut p),
+            Consumer::TwoConditions => poller.own_condition(&mut p),
         }
         p
     }
@@ -226,6 +227,18 @@ impl Poller<'_> {
             self.sleep(p);
             self.arm(p, false);
         });
+    }
+
+    /// `two-conditions`: waits until there were as many completions as its number says, takes nothing, and leaves.
+    fn own_condition(&self, p: &mut Code) {
+        self.arm(p, true);
+        p.forever(|p| {
+            let tail = p.load("look tail", self.world.ring.tail, Acquire);
+            p.when(tail.above(i32::from(self.entry)), |p| p.leave());
+            self.sleep(p);
+            self.arm(p, false);
+        });
+        self.leave_queue(p);
     }
 
     /// Arms once and never polls again: each wake reads the ring.
