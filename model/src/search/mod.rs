@@ -364,3 +364,78 @@ fn replay<M: Machine>(
     }
     Ok(steps)
 }
+
+#[cfg(test)]
+mod tests {
+    //! The search itself, against one that nobody here wrote: stateright's.
+
+    use stateright::{Checker, Model, Property};
+
+    use super::*;
+    use crate::protocol::poll_wake::{Consumer, Gate, PollWake, Size};
+
+    /// The same states and moves, for stateright.
+    struct Stateright {
+        protocol: PollWake,
+    }
+
+    impl Stateright {
+        fn moves(&self, state: &State<Tso>) -> Vec<State<Tso>> {
+            let mut found = Vec::new();
+            let system = System { program: self.protocol.program(), reduce: true };
+            system.moves(state, &mut found).unwrap();
+            found.into_iter().map(|(_, next)| next).collect()
+        }
+    }
+
+    impl Model for Stateright {
+        type State = State<Tso>;
+        type Action = usize;
+
+        fn init_states(&self) -> Vec<State<Tso>> {
+            vec![System { program: self.protocol.program(), reduce: true }.start().unwrap()]
+        }
+
+        fn actions(&self, state: &State<Tso>, actions: &mut Vec<usize>) {
+            actions.extend(0..self.moves(state).len());
+        }
+
+        fn next_state(&self, state: &State<Tso>, action: usize) -> Option<State<Tso>> {
+            self.moves(state).into_iter().nth(action)
+        }
+
+        fn properties(&self) -> Vec<Property<Self>> {
+            vec![Property::always("nothing is owed", |model: &Stateright, state: &State<Tso>| {
+                let end = End {
+                    program: model.protocol.program(),
+                    newest: &|location| state.memory.newest(location),
+                    threads: &state.threads,
+                    lists: &state.lists,
+                };
+                !model.moves(state).is_empty() || model.protocol.owed(&end).is_empty()
+            })]
+        }
+    }
+
+    #[test]
+    fn stateright_sees_the_same_states_and_the_same_shortest_misses() {
+        for &gate in Gate::ALL {
+            for &consumer in
+                &[Consumer::EpollLevel, Consumer::PollOnce, Consumer::TwoPollers, Consumer::Activation]
+            {
+                let protocol = PollWake::new(gate, consumer, Size::of(consumer), None).unwrap();
+                let ours = protocol.check(Memory::Tso, Options::default()).unwrap();
+                let checker = Stateright { protocol }.checker().threads(1).spawn_bfs().join();
+                let path = checker.discovery("nothing is owed").map(|path| path.into_actions().len());
+                match ours.verdict {
+                    Verdict::Violated(miss) => assert_eq!(path, Some(miss.steps.len()), "{gate} {consumer}"),
+                    _ => assert_eq!(
+                        (path, checker.unique_state_count()),
+                        (None, ours.states),
+                        "{gate} {consumer}"
+                    ),
+                }
+            }
+        }
+    }
+}

@@ -224,7 +224,7 @@ impl PollWake {
     }
 
     /// In a state in which nothing moves: the completions that a sleeper waits for and nobody awake will take.
-    fn owed(&self, end: &End<'_>) -> Vec<String> {
+    pub(crate) fn owed(&self, end: &End<'_>) -> Vec<String> {
         let (head, tail) = (end.value(self.ring.head), end.value(self.ring.tail));
         let asleep = |poller: usize| matches!(end.rest(poller), Rest::Parked(_));
         let mut pollers = self.pollers.clone();
