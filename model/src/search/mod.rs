@@ -5,6 +5,8 @@
 //! memory, and either a thread waits for a lock, or something is *owed*: that is the miss, and what is owed is for the
 //! caller to say, by looking at the [`End`].
 //!
+//! Where threads retry, something may be owed for ever although something always moves: [`check_liveness`] looks for that.
+//!
 //! A search that ends without a violation has seen every reachable state, up to the order of independent
 //! steps. Visited states are remembered by a 64-bit hash: with n states the chance that two of
 //! them were taken for one is about n²/2⁶⁵, one in three hundred thousand for ten million.
@@ -19,8 +21,11 @@ use foldhash::quality::FixedState;
 use crate::memory::{Limit, Location, Machine, Memory, Rc11, Sc, Tso, Value};
 use crate::program::{Kind, List, Object, Position, Program, Register};
 
+mod liveness;
 mod seen;
 mod system;
+
+pub use liveness::check_liveness;
 
 use seen::Seen;
 use system::{State, System};
@@ -92,6 +97,13 @@ impl fmt::Display for Step {
 pub enum Violation {
     /// Nothing can move and this is still owed
     Owed(Vec<String>),
+    /// This is owed for ever, although every thread that can move does, and every buffered store reaches memory
+    OwedForEver {
+        /// What is owed all the time
+        debts: Vec<String>,
+        /// The step, counted from 0, at which the part that repeats begins
+        from: usize,
+    },
     /// Nothing can move and a thread waits for a lock
     Deadlock,
     /// A claim in a thread's code does not hold
@@ -137,6 +149,9 @@ impl fmt::Display for Counterexample {
         }
         match &self.violation {
             Violation::Owed(debts) => write!(f, "     owed: {}", debts.join("; ")),
+            Violation::OwedForEver { debts, from } => {
+                write!(f, "     from {} on for ever; owed: {}", from + 1, debts.join("; "))
+            }
             Violation::Deadlock => write!(f, "     deadlock"),
             Violation::Claim { thread, claim } => {
                 write!(f, "     {thread}: does not hold: {claim}")
@@ -191,18 +206,20 @@ pub enum Error {
     Broken(String),
 }
 
-/// What a thread is doing when nothing moves.
+/// What a thread is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest<'a> {
-    /// It executed its last instruction
+    /// It executed its last instruction, or violated a claim
     Finished,
     /// It waits for a parker's token, at this site
     Parked(&'a str),
     /// It waits for a lock, at this site
     Blocked(&'a str),
+    /// Something that needs nobody else, at this site
+    Running(&'a str),
 }
 
-/// A state in which nothing can move.
+/// A state, to be looked at: one in which nothing can move, or for [`check_liveness`] any.
 pub struct End<'a> {
     program: &'a Program,
     newest: &'a dyn Fn(Location) -> Value,
@@ -230,8 +247,11 @@ impl End<'_> {
     pub fn rest(&self, thread: usize) -> Rest<'_> {
         match self.program.threads()[thread].next(&self.threads[thread]) {
             None => Rest::Finished,
-            Some(next) if next.kind() == Kind::Lock => Rest::Blocked(next.site()),
-            Some(next) => Rest::Parked(next.site()),
+            Some(next) => match next.kind() {
+                Kind::Park => Rest::Parked(next.site()),
+                Kind::Lock => Rest::Blocked(next.site()),
+                _ => Rest::Running(next.site()),
+            },
         }
     }
 
@@ -298,7 +318,7 @@ fn explore<M: Machine>(
             if let Some(violation) = violation {
                 let counterexample = Counterexample {
                     memory,
-                    steps: replay(&system, start, &seen.path(index), &hasher)?,
+                    steps: replay(&system, &mut start.clone(), &seen.path(index), &hasher)?,
                     violation,
                     sleepers: sleepers(program, &state),
                 };
@@ -346,20 +366,20 @@ fn sleepers<M: Machine>(program: &Program, state: &State<M>) -> Vec<Sleeper> {
     asleep.collect()
 }
 
-/// Walks again along a path of fingerprints, and says what happens.
+/// Walks from a state along a path of fingerprints, and says what happens.
 fn replay<M: Machine>(
     system: &System<'_>,
-    mut state: State<M>,
+    state: &mut State<M>,
     path: &[u64],
     hasher: &FixedState,
 ) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
     let mut found = Vec::new();
     for fingerprint in path {
-        system.moves(&state, &mut found)?;
+        system.moves(state, &mut found)?;
         if let Some((mv, next)) = found.drain(..).find(|(_, next)| hasher.hash_one(next) == *fingerprint) {
-            steps.push(system.step(&state, mv));
-            state = next;
+            steps.push(system.step(state, mv));
+            *state = next;
         }
     }
     Ok(steps)

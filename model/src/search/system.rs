@@ -19,11 +19,11 @@ pub(super) struct State<M> {
 pub(super) struct Move {
     pub thread: usize,
     /// Does memory move, not the thread?
-    drain: bool,
+    pub drain: bool,
     location: Option<Location>,
     read: Option<Value>,
     written: Option<Value>,
-    stale: bool,
+    pub stale: bool,
 }
 
 /// A program that runs on one kind of memory.
