@@ -31,7 +31,7 @@ fn main() -> Result<(), Error> {
     let cells = Consumer::ALL.iter().flat_map(|consumer| Gate::ALL.iter().map(|gate| (*consumer, *gate)));
     let work = Mutex::new(cells.enumerate());
     let rows = Mutex::new(Vec::new());
-    let run = || {
+    let run = || -> Result<(), Error> {
         loop {
             let Some((number, (consumer, gate))) = work.lock().ok().and_then(|mut work| work.next()) else {
                 return Ok(());
@@ -49,7 +49,7 @@ fn main() -> Result<(), Error> {
         }
     };
     std::thread::scope(|scope| {
-        let workers = [scope.spawn(run), scope.spawn(run)];
+        let workers = [scope.spawn(&run), scope.spawn(&run)];
         workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())))
     })?;
 

@@ -316,7 +316,7 @@ impl Lowering<'_> {
             }
             Statement::If { register, equal, value, then, otherwise } => {
                 let register = self.register(register)?;
-                let condition = if *equal { register.is(*value) } else { register.is_not(*value) };
+                let condition = if *equal { register.is(*value) } else { register.differs(*value) };
                 let (mut first, mut second) = (Ok(()), Ok(()));
                 code.when_else(
                     condition,

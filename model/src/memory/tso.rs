@@ -14,12 +14,15 @@ use smallvec::SmallVec;
 
 use super::{Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
 
+/// A thread's stores that have not reached memory, the oldest first.
+type Buffer = SmallVec<[(Location, Value); 4]>;
+
 /// Memory under x86-TSO.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tso {
     memory: Sc,
-    /// A thread's stores that have not reached memory, the oldest first
-    buffers: SmallVec<[SmallVec<[(Location, Value); 4]>; 4]>,
+    /// By thread
+    buffers: SmallVec<[Buffer; 4]>,
 }
 
 impl Tso {

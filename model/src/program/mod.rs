@@ -19,7 +19,7 @@
 //! let mut poller = Code::new("poller");
 //! poller.forever(|p| {
 //!     let seen = p.load("look", tail, Acquire);
-//!     p.when(seen.is_not(0), |p| p.leave());
+//!     p.when(seen.differs(0), |p| p.leave());
 //!     p.park("sleep", parker);
 //! });
 //! program.thread(poller);
@@ -165,7 +165,7 @@ pub trait Term: Into<Expr> {
         self.combine(Operator::Equal, other)
     }
     /// `self != other`
-    fn is_not(self, other: impl Into<Expr>) -> Expr {
+    fn differs(self, other: impl Into<Expr>) -> Expr {
         self.combine(Operator::Differ, other)
     }
     /// `self > other`

@@ -156,15 +156,15 @@ fn around(graph: &DiGraph<Node, Edge>, component: &[NodeIndex]) -> Option<Vec<No
     for somebody in (0..64).map(|bit| 1_u64 << bit).filter(|bit| everybody & bit != 0) {
         let here = walk[walk.len() - 1];
         if let Some(edge) = edges().find(|edge| edge.weight().mover == somebody) {
-            walk.extend(path(graph, here, edge.source(), &inside).into_iter().skip(1));
+            walk.extend(path(graph, here, edge.source(), inside).into_iter().skip(1));
             walk.push(edge.target());
         } else {
             let idle = component.iter().find(|node| graph[**node].enabled & somebody == 0)?;
-            walk.extend(path(graph, here, *idle, &inside).into_iter().skip(1));
+            walk.extend(path(graph, here, *idle, inside).into_iter().skip(1));
         }
     }
     let here = walk[walk.len() - 1];
-    walk.extend(path(graph, here, start, &inside).into_iter().skip(1));
+    walk.extend(path(graph, here, start, inside).into_iter().skip(1));
     Some(walk)
 }
 

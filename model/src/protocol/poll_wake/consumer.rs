@@ -152,7 +152,7 @@ impl Poller<'_> {
         let Some(left) = self.spurious else { return p.park("sleep", parker) };
         p.scope(|p| {
             let asleep = p.compute(1);
-            p.when(left.is_not(0), |p| {
+            p.when(left.differs(0), |p| {
                 p.maybe("spurious wake", |p| {
                     p.set(left, left.minus(1));
                     p.set(asleep, 0);

@@ -52,7 +52,7 @@ impl World {
             Gate::PerEntry => p.scope(|p| {
                 let mark = self.mark.at(i32::from(entry));
                 let was = p.load("armed already", mark.clone(), Relaxed);
-                p.when(was.is_not(ARMED), |p| {
+                p.when(was.differs(ARMED), |p| {
                     // The count first: otherwise a waker could lower it for this entry before it was raised, and hide
                     // another one.
                     let count_late = self.mutant == Some(Mutant::CountAfterArmed);
@@ -77,12 +77,12 @@ impl World {
         if self.gate == Gate::PerEntry {
             return p.scope(|p| {
                 let armed = p.load("anybody armed", self.armed, Relaxed);
-                p.when(armed.is_not(0), deliver);
+                p.when(armed.differs(0), deliver);
             });
         }
         p.scope(|p| {
             let queued = p.load("queue non-empty", self.queued, Relaxed);
-            p.when(queued.is_not(0), |p| match self.gate {
+            p.when(queued.differs(0), |p| match self.gate {
                 Gate::RearmOptIn => {
                     let persistent = p.load("any persistent", self.persistent, Relaxed);
                     let taken = p.compute(0);
@@ -94,7 +94,7 @@ impl World {
                 }
                 _ if self.has_flag() => {
                     let flag = p.swap("take flag", self.waiting, 0, Release);
-                    p.when(flag.is_not(0), deliver);
+                    p.when(flag.differs(0), deliver);
                 }
                 _ => deliver(p),
             });
@@ -153,7 +153,7 @@ impl World {
         p.scope(|p| {
             let tail = p.load("look tail", self.ring.tail, Acquire);
             let head = p.load("look head", self.ring.head, Relaxed);
-            p.set(readable, tail.is_not(head));
+            p.set(readable, tail.differs(head));
         });
         readable
     }
