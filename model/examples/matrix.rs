@@ -49,7 +49,7 @@ fn main() -> Result<(), Error> {
         }
     };
     std::thread::scope(|scope| {
-        let workers = [scope.spawn(&run), scope.spawn(&run)];
+        let workers = [scope.spawn(run), scope.spawn(run)];
         workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())))
     })?;
 

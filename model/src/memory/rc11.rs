@@ -91,7 +91,7 @@ struct Message {
     view: View,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Thread {
     /// What it may still do
     future: Footprint,
@@ -100,7 +100,15 @@ struct Thread {
     /// `rel(x)` for every `x` without an entry in `released`: `cur` at the last release fence
     fenced: View,
     /// `rel(x)` where a release store to `x` came after the last release fence, by location
-    released: SmallVec<[(u8, View); 2]>,
+    released: SmallVec<[(u8, View); 1]>,
+}
+
+impl Hash for Thread {
+    /// Without what it may still do, which whoever narrows it knows from where it stands.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.current, self.acquire, self.fenced).hash(state);
+        self.released.hash(state);
+    }
 }
 
 impl Thread {
@@ -178,8 +186,9 @@ pub struct Rc11 {
     /// The histories of all locations, one after the other, each in modification order
     messages: Vec<Message>,
     /// Where each history ends
-    ends: SmallVec<[u8; LOCATIONS]>,
-    threads: SmallVec<[Thread; 4]>,
+    ends: [u8; LOCATIONS],
+    locations: u8,
+    threads: Vec<Thread>,
     /// What the last `seq_cst` fence knew
     sc: View,
 }
@@ -247,11 +256,12 @@ impl Rc11 {
     /// Forgets what nobody can find out any more.
     fn forget(&mut self) {
         let future = self.threads.iter().fold(Footprint::default(), |all, thread| all.union(thread.future));
-        for location in 0..self.ends.len() {
+        for location in 0..usize::from(self.locations) {
             let span = self.span(location);
-            let touching = self.threads.iter().filter(|thread| thread.touches(location));
-            let oldest =
-                touching.map(|thread| thread.current.0[location]).min().unwrap_or(span.len() as u8 - 1);
+            let mut oldest = span.len() as u8 - 1;
+            for thread in self.threads.iter().filter(|thread| thread.touches(location)) {
+                oldest = oldest.min(thread.current.0[location]);
+            }
             if oldest > 0 {
                 self.messages.drain(span.start..span.start + usize::from(oldest));
                 self.ends[location..].iter_mut().for_each(|end| *end -= oldest);
@@ -293,8 +303,9 @@ impl Machine for Rc11 {
         let message = |value: &Value| Message { value: *value, glued: false, view: View::default() };
         Ok(Rc11 {
             messages: values.iter().map(message).collect(),
-            ends: (1..=values.len() as u8).collect(),
-            threads: SmallVec::from_elem(thread, threads),
+            ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
+            locations: values.len() as u8,
+            threads: vec![thread; threads],
             sc: View::default(),
         })
     }
@@ -379,8 +390,10 @@ impl Machine for Rc11 {
     }
 
     fn narrow(&mut self, thread: usize, future: Footprint) {
-        self.threads[thread].future = future;
-        self.forget();
+        if self.threads[thread].future != future {
+            self.threads[thread].future = future;
+            self.forget();
+        }
     }
 
     fn private(&self, _thread: usize, operation: Operation) -> bool {

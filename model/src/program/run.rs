@@ -55,10 +55,17 @@ impl Sequence {
 }
 
 /// Where a thread is: its next instruction and its registers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     pub(super) at: u16,
     pub(super) registers: SmallVec<[Value; 6]>,
+}
+
+impl Clone for Position {
+    /// As derived, but the registers are copied at once and not one by one: a search does little else.
+    fn clone(&self) -> Self {
+        Position { at: self.at, registers: SmallVec::from_slice(&self.registers) }
+    }
 }
 
 /// Why a thread stopped running on its own.

@@ -14,6 +14,13 @@ pub(super) struct State<M> {
     pub lists: SmallVec<[Sequence; 6]>,
 }
 
+impl<M> State<M> {
+    /// The same with another memory.
+    fn with(&self, memory: M) -> State<M> {
+        State { memory, threads: self.threads.clone(), lists: SmallVec::from_slice(&self.lists) }
+    }
+}
+
 /// What leads from one state to another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Move {
@@ -132,7 +139,7 @@ impl System<'_> {
             return Ok(());
         };
         let mut reached = |memory: M, mv: Move, position: Position| {
-            let mut after = State { memory, threads: state.threads.clone(), lists: state.lists.clone() };
+            let mut after = state.with(memory);
             after.threads[thread] = position;
             self.settle(&mut after, thread)?;
             found.push((mv, after));
@@ -160,7 +167,7 @@ impl System<'_> {
 
     fn drained<M: Machine>(state: &State<M>, drain: Internal<M>) -> (Move, State<M>) {
         let Internal { thread, location, value, machine } = drain;
-        let after = State { memory: machine, threads: state.threads.clone(), lists: state.lists.clone() };
+        let after = state.with(machine);
         let written = Some(value);
         (Move { thread, drain: true, location: Some(location), read: None, written, stale: false }, after)
     }
