@@ -223,6 +223,11 @@ pub struct Footprint {
     pub writes: u16,
     /// Locations written by something that is no release
     pub unreleased: u16,
+    /// Locations read by something that is content with any message: a load, a compare-exchange that fails. Other
+    /// read-modify-writes need one that no read-modify-write has read yet
+    pub loads: u16,
+    /// Locations touched by anything else than locking and unlocking
+    pub unlocked: u16,
     /// Is there an acquire fence, or a stronger one?
     pub acquire_fence: bool,
     /// Is there a `seq_cst` fence?
@@ -231,8 +236,15 @@ pub struct Footprint {
 
 impl Footprint {
     /// Anything at all.
-    pub const ANYTHING: Footprint =
-        Footprint { reads: !0, writes: !0, unreleased: !0, acquire_fence: true, full_barrier: true };
+    pub const ANYTHING: Footprint = Footprint {
+        reads: !0,
+        writes: !0,
+        unreleased: !0,
+        loads: !0,
+        unlocked: !0,
+        acquire_fence: true,
+        full_barrier: true,
+    };
 
     /// A write to one location.
     pub fn write(location: Location) -> Footprint {
@@ -245,6 +257,8 @@ impl Footprint {
             reads: self.reads | other.reads,
             writes: self.writes | other.writes,
             unreleased: self.unreleased | other.unreleased,
+            loads: self.loads | other.loads,
+            unlocked: self.unlocked | other.unlocked,
             acquire_fence: self.acquire_fence || other.acquire_fence,
             full_barrier: self.full_barrier || other.full_barrier,
         }

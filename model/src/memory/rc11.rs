@@ -40,6 +40,7 @@
 //! - a message of `x` before the `cur(x)` of every thread that may still touch `x`: it can neither be read nor get a
 //!   successor. Positions are counted from the oldest message left, and a position in a view that points to a forgotten
 //!   message says nothing and becomes 0;
+//! - a message of a lock but the last, and one that a read-modify-write has read if there are no loads any more;
 //! - `acq` of a thread that executes no acquire fence any more, `rel(x)` of one whose stores to `x` are all releases, the
 //!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more.
 
@@ -270,6 +271,11 @@ impl Rc11 {
                 }
             }
             self.messages[span.start].glued = false;
+            if future.unlocked & 1 << location == 0 {
+                self.forget_former_holders(location);
+            } else if future.loads & 1 << location == 0 {
+                self.forget_taken(location);
+            }
             if future.reads & 1 << location == 0 {
                 let span = self.span(location);
                 self.messages[span].iter_mut().for_each(|message| message.view = View::default());
@@ -279,6 +285,42 @@ impl Rc11 {
             self.sc = View::default();
         }
         self.threads.iter_mut().for_each(Thread::forget);
+    }
+
+    /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock, and a lock that is
+    /// held teaches nobody.
+    fn forget_former_holders(&mut self, location: usize) {
+        while self.span(location).len() > 1 {
+            self.remove(location, 0);
+        }
+        let last = &mut self.messages[self.ends[location] as usize - 1];
+        last.glued = false;
+        if last.value != 0 {
+            last.view = View::default();
+        }
+    }
+
+    /// Where nobody loads any more, a message that a read-modify-write has read is of no use: its successor says all that it
+    /// said, and nothing may come between the two.
+    fn forget_taken(&mut self, location: usize) {
+        for position in (0..self.span(location).len()).rev() {
+            if self.taken(location, position) {
+                self.remove(location, position);
+            }
+        }
+    }
+
+    /// Removes a message; its successor takes its place, with whatever stood before it.
+    fn remove(&mut self, location: usize, position: usize) {
+        let index = self.span(location).start + position;
+        self.messages[index + 1].glued = self.messages[index].glued;
+        self.messages.remove(index);
+        self.ends[location..].iter_mut().for_each(|end| *end -= 1);
+        for view in self.views() {
+            if usize::from(view.0[location]) > position {
+                view.0[location] -= 1;
+            }
+        }
     }
 
     fn found(mut self, read: Option<(&Message, bool)>, written: Option<Value>) -> Outcome<Self> {

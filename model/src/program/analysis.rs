@@ -11,7 +11,10 @@ pub(super) fn footprint(instruction: &Instruction) -> Footprint {
             let writes = if action.writes() { mask } else { 0 };
             // Locking is no release, but nobody ever reads what it wrote: the others wait for the unlock.
             let unreleased = if action.order().releases() || *action == Action::Lock { 0 } else { writes };
-            Footprint { reads, writes, unreleased, ..Footprint::default() }
+            let loads =
+                if matches!(action, Action::Load(_) | Action::CompareExchange { .. }) { mask } else { 0 };
+            let unlocked = if matches!(action, Action::Lock | Action::Unlock) { 0 } else { mask };
+            Footprint { reads, writes, unreleased, loads, unlocked, ..Footprint::default() }
         }
         Instruction::Fence { barrier, .. } => Footprint {
             acquire_fence: *barrier != Barrier::Release,
