@@ -273,12 +273,10 @@ impl Rc11 {
             self.messages[span.start].glued = false;
             if future.unlocked & 1 << location == 0 {
                 self.forget_former_holders(location);
+            } else if future.reads & 1 << location == 0 {
+                self.forget_unread(location);
             } else if future.loads & 1 << location == 0 {
                 self.forget_taken(location);
-            }
-            if future.reads & 1 << location == 0 {
-                let span = self.span(location);
-                self.messages[span].iter_mut().for_each(|message| message.view = View::default());
             }
         }
         if !future.full_barrier {
@@ -297,6 +295,20 @@ impl Rc11 {
         last.glued = false;
         if last.value != 0 {
             last.view = View::default();
+        }
+    }
+
+    /// Where nobody reads any more, only the last message counts, and whether a store may still come before it.
+    fn forget_unread(&mut self, location: usize) {
+        let last = self.span(location).len() - 1;
+        let before = (0..last).rev().find(|position| !self.taken(location, *position));
+        for position in (0..last).rev().filter(|position| Some(*position) != before) {
+            self.remove(location, position);
+        }
+        let span = self.span(location);
+        for message in &mut self.messages[span] {
+            message.glued = false;
+            message.view = View::default();
         }
     }
 
