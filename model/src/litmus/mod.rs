@@ -208,3 +208,31 @@ impl Test {
         Ok(Outcomes { observation, witnesses, names, values })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Unforgetting;
+    use crate::search::{Options, explore};
+
+    #[test]
+    fn what_rc11_forgets_changes_no_final_state_of_any_test() {
+        let file = include_str!("../../litmus/herd.litmus");
+        let starts = file.match_indices("\nC ").map(|(at, _)| at + 1);
+        let starts: Vec<usize> = [0].into_iter().chain(starts).chain([file.len()]).collect();
+        let mut compared = 0;
+        for range in starts.windows(2) {
+            let test = Test::parse(&file[range[0]..range[1]]).unwrap();
+            let Ok(lowered) = lower::lower(&test.syntax, &test.text, Memory::Rc11) else { continue };
+            let mut values = BTreeSet::new();
+            explore::<Unforgetting>(&lowered.program, Memory::Rc11, Options::default(), |end| {
+                values.insert(lowered.variables.iter().map(|(_, source)| source.value(end)).collect());
+                None
+            })
+            .unwrap();
+            assert_eq!(values, test.run(Memory::Rc11).unwrap().values, "{}", test.name());
+            compared += 1;
+        }
+        assert_eq!(compared, 915);
+    }
+}

@@ -40,10 +40,14 @@ use std::sync::atomic::Ordering;
 mod rc11;
 mod sc;
 mod tso;
+#[cfg(test)]
+mod unforgetting;
 
 pub use rc11::Rc11;
 pub use sc::Sc;
 pub use tso::Tso;
+#[cfg(test)]
+pub(crate) use unforgetting::Unforgetting;
 
 /// What a location holds.
 pub type Value = i32;

@@ -271,10 +271,10 @@ impl Rc11 {
                 }
             }
             self.messages[span.start].glued = false;
-            if future.unlocked & 1 << location == 0 {
-                self.forget_former_holders(location);
-            } else if future.reads & 1 << location == 0 {
+            if future.reads & 1 << location == 0 {
                 self.forget_unread(location);
+            } else if future.unlocked & 1 << location == 0 {
+                self.forget_former_holders(location);
             } else if future.loads & 1 << location == 0 {
                 self.forget_taken(location);
             }

@@ -281,7 +281,7 @@ pub fn check(
     }
 }
 
-fn explore<M: Machine>(
+pub(crate) fn explore<M: Machine>(
     program: &Program,
     memory: Memory,
     options: Options,

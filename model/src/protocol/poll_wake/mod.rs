@@ -244,3 +244,32 @@ impl PollWake {
 pub fn check(gate: Gate, consumer: Consumer, memory: Memory, size: Size) -> Result<Report, Error> {
     PollWake::new(gate, consumer, size, None)?.check(memory, Options::default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Unforgetting;
+    use crate::search::{Verdict, Violation, explore};
+
+    #[test]
+    fn what_rc11_forgets_changes_no_verdict_and_no_length_of_a_shortest_miss() {
+        let length = |verdict| match verdict {
+            Verdict::Violated(miss) => Some(miss.steps.len()),
+            _ => None,
+        };
+        for &gate in Gate::ALL {
+            for consumer in
+                [Consumer::EpollLevel, Consumer::PollOnce, Consumer::TwoPollers, Consumer::Activation]
+            {
+                let protocol = PollWake::new(gate, consumer, Size::of(consumer), None).unwrap();
+                let owed = |end: &End<'_>| Some(protocol.owed(end)).filter(|debts| !debts.is_empty());
+                let judge = |end: &End<'_>| owed(end).map(Violation::Owed);
+                let options = Options::default();
+                let full = explore::<Unforgetting>(&protocol.program, Memory::Rc11, options, judge).unwrap();
+                let ours = protocol.check(Memory::Rc11, options).unwrap();
+                assert!(ours.states <= full.states);
+                assert_eq!(length(ours.verdict), length(full.verdict), "{gate} {consumer}");
+            }
+        }
+    }
+}
