@@ -96,6 +96,20 @@ fn every_cell_of_the_known_table_comes_out_as_it_was_known() {
 }
 
 #[test]
+fn a_third_completion_changes_no_cell() {
+    for &gate in Gate::ALL {
+        for &consumer in Consumer::ALL {
+            let size = Size { completions: 3, ..Size::of(consumer) };
+            for memory in [Sc, Tso] {
+                let verdict = poll_wake::check(gate, consumer, memory, size).unwrap().verdict;
+                let missed = matches!(verdict, Verdict::Violated(_));
+                assert_eq!(missed, misses(gate, consumer, memory), "{gate} {consumer} {memory}");
+            }
+        }
+    }
+}
+
+#[test]
 fn f1_a_persistent_consumer_never_arms_again_and_sleeps_through_the_second_completion_under_sc() {
     let miss = miss(Gate::Rearm, Consumer::Persistent, Sc);
     assert_eq!(miss.violation, Violation::Owed(vec!["completion 2 is in the ring".into()]));
