@@ -42,7 +42,7 @@ fn mover(mv: &Move) -> u64 {
 }
 
 /// Searches all states of `program` under `memory` for something that is owed for ever. `owed` says what is owed in any state.
-/// All interleavings are tried, whatever the options say.
+/// All interleavings are tried, whatever the options say; claims are not judged, that is what [`check`](super::check) is for.
 pub fn check_liveness(
     program: &Program,
     memory: Memory,
