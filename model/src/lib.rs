@@ -1,1 +1,17 @@
-//! What a wakeup protocol may do, formally.
+//! What a wakeup protocol may do, formally: under sequential consistency, x86-TSO and RC11.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`memory`] | what one operation on shared memory may do next; nothing of programs |
+//! | [`program`] | a small language in which a protocol is written, to be read beside the code that it models |
+//! | [`search`] | all states of a program under a memory model: the shortest miss, or none |
+//! | [`litmus`] | herd's C litmus tests, by which the memory models are calibrated |
+//! | [`protocol`] | the protocols in question |
+//!
+//! The semantics, what is not modelled, and measurements stand in the README of this crate.
+
+pub mod litmus;
+pub mod memory;
+pub mod program;
+pub mod protocol;
+pub mod search;

@@ -1,0 +1,238 @@
+//! Litmus tests in herd's C syntax: reading them, and finding all their final states.
+//!
+//! ```
+//! use reveille_model::litmus::{Observation, Test};
+//! use reveille_model::memory::Memory;
+//!
+//! let test = Test::parse(
+//!     "C SB
+//!      { x=0; y=0; }
+//!      P0(atomic_int *x, atomic_int *y) {
+//!        atomic_store_explicit(x, 1, memory_order_relaxed);
+//!        int r0 = atomic_load_explicit(y, memory_order_relaxed);
+//!      }
+//!      P1(atomic_int *x, atomic_int *y) {
+//!        atomic_store_explicit(y, 1, memory_order_relaxed);
+//!        int r0 = atomic_load_explicit(x, memory_order_relaxed);
+//!      }
+//!      exists (0:r0=0 /\\ 1:r0=0)",
+//! )?;
+//! assert_eq!(test.run(Memory::Sc)?.observation, Observation::Never);
+//! let tso = test.run(Memory::Tso)?;
+//! assert_eq!(tso.observation, Observation::Sometimes);
+//! assert_eq!(tso.states().next().as_deref(), Some("0:r0=0,1:r0=0"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The subset: `atomic_{load,store,exchange,fetch_add,fetch_sub,compare_exchange_strong}` with and without
+//! `_explicit`, `atomic_thread_fence`, `if`/`else` on a register, local variables, `locations`, and `exists`, `~exists`
+//! or `forall`. `seq_cst` accesses run under SC and x86-TSO, where they are exact (a store is `mov; mfence`), and are an
+//! error under RC11. A plain location that two threads touch is an error: races are not modelled.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::memory::{Memory, Value};
+use crate::search;
+
+mod lower;
+mod parse;
+
+/// A place in a litmus file, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Line
+    pub line: usize,
+    /// Column, in characters
+    pub column: usize,
+}
+
+impl Place {
+    fn of(text: &str, offset: usize) -> Place {
+        let before = &text[..text.floor_char_boundary(offset)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// A litmus test that cannot be read or run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not in the grammar
+    #[error("{place}: expected {expected}, found {found}")]
+    Syntax {
+        /// Where
+        place: Place,
+        /// What would have been right
+        expected: String,
+        /// What is there
+        found: String,
+    },
+    /// In the grammar, but without a meaning
+    #[error("{place}: {what}")]
+    Meaning {
+        /// Where
+        place: Place,
+        /// What is wrong
+        what: String,
+    },
+    /// Not under this memory model
+    #[error("{place}: seq_cst accesses are not modelled under {memory}; a seq_cst fence is")]
+    SeqCstAccess {
+        /// Where
+        place: Place,
+        /// The model that has no such access
+        memory: Memory,
+    },
+    /// The search failed
+    #[error(transparent)]
+    Search(#[from] search::Error),
+    /// The test's program cannot be built
+    #[error(transparent)]
+    Build(#[from] crate::program::BuildError),
+}
+
+/// A value in the final state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Variable {
+    /// A thread's register; the number at the end of its name is kept apart, so that `r10` comes after `r9`
+    Register(usize, String, Option<u64>),
+    /// A shared location
+    Shared(String),
+    /// A location that one thread keeps for itself
+    Private(String),
+}
+
+impl fmt::Display for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Variable::Register(thread, name, number) => {
+                write!(f, "{thread}:{name}")?;
+                number.map_or(Ok(()), |number| write!(f, "{number}"))
+            }
+            Variable::Shared(name) | Variable::Private(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A parsed test.
+#[derive(Clone, Debug)]
+pub struct Test {
+    name: String,
+    syntax: parse::File,
+    text: String,
+}
+
+/// How often the condition of a test holds in its final states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Observation {
+    /// In all
+    Always,
+    /// In some
+    Sometimes,
+    /// In none
+    Never,
+}
+
+impl fmt::Display for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Observation::Always => "Always",
+            Observation::Sometimes => "Sometimes",
+            Observation::Never => "Never",
+        })
+    }
+}
+
+/// The final states of a test under one memory model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcomes {
+    /// How often the condition holds
+    pub observation: Observation,
+    /// In how many final states the condition holds
+    pub witnesses: usize,
+    names: Vec<String>,
+    values: BTreeSet<Vec<Value>>,
+}
+
+impl Outcomes {
+    /// The final states, each as `0:r0=1,1:r0=0,x=2`: registers by thread and number, shared locations by
+    /// name, then locations that one thread keeps for itself. Sorted as tuples of integers.
+    pub fn states(&self) -> impl ExactSizeIterator<Item = String> {
+        self.values.iter().map(|state| {
+            let pairs = self.names.iter().zip(state).map(|(name, value)| format!("{name}={value}"));
+            pairs.collect::<Vec<_>>().join(",")
+        })
+    }
+}
+
+impl Test {
+    /// Reads a test.
+    pub fn parse(text: &str) -> Result<Test, Error> {
+        let syntax = parse::file(text)?;
+        Ok(Test { name: syntax.name.clone(), syntax, text: text.to_owned() })
+    }
+
+    /// The name in the test's first line.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All final states under a memory model, projected to the variables of `locations` and of the condition.
+    pub fn run(&self, memory: Memory) -> Result<Outcomes, Error> {
+        self.run_with(memory, search::Options::default())
+    }
+
+    /// As [`Test::run`], with the search done in a certain way.
+    pub fn run_with(&self, memory: Memory, options: search::Options) -> Result<Outcomes, Error> {
+        let lowered = lower::lower(&self.syntax, &self.text, memory)?;
+        let mut values = BTreeSet::new();
+        search::check(&lowered.program, memory, options, |end| {
+            values.insert(lowered.variables.iter().map(|(_, source)| source.value(end)).collect());
+            Vec::new()
+        })?;
+        let holds = |state: &Vec<Value>| lowered.condition.holds(state);
+        let witnesses = values.iter().filter(|state| holds(state)).count();
+        let observation = match witnesses {
+            0 => Observation::Never,
+            all if all == values.len() => Observation::Always,
+            _ => Observation::Sometimes,
+        };
+        let names = lowered.variables.iter().map(|(variable, _)| variable.to_string()).collect();
+        Ok(Outcomes { observation, witnesses, names, values })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Unforgetting;
+    use crate::search::{Options, explore};
+
+    #[test]
+    fn what_rc11_forgets_changes_no_final_state_of_any_test() {
+        let file = include_str!("../../litmus/herd.litmus");
+        let starts = file.match_indices("\nC ").map(|(at, _)| at + 1);
+        let starts: Vec<usize> = [0].into_iter().chain(starts).chain([file.len()]).collect();
+        let mut compared = 0;
+        for range in starts.windows(2) {
+            let test = Test::parse(&file[range[0]..range[1]]).unwrap();
+            let Ok(lowered) = lower::lower(&test.syntax, &test.text, Memory::Rc11) else { continue };
+            let mut values = BTreeSet::new();
+            explore::<Unforgetting>(&lowered.program, Memory::Rc11, Options::default(), |end| {
+                values.insert(lowered.variables.iter().map(|(_, source)| source.value(end)).collect());
+                None
+            })
+            .unwrap();
+            assert_eq!(values, test.run(Memory::Rc11).unwrap().values, "{}", test.name());
+            compared += 1;
+        }
+        assert_eq!(compared, 915);
+    }
+}

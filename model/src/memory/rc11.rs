@@ -1,0 +1,456 @@
+//! RC11 as a view machine.
+//!
+//! RC11 (Lahav, Vafeiadis, Kang, Hur, Dreyer, PLDI 2017) judges whole executions; this machine builds them one step
+//! at a time, as the promising semantics (Kang et al., POPL 2017) does, without promises: RC11 forbids cycles of
+//! program order and reads-from, so nothing is ever read before it is written.
+//!
+//! Every location has a **history**: its messages in modification order. A **view** says, for every location, the
+//! position of the oldest message that may still be read or overwritten by whoever has the view. Views are ordered
+//! pointwise; `⊔` is the pointwise maximum. `m.view` is what reading message `m` with acquire teaches.
+//!
+//! Thread `t` has `cur`, what it knows; `acq ⊒ cur`, what it will know after its next acquire fence; and for every
+//! location `x` the view `rel(x) ⊑ cur`, what its next relaxed store to `x` will teach. There is one view `sc`.
+//!
+//! | operation | rule |
+//! |---|---|
+//! | load of `x` | pick any `m` in the history of `x` at or after `cur(x)`; `cur(x) := m`; `acq := acq ⊔ m.view`; if acquire also `cur := cur ⊔ m.view` |
+//! | store to `x` | pick any place in the history after `cur(x)`, but none between a read-modify-write and the message it read; insert `m` there; `cur(x) := m`; if release `rel(x) := cur`; `m.view := rel(x) ⊔ [x ↦ m]` |
+//! | read-modify-write of `x` | a load of a message that no read-modify-write has read yet, and a store right after it; `m.view` includes the view of the message that was read |
+//! | acquire fence | `cur := acq` |
+//! | release fence | `rel(x) := cur` for every `x` |
+//! | `seq_cst` fence | an acquire fence; `cur := sc := cur ⊔ sc`; a release fence |
+//!
+//! Why this is RC11:
+//!
+//! - *Coherence.* `cur(x)` covers every write and read of `x` that happens before, so reads and writes never go back
+//!   in modification order. A store may be **inserted** before stores that were executed earlier, because
+//!   modification order need not be the order of execution.
+//! - *Atomicity.* A read-modify-write and the message it read stay neighbours.
+//! - *Release sequences.* `rel(x)` outlives a release store to `x`, so later relaxed stores to `x` by the same thread
+//!   carry it; a read-modify-write passes on what it read.
+//! - *Fences.* `acq` collects what relaxed reads would have taught; `rel(x)` after a release fence teaches it.
+//! - *`psc` for fences.* A fence later in the step order knows everything an earlier one knew. RC11 demands this only
+//!   if the earlier fence is connected to the later one by happens-before, or by that and one `eco` step: two fences
+//!   that only a third thread's relaxed accesses connect may go either way in RC11. This machine orders them as it
+//!   executed them: it has all behaviours of RC11 in which the order of `seq_cst` fences agrees with `sb ∪ rf`,
+//!   and no others.
+//!
+//! **Canonical form.** Positions, not timestamps; and what nobody can find out any more is forgotten:
+//!
+//! - a message of `x` before the `cur(x)` of every thread that may still touch `x`: it can neither be read nor get a
+//!   successor. Positions are counted from the oldest message left, and a position in a view that points to a forgotten
+//!   message says nothing and becomes 0;
+//! - a message of a lock but the last, and one that a read-modify-write has read if there are no loads any more;
+//! - `acq` of a thread that executes no acquire fence any more, `rel(x)` of one whose stores to `x` are all releases, the
+//!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more.
+
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::{
+    Barrier, Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
+    Value,
+};
+
+/// For every location the position of the oldest message that may still be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct View([u8; LOCATIONS]);
+
+impl Hash for View {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.0));
+    }
+}
+
+impl View {
+    /// `self := self ⊔ other`
+    fn join(&mut self, other: &View) {
+        for (mine, other) in self.0.iter_mut().zip(other.0) {
+            *mine = (*mine).max(other);
+        }
+    }
+
+    fn raise(&mut self, location: usize, position: u8) {
+        self.0[location] = self.0[location].max(position);
+    }
+
+    /// What a message at `location` has to say: its readers know its own position anyway.
+    fn without(mut self, location: usize) -> View {
+        self.0[location] = 0;
+        self
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Message {
+    value: Value,
+    /// Written by a read-modify-write that read the message before it: nothing may come between the two
+    glued: bool,
+    /// What an acquire read of this message teaches
+    view: View,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Thread {
+    /// What it may still do
+    future: Footprint,
+    current: View,
+    acquire: View,
+    /// `rel(x)` for every `x` without an entry in `released`: `cur` at the last release fence
+    fenced: View,
+    /// `rel(x)` where a release store to `x` came after the last release fence, by location
+    released: SmallVec<[(u8, View); 1]>,
+}
+
+impl Hash for Thread {
+    /// Without what it may still do, which whoever narrows it knows from where it stands.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.current, self.acquire, self.fenced).hash(state);
+        self.released.hash(state);
+    }
+}
+
+impl Thread {
+    fn release_view(&self, location: usize) -> View {
+        match self.released.iter().find(|(l, _)| usize::from(*l) == location) {
+            Some((_, view)) => *view,
+            None => self.fenced,
+        }
+    }
+
+    fn note_release_store(&mut self, location: usize) {
+        let view = self.current.without(location);
+        match self.released.binary_search_by_key(&location, |(l, _)| usize::from(*l)) {
+            Ok(index) => self.released[index].1 = view,
+            Err(index) => self.released.insert(index, (location as u8, view)),
+        }
+    }
+
+    fn fence(&mut self, barrier: Barrier, sc: &mut View) {
+        if barrier != Barrier::Release {
+            self.current = self.acquire;
+        }
+        if barrier == Barrier::SeqCst {
+            self.current.join(sc);
+            self.acquire = self.current;
+            *sc = self.current;
+        }
+        if barrier != Barrier::Acquire {
+            self.fenced = self.current;
+            self.released.clear();
+        }
+    }
+
+    /// Learns from reading a message.
+    fn read(&mut self, location: usize, position: u8, view: &View, order: Order) {
+        self.current.raise(location, position);
+        self.acquire.raise(location, position);
+        self.acquire.join(view);
+        if order.acquires() {
+            self.current.join(view);
+        }
+    }
+
+    fn touches(&self, location: usize) -> bool {
+        (self.future.reads | self.future.writes) & 1 << location != 0
+    }
+
+    fn views(&mut self) -> impl Iterator<Item = &mut View> {
+        let released = self.released.iter_mut().map(|(_, view)| view);
+        [&mut self.current, &mut self.acquire, &mut self.fenced].into_iter().chain(released)
+    }
+
+    /// Forgets what it will not need.
+    fn forget(&mut self) {
+        let Footprint { unreleased, acquire_fence, .. } = self.future;
+        if !acquire_fence {
+            self.acquire = View::default();
+        }
+        if unreleased == 0 {
+            self.fenced = View::default();
+        }
+        let fenced = self.fenced;
+        self.released.retain(|(location, view)| {
+            unreleased & 1 << *location != 0 && *view != fenced.without(usize::from(*location))
+        });
+        if self.future == Footprint::default() {
+            self.current = View::default();
+        }
+    }
+}
+
+/// Memory under RC11.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rc11 {
+    /// The histories of all locations, one after the other, each in modification order
+    messages: Vec<Message>,
+    /// Where each history ends
+    ends: [u8; LOCATIONS],
+    locations: u8,
+    threads: Vec<Thread>,
+    /// What the last `seq_cst` fence knew
+    sc: View,
+}
+
+impl Rc11 {
+    fn span(&self, location: usize) -> Range<usize> {
+        let start = if location == 0 { 0 } else { self.ends[location - 1] };
+        usize::from(start)..usize::from(self.ends[location])
+    }
+
+    fn history(&self, location: usize) -> &[Message] {
+        &self.messages[self.span(location)]
+    }
+
+    fn views(&mut self) -> impl Iterator<Item = &mut View> {
+        let messages = self.messages.iter_mut().map(|message| &mut message.view);
+        let threads = self.threads.iter_mut().flat_map(Thread::views);
+        messages.chain(threads).chain([&mut self.sc])
+    }
+
+    /// Has a read-modify-write read the message at `position`?
+    fn taken(&self, location: usize, position: usize) -> bool {
+        self.history(location).get(position + 1).is_some_and(|next| next.glued)
+    }
+
+    /// `thread` writes a message at `position`, moving the ones from there on. `read` is the view of the message that
+    /// a read-modify-write read.
+    fn write(
+        &mut self,
+        thread: usize,
+        location: usize,
+        position: usize,
+        value: Value,
+        order: Order,
+        read: Option<View>,
+    ) -> Result<(), Limit> {
+        let span = self.span(location);
+        let place = position as u8;
+        if self.messages.len() == usize::from(u8::MAX) {
+            return Err(Limit::Messages);
+        }
+        if position < span.len() {
+            for view in self.views() {
+                if view.0[location] >= place {
+                    view.0[location] += 1;
+                }
+            }
+        }
+        let writer = &mut self.threads[thread];
+        writer.current.raise(location, place);
+        writer.acquire.raise(location, place);
+        if order.releases() {
+            writer.note_release_store(location);
+        }
+        let mut view = writer.release_view(location);
+        if let Some(read) = read {
+            view.join(&read);
+        }
+        let message = Message { value, glued: read.is_some(), view: view.without(location) };
+        self.messages.insert(span.start + position, message);
+        self.ends[location..].iter_mut().for_each(|end| *end += 1);
+        Ok(())
+    }
+
+    /// Forgets what nobody can find out any more.
+    fn forget(&mut self) {
+        let future = self.threads.iter().fold(Footprint::default(), |all, thread| all.union(thread.future));
+        for location in 0..usize::from(self.locations) {
+            let span = self.span(location);
+            let mut oldest = span.len() as u8 - 1;
+            for thread in self.threads.iter().filter(|thread| thread.touches(location)) {
+                oldest = oldest.min(thread.current.0[location]);
+            }
+            if oldest > 0 {
+                self.messages.drain(span.start..span.start + usize::from(oldest));
+                self.ends[location..].iter_mut().for_each(|end| *end -= oldest);
+                for view in self.views() {
+                    view.0[location] = view.0[location].saturating_sub(oldest);
+                }
+            }
+            self.messages[span.start].glued = false;
+            if future.reads & 1 << location == 0 {
+                self.forget_unread(location);
+            } else if future.unlocked & 1 << location == 0 {
+                self.forget_former_holders(location);
+            } else if future.loads & 1 << location == 0 {
+                self.forget_taken(location);
+            }
+        }
+        if !future.full_barrier {
+            self.sc = View::default();
+        }
+        self.threads.iter_mut().for_each(Thread::forget);
+    }
+
+    /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock, and a lock that is
+    /// held teaches nobody.
+    fn forget_former_holders(&mut self, location: usize) {
+        while self.span(location).len() > 1 {
+            self.remove(location, 0);
+        }
+        let last = &mut self.messages[self.ends[location] as usize - 1];
+        last.glued = false;
+        if last.value != 0 {
+            last.view = View::default();
+        }
+    }
+
+    /// Where nobody reads any more, only the last message counts, and whether a store may still come before it.
+    fn forget_unread(&mut self, location: usize) {
+        let last = self.span(location).len() - 1;
+        let before = (0..last).rev().find(|position| !self.taken(location, *position));
+        for position in (0..last).rev().filter(|position| Some(*position) != before) {
+            self.remove(location, position);
+        }
+        let span = self.span(location);
+        for message in &mut self.messages[span] {
+            message.glued = false;
+            message.view = View::default();
+        }
+    }
+
+    /// Where nobody loads any more, a message that a read-modify-write has read is of no use: its successor says all that it
+    /// said, and nothing may come between the two.
+    fn forget_taken(&mut self, location: usize) {
+        for position in (0..self.span(location).len()).rev() {
+            if self.taken(location, position) {
+                self.remove(location, position);
+            }
+        }
+    }
+
+    /// Removes a message; its successor takes its place, with whatever stood before it.
+    fn remove(&mut self, location: usize, position: usize) {
+        let index = self.span(location).start + position;
+        self.messages[index + 1].glued = self.messages[index].glued;
+        self.messages.remove(index);
+        self.ends[location..].iter_mut().for_each(|end| *end -= 1);
+        for view in self.views() {
+            if usize::from(view.0[location]) > position {
+                view.0[location] -= 1;
+            }
+        }
+    }
+
+    fn found(mut self, read: Option<(&Message, bool)>, written: Option<Value>) -> Outcome<Self> {
+        self.forget();
+        let (read, stale) = read.map_or((None, false), |(message, stale)| (Some(message.value), stale));
+        Outcome { read, written, stale, machine: self }
+    }
+}
+
+impl Machine for Rc11 {
+    fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
+        if values.len() > LOCATIONS {
+            return Err(Limit::Locations(values.len()));
+        }
+        let thread = Thread {
+            future: Footprint::ANYTHING,
+            current: View::default(),
+            acquire: View::default(),
+            fenced: View::default(),
+            released: SmallVec::new(),
+        };
+        let message = |value: &Value| Message { value: *value, glued: false, view: View::default() };
+        Ok(Rc11 {
+            messages: values.iter().map(message).collect(),
+            ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
+            locations: values.len() as u8,
+            threads: vec![thread; threads],
+            sc: View::default(),
+        })
+    }
+
+    fn outcomes(
+        &self,
+        thread: usize,
+        operation: Operation,
+        found: &mut Vec<Outcome<Self>>,
+    ) -> Result<(), Limit> {
+        // The history of a location, what is old in it, and the positions that the thread may still read.
+        let readable = |location: Location| {
+            let location = usize::from(location.0);
+            let history = self.history(location);
+            let oldest = usize::from(self.threads[thread].current.0[location]);
+            (location, history, oldest..history.len())
+        };
+        match operation {
+            Operation::Load { location, order } => {
+                let (location, history, positions) = readable(location);
+                for position in positions {
+                    let (message, stale) = (&history[position], position + 1 < history.len());
+                    let mut machine = self.clone();
+                    machine.threads[thread].read(location, position as u8, &message.view, order);
+                    found.push(machine.found(Some((message, stale)), None));
+                }
+            }
+            Operation::Store { location, order, value } => {
+                let (location, _, positions) = readable(location);
+                for before in positions.filter(|before| !self.taken(location, *before)) {
+                    let mut machine = self.clone();
+                    machine.write(thread, location, before + 1, value, order, None)?;
+                    found.push(machine.found(None, Some(value)));
+                }
+            }
+            Operation::Modify { location, order, update } => {
+                let (location, history, positions) = readable(location);
+                for position in positions {
+                    let (message, stale) = (&history[position], position + 1 < history.len());
+                    let mut machine = self.clone();
+                    let reader = &mut machine.threads[thread];
+                    let written = match update.on(message.value) {
+                        Effect::Write(value) if !self.taken(location, position) => {
+                            reader.read(location, position as u8, &message.view, order);
+                            machine.write(
+                                thread,
+                                location,
+                                position + 1,
+                                value,
+                                order,
+                                Some(message.view),
+                            )?;
+                            Some(value)
+                        }
+                        Effect::FailingRead(failure) => {
+                            reader.read(location, position as u8, &message.view, failure);
+                            None
+                        }
+                        Effect::Write(_) | Effect::Wait => continue,
+                    };
+                    found.push(machine.found(Some((message, stale)), written));
+                }
+            }
+            Operation::Fence(barrier) => {
+                let mut machine = self.clone();
+                let Rc11 { threads, sc, .. } = &mut machine;
+                threads[thread].fence(barrier, sc);
+                found.push(machine.found(None, None));
+            }
+        }
+        Ok(())
+    }
+
+    fn internal(&self, _found: &mut Vec<Internal<Self>>) {}
+
+    fn pending(&self, _thread: usize) -> Footprint {
+        Footprint::default()
+    }
+
+    fn newest(&self, location: Location) -> Value {
+        self.messages[self.span(usize::from(location.0)).end - 1].value
+    }
+
+    fn narrow(&mut self, thread: usize, future: Footprint) {
+        if self.threads[thread].future != future {
+            self.threads[thread].future = future;
+            self.forget();
+        }
+    }
+
+    fn private(&self, _thread: usize, operation: Operation) -> bool {
+        matches!(operation, Operation::Fence(barrier) if barrier != Barrier::SeqCst)
+    }
+}

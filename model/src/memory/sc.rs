@@ -1,0 +1,67 @@
+//! Sequential consistency: memory is one value a location, every operation happens at once, fences do nothing.
+
+use smallvec::SmallVec;
+
+use super::{Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
+
+/// Memory under sequential consistency.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sc {
+    values: SmallVec<[Value; LOCATIONS]>,
+}
+
+impl Sc {
+    pub(super) fn with(&self, location: Location, value: Value) -> Sc {
+        let mut next = self.clone();
+        next.values[location.0 as usize] = value;
+        next
+    }
+}
+
+impl Machine for Sc {
+    fn new(values: &[Value], _threads: usize) -> Result<Self, Limit> {
+        if values.len() > LOCATIONS {
+            return Err(Limit::Locations(values.len()));
+        }
+        Ok(Sc { values: values.into() })
+    }
+
+    fn outcomes(
+        &self,
+        _thread: usize,
+        operation: Operation,
+        found: &mut Vec<Outcome<Self>>,
+    ) -> Result<(), Limit> {
+        let (read, written, machine) = match operation {
+            Operation::Load { location, .. } => (Some(self.newest(location)), None, self.clone()),
+            Operation::Store { location, value, .. } => (None, Some(value), self.with(location, value)),
+            Operation::Modify { location, update, .. } => {
+                let read = self.newest(location);
+                match update.on(read) {
+                    Effect::Write(value) => (Some(read), Some(value), self.with(location, value)),
+                    Effect::FailingRead(_) => (Some(read), None, self.clone()),
+                    Effect::Wait => return Ok(()),
+                }
+            }
+            Operation::Fence(_) => (None, None, self.clone()),
+        };
+        found.push(Outcome { read, written, stale: false, machine });
+        Ok(())
+    }
+
+    fn internal(&self, _found: &mut Vec<Internal<Self>>) {}
+
+    fn pending(&self, _thread: usize) -> Footprint {
+        Footprint::default()
+    }
+
+    fn newest(&self, location: Location) -> Value {
+        self.values[location.0 as usize]
+    }
+
+    fn narrow(&mut self, _thread: usize, _future: Footprint) {}
+
+    fn private(&self, _thread: usize, operation: Operation) -> bool {
+        matches!(operation, Operation::Fence(_))
+    }
+}

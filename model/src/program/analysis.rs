@@ -1,0 +1,108 @@
+//! What a thread may still read, and what it may still touch: two backward data-flow analyses.
+
+use super::{Action, Instruction};
+use crate::memory::{Barrier, Footprint};
+
+pub(super) fn footprint(instruction: &Instruction) -> Footprint {
+    match instruction {
+        Instruction::Access { place, action, .. } => {
+            let mask = place.mask();
+            let reads = if matches!(action, Action::Store(..) | Action::Unlock) { 0 } else { mask };
+            let writes = if action.writes() { mask } else { 0 };
+            // Locking is no release, but nobody ever reads what it wrote: the others wait for the unlock.
+            let unreleased = if action.order().releases() || *action == Action::Lock { 0 } else { writes };
+            let loads =
+                if matches!(action, Action::Load(_) | Action::CompareExchange { .. }) { mask } else { 0 };
+            let unlocked = if matches!(action, Action::Lock | Action::Unlock) { 0 } else { mask };
+            Footprint { reads, writes, unreleased, loads, unlocked, ..Footprint::default() }
+        }
+        Instruction::Fence { barrier, .. } => Footprint {
+            acquire_fence: *barrier != Barrier::Release,
+            full_barrier: *barrier == Barrier::SeqCst,
+            ..Footprint::default()
+        },
+        _ => Footprint::default(),
+    }
+}
+
+/// Where control may go after the instruction at `at`.
+fn successors(code: &[Instruction], at: usize) -> impl Iterator<Item = usize> {
+    let (next, jump) = match &code[at] {
+        Instruction::Jump(target) => (None, Some(*target)),
+        Instruction::Unless(_, target) | Instruction::Choose { other: target, .. } => {
+            (Some(at + 1), Some(*target))
+        }
+        _ => (Some(at + 1), None),
+    };
+    next.into_iter().chain(jump)
+}
+
+/// The least solution of `before[i] = transfer(i, ∪ before[successors of i])`, given `before` at the end.
+fn backward<T: Copy + PartialEq>(
+    code: &[Instruction],
+    at_end: T,
+    bottom: T,
+    union: impl Fn(T, T) -> T,
+    transfer: impl Fn(&Instruction, T) -> T,
+) -> Vec<T> {
+    let mut before = vec![bottom; code.len()];
+    before.push(at_end);
+    loop {
+        let mut changed = false;
+        for at in (0..code.len()).rev() {
+            let after = successors(code, at).map(|next| before[next]).fold(bottom, &union);
+            let new = transfer(&code[at], after);
+            changed |= new != before[at];
+            before[at] = new;
+        }
+        if !changed {
+            return before;
+        }
+    }
+}
+
+/// Before each instruction: the registers whose value may still be read.
+pub(super) fn live(code: &[Instruction], observed: u32) -> Vec<u32> {
+    use super::ListAction;
+    backward(
+        code,
+        observed,
+        0,
+        |a, b| a | b,
+        |instruction, after| {
+            let (sets, uses) = match instruction {
+                Instruction::Access { place, action, into, .. } => {
+                    let operands = match action {
+                        Action::Store(_, value) | Action::Swap(_, value) | Action::Add(_, value) => {
+                            value.uses()
+                        }
+                        Action::CompareExchange { expected, new, .. } => expected.uses() | new.uses(),
+                        _ => 0,
+                    };
+                    (*into, place.index.uses() | operands)
+                }
+                Instruction::Set(register, value) => (Some(*register), value.uses()),
+                Instruction::Unless(condition, _) | Instruction::Claim { holds: condition, .. } => {
+                    (None, condition.uses())
+                }
+                Instruction::List { action, into, .. } => match action {
+                    ListAction::Push(entry)
+                    | ListAction::Remove(entry)
+                    | ListAction::Contains(entry)
+                    | ListAction::Get(entry) => (*into, entry.uses()),
+                    ListAction::Length => (*into, 0),
+                },
+                Instruction::Jump(_) | Instruction::Choose { .. } | Instruction::Fence { .. } => (None, 0),
+            };
+            let after = sets.map_or(after, |register| after & !(1 << register.0));
+            // An observed register keeps its value to the end, whatever branch is taken.
+            after | uses | observed
+        },
+    )
+}
+
+/// Before each instruction: everything that may still be done to memory.
+pub(super) fn future(code: &[Instruction]) -> Vec<Footprint> {
+    let bottom = Footprint::default();
+    backward(code, bottom, bottom, Footprint::union, |instruction, after| after.union(footprint(instruction)))
+}

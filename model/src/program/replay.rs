@@ -1,0 +1,269 @@
+//! Does a thread's program accept a recorded sequence of operations?
+//!
+//! The operations that real code executed in one thread, with the values it read, are put to the thread's program one by
+//! one. Memory is left out of it: whatever was read is believed. What the record does not show is guessed, in all ways at
+//! once: choices, and the content of a shared list when its lock is taken, which other threads' operations decide.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use super::{
+    Action, Expr, Instruction, Kind, ListAction, Position, Program, Sequence, Settled, Site, Thread,
+};
+use crate::memory::{Operation, Value};
+
+/// One operation that a thread was seen to execute.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Recorded {
+    /// What it did
+    pub kind: Kind,
+    /// To what, by its label; nothing for a fence
+    pub object: Option<String>,
+    /// In which order; nothing for locks and parkers
+    pub order: Option<Ordering>,
+    /// In which order a compare-exchange would have failed
+    pub failure: Option<Ordering>,
+    /// The value read, if it is known
+    pub read: Option<Value>,
+    /// The value written, if it is known
+    pub written: Option<Value>,
+}
+
+impl fmt::Display for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        if let Some(object) = &self.object {
+            write!(f, " {object}")?;
+        }
+        for order in [self.order, self.failure].into_iter().flatten() {
+            write!(f, " {order:?}")?;
+        }
+        if let Some(value) = self.read {
+            write!(f, " reads {value}")?;
+        }
+        if let Some(value) = self.written {
+            write!(f, " writes {value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// An operation that the program does not accept where it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{thread}, operation {number}: {seen}; the program expects {}", if expected.is_empty() { "none".to_owned() } else { expected.join(" or ") })]
+pub struct Mismatch {
+    /// The thread
+    pub thread: String,
+    /// Which of its operations, from 1
+    pub number: usize,
+    /// What was seen
+    pub seen: Recorded,
+    /// What would have been right, with the sites
+    pub expected: Vec<String>,
+}
+
+/// Where a thread may be, as far as the record tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cursor {
+    position: Position,
+    lists: SmallVec<[Sequence; 6]>,
+}
+
+/// A replay of one thread's operations against its program.
+#[derive(Clone, Debug)]
+pub struct Replay<'a> {
+    program: &'a Program,
+    thread: &'a Thread,
+    cursors: Vec<Cursor>,
+    number: usize,
+}
+
+impl Program {
+    /// Starts a replay of a thread, by its number.
+    pub fn replay(&self, thread: usize) -> Option<Replay<'_>> {
+        let code = self.threads.get(thread)?;
+        let start = Cursor { position: code.start(), lists: self.lists().collect() };
+        let mut replay = Replay { program: self, thread: code, cursors: Vec::new(), number: 0 };
+        replay.settle(start);
+        Some(replay)
+    }
+}
+
+impl Thread {
+    /// The sites of all its operations and choices.
+    pub fn sites(&self) -> BTreeSet<Site> {
+        let site = |instruction: &Instruction| match instruction {
+            Instruction::Access { site, .. }
+            | Instruction::Fence { site, .. }
+            | Instruction::Choose { site, .. } => Some(site.clone()),
+            _ => None,
+        };
+        self.code.iter().filter_map(site).collect()
+    }
+}
+
+impl Replay<'_> {
+    /// Puts the next operation to the program: the sites in the program where it may have been, or what was expected
+    /// instead. After a mismatch the replay is where it was before.
+    pub fn accept(&mut self, seen: &Recorded) -> Result<BTreeSet<Site>, Mismatch> {
+        let mut sites = BTreeSet::new();
+        let mut reached = Vec::new();
+        for cursor in &self.cursors {
+            if let Some((site, position)) = self.matches(cursor, seen) {
+                sites.insert(site);
+                reached.push(Cursor { position, lists: cursor.lists.clone() });
+            }
+        }
+        if reached.is_empty() {
+            let expected = self.expected();
+            return Err(Mismatch {
+                thread: self.thread.name.clone(),
+                number: self.number + 1,
+                seen: seen.clone(),
+                expected,
+            });
+        }
+        self.number += 1;
+        self.cursors.clear();
+        for cursor in reached {
+            let guesses = match seen.kind {
+                Kind::Lock => self.guess_lists(cursor, seen.object.as_deref()),
+                _ => vec![cursor],
+            };
+            guesses.into_iter().for_each(|cursor| self.settle(cursor));
+        }
+        Ok(sites)
+    }
+
+    /// Could the thread have finished?
+    pub fn may_end(&self) -> bool {
+        self.cursors.iter().any(|cursor| self.thread.next(&cursor.position).is_none())
+    }
+
+    /// What the program would accept next, with the sites.
+    pub fn expected(&self) -> Vec<String> {
+        let mut expected = BTreeSet::new();
+        for cursor in &self.cursors {
+            match self.thread.next(&cursor.position) {
+                Some(next) => {
+                    let location = next.operation(&cursor.position).and_then(|(location, _)| location);
+                    let object = location.map_or("", |location| self.program.label(location));
+                    expected
+                        .insert(format!("{}: {} {object}", next.site(), next.kind()).trim_end().to_owned());
+                }
+                None => {
+                    expected.insert("the end".to_owned());
+                }
+            }
+        }
+        expected.into_iter().collect()
+    }
+
+    /// Is `seen` the next operation at this cursor? Its site, and the position after it.
+    fn matches(&self, cursor: &Cursor, seen: &Recorded) -> Option<(Site, Position)> {
+        let next = self.thread.next(&cursor.position)?;
+        let (location, operation) = next.operation(&cursor.position)?;
+        let object = location.map(|location| self.program.label(location));
+        if next.kind() != seen.kind || object != seen.object.as_deref() {
+            return None;
+        }
+        // A lock's and a parker's word is nobody's business, and so is its order.
+        if !matches!(seen.kind, Kind::Lock | Kind::Unlock | Kind::Park | Kind::Unpark) {
+            let written = match operation {
+                Operation::Store { value, .. } => Some(value),
+                Operation::Modify { update, .. } => update.written(seen.read?),
+                Operation::Load { .. } | Operation::Fence(_) => None,
+            };
+            let read_fits =
+                matches!(operation, Operation::Load { .. } | Operation::Modify { .. }) == seen.read.is_some();
+            if !read_fits || written != seen.written || next.orders() != (seen.order, seen.failure) {
+                return None;
+            }
+        }
+        Some((next.site().to_owned().into(), next.done(&cursor.position, seen.read)))
+    }
+
+    /// All contents that the lists of a lock may have when it is taken: every arrangement of some of their entries.
+    fn guess_lists(&self, cursor: Cursor, lock: Option<&str>) -> Vec<Cursor> {
+        let mut cursors = vec![cursor];
+        for (index, list) in self.program.lists.iter().enumerate() {
+            let guarded = list.lock.and_then(|lock| lock.location(0));
+            if guarded.is_none_or(|location| Some(self.program.label(location)) != lock) {
+                continue;
+            }
+            let contents = arrangements(&self.entries(index));
+            let guess = |cursor: &Cursor, content: &Sequence| {
+                let mut cursor = cursor.clone();
+                cursor.lists[index] = *content;
+                cursor
+            };
+            cursors = cursors
+                .iter()
+                .flat_map(|cursor| contents.iter().map(|content| guess(cursor, content)))
+                .collect();
+        }
+        cursors
+    }
+
+    /// Everything that is ever put into a list: its first content, and the constants that are pushed.
+    fn entries(&self, list: usize) -> BTreeSet<Value> {
+        let mut entries: BTreeSet<Value> = self.program.lists[list].initial.iter().collect();
+        for instruction in self.program.threads.iter().flat_map(|thread| &thread.code) {
+            match instruction {
+                Instruction::List {
+                    list: pushed, action: ListAction::Push(Expr::Constant(entry)), ..
+                } if pushed.index() == list => {
+                    entries.insert(*entry);
+                }
+                _ => (),
+            }
+        }
+        entries
+    }
+
+    /// Runs a cursor up to its next operation, taking choices both ways, and keeps it unless it is known.
+    fn settle(&mut self, mut cursor: Cursor) {
+        match self.thread.settle(&mut cursor.position, &mut cursor.lists) {
+            Settled::Violated | Settled::Broken => return,
+            Settled::Waiting | Settled::Finished => (),
+        }
+        if let Some(next) = self.thread.next(&cursor.position).filter(|next| next.is_choice()) {
+            for taken in [true, false] {
+                let position = next.chosen(&cursor.position, taken);
+                self.settle(Cursor { position, lists: cursor.lists.clone() });
+            }
+        } else if !self.cursors.contains(&cursor) {
+            self.cursors.push(cursor);
+        }
+    }
+}
+
+/// Every sequence of different entries.
+fn arrangements(entries: &BTreeSet<Value>) -> Vec<Sequence> {
+    let mut all = vec![Sequence::default()];
+    let mut from = 0;
+    while from < all.len() {
+        let sequence = all[from];
+        for entry in entries.iter().filter(|entry| sequence.iter().all(|other| other != **entry)) {
+            let mut longer = sequence;
+            if longer.push(*entry) {
+                all.push(longer);
+            }
+        }
+        from += 1;
+    }
+    all
+}
+
+impl Action {
+    /// In which order it fails, if it can.
+    pub(super) fn failure(&self) -> Option<Ordering> {
+        match self {
+            Action::CompareExchange { failure, .. } => Some((*failure).into()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Running one thread between two steps.
+
+use std::sync::atomic::Ordering;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::analysis;
+use super::{Instruction, Kind, ListAction, Register, Thread};
+use crate::memory::{Footprint, Location, Operation, Value};
+
+/// The content of a list: up to [`Sequence::CAPACITY`] numbers in `0..`[`Sequence::LIMIT`], four bits each, the first
+/// one lowest. A number is stored as itself plus one, so that 0 is the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sequence(u32);
+
+impl Sequence {
+    /// The most entries.
+    pub const CAPACITY: usize = 8;
+    /// The least number that is no entry.
+    pub const LIMIT: Value = 15;
+
+    /// Puts an entry at the end, if it is one and there is room.
+    pub(super) fn push(&mut self, entry: Value) -> bool {
+        let length = self.length();
+        let fits = length < Self::CAPACITY && (0..Self::LIMIT).contains(&entry);
+        if fits {
+            self.0 |= (entry as u32 + 1) << (4 * length);
+        }
+        fits
+    }
+
+    /// How many entries there are.
+    pub fn length(self) -> usize {
+        (32 - self.0.leading_zeros() as usize).div_ceil(4)
+    }
+
+    /// The entry at an index.
+    pub fn get(self, index: usize) -> Option<Value> {
+        (index < self.length()).then(|| ((self.0 >> (4 * index)) & 15) as Value - 1)
+    }
+
+    /// The entries, the first first.
+    pub fn iter(self) -> impl Iterator<Item = Value> {
+        (0..self.length()).filter_map(move |index| self.get(index))
+    }
+
+    fn remove(&mut self, entry: Value) -> bool {
+        let Some(index) = self.iter().position(|other| other == entry) else {
+            return false;
+        };
+        let below = (1_u32 << (4 * index)) - 1;
+        self.0 = (self.0 & below) | ((self.0 >> 4) & !below);
+        true
+    }
+}
+
+/// Where a thread is: its next instruction and its registers.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    pub(super) at: u16,
+    pub(super) registers: SmallVec<[Value; 6]>,
+}
+
+impl Clone for Position {
+    /// As derived, but the registers are copied at once and not one by one: a search does little else.
+    fn clone(&self) -> Self {
+        Position { at: self.at, registers: SmallVec::from_slice(&self.registers) }
+    }
+}
+
+/// Why a thread stopped running on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Before a shared operation or a choice
+    Waiting,
+    /// After its last instruction
+    Finished,
+    /// Before a claim that does not hold
+    Violated,
+    /// It would run for ever, or a list overflowed: a mistake in the program
+    Broken,
+}
+
+/// So many local instructions in a row are a loop without end.
+const PATIENCE: usize = 10_000;
+
+impl Thread {
+    pub(crate) fn start(&self) -> Position {
+        Position { at: 0, registers: smallvec![0; self.registers] }
+    }
+
+    /// Runs local instructions up to the next shared operation, then forgets the registers that are dead.
+    pub(crate) fn settle(&self, position: &mut Position, lists: &mut [Sequence]) -> Settled {
+        let settled = self.run(position, |list, action, registers| action.on(&mut lists[list], registers));
+        self.forget(position);
+        settled
+    }
+
+    pub(super) fn forget(&self, position: &mut Position) {
+        let live = self.live[usize::from(position.at)];
+        for (index, register) in position.registers.iter_mut().enumerate() {
+            if live & (1 << index) == 0 {
+                *register = 0;
+            }
+        }
+    }
+
+    /// Runs local instructions; `touch` executes a list operation, giving its result, or `None` to stop there.
+    pub(super) fn run(
+        &self,
+        position: &mut Position,
+        mut touch: impl FnMut(usize, &ListAction, &[Value]) -> Option<Value>,
+    ) -> Settled {
+        for _ in 0..PATIENCE {
+            let Some(instruction) = self.code.get(usize::from(position.at)) else {
+                return Settled::Finished;
+            };
+            let registers = &mut position.registers;
+            let mut next = usize::from(position.at) + 1;
+            match instruction {
+                Instruction::Access { .. } | Instruction::Fence { .. } | Instruction::Choose { .. } => {
+                    return Settled::Waiting;
+                }
+                Instruction::Set(register, value) => {
+                    registers[usize::from(register.0)] = value.value(registers)
+                }
+                Instruction::Unless(condition, target) if condition.value(registers) == 0 => next = *target,
+                Instruction::Unless(..) => (),
+                Instruction::Jump(target) => next = *target,
+                Instruction::List { list, action, into } => {
+                    let Some(result) = touch(usize::from(list.0), action, registers) else {
+                        return Settled::Broken;
+                    };
+                    if let Some(register) = into {
+                        registers[usize::from(register.0)] = result;
+                    }
+                }
+                Instruction::Claim { holds, .. } if holds.value(registers) == 0 => {
+                    return Settled::Violated;
+                }
+                Instruction::Claim { .. } => (),
+            }
+            position.at = next as u16;
+        }
+        Settled::Broken
+    }
+}
+
+impl ListAction {
+    /// The result of the operation; `None` if the list overflows.
+    pub(super) fn on(&self, list: &mut Sequence, registers: &[Value]) -> Option<Value> {
+        match self {
+            ListAction::Push(entry) => list.push(entry.value(registers)).then_some(0),
+            ListAction::Remove(entry) => Some(Value::from(list.remove(entry.value(registers)))),
+            ListAction::Contains(entry) => {
+                let entry = entry.value(registers);
+                Some(Value::from(list.iter().any(|other| other == entry)))
+            }
+            ListAction::Get(index) => {
+                let index = usize::try_from(index.value(registers)).ok();
+                Some(index.and_then(|index| list.get(index)).unwrap_or(-1))
+            }
+            ListAction::Length => Some(list.length() as Value),
+        }
+    }
+}
+
+/// The next step of a thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Next<'a>(&'a Instruction);
+
+impl Thread {
+    /// The next step; `None` if the thread has finished or violated a claim.
+    pub(crate) fn next(&self, position: &Position) -> Option<Next<'_>> {
+        let instruction = self.code.get(usize::from(position.at))?;
+        (!matches!(instruction, Instruction::Claim { .. })).then_some(Next(instruction))
+    }
+
+    /// The claim that the thread is about to violate, if it is.
+    pub(crate) fn violated(&self, position: &Position) -> Option<&str> {
+        match self.code.get(usize::from(position.at))? {
+            Instruction::Claim { claim, .. } => Some(claim),
+            _ => None,
+        }
+    }
+
+    /// Everything that the thread may still do.
+    pub(crate) fn future(&self, position: &Position) -> Footprint {
+        self.future[usize::from(position.at)]
+    }
+}
+
+impl Position {
+    /// Is this further on in the code?
+    pub(crate) fn is_after(&self, other: &Position) -> bool {
+        self.at > other.at
+    }
+
+    /// The value of a register.
+    pub fn register(&self, register: Register) -> Value {
+        self.registers[usize::from(register.0)]
+    }
+}
+
+impl<'a> Next<'a> {
+    pub(crate) fn is_choice(self) -> bool {
+        matches!(self.0, Instruction::Choose { .. })
+    }
+
+    pub(crate) fn site(self) -> &'a str {
+        match self.0 {
+            Instruction::Access { site, .. }
+            | Instruction::Fence { site, .. }
+            | Instruction::Choose { site, .. } => site,
+            _ => "",
+        }
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        match self.0 {
+            Instruction::Access { action, .. } => action.kind(),
+            Instruction::Fence { .. } => Kind::Fence,
+            _ => Kind::Choice,
+        }
+    }
+
+    pub(crate) fn order(self) -> Option<Ordering> {
+        match self.0 {
+            Instruction::Access { action, .. } => Some(action.order().into()),
+            Instruction::Fence { barrier, .. } => Some((*barrier).into()),
+            _ => None,
+        }
+    }
+
+    /// Its order, and the order in which it fails, if it can; nothing for locks and parkers.
+    pub(super) fn orders(self) -> (Option<Ordering>, Option<Ordering>) {
+        match self.0 {
+            Instruction::Access { action, .. } => (self.order(), action.failure()),
+            _ => (self.order(), None),
+        }
+    }
+
+    pub(crate) fn footprint(self) -> Footprint {
+        analysis::footprint(self.0)
+    }
+
+    /// What memory is asked to do, and where; `None` for a choice, and for an index outside its array.
+    pub(crate) fn operation(self, position: &Position) -> Option<(Option<Location>, Operation)> {
+        let registers = &position.registers;
+        match self.0 {
+            Instruction::Access { place, action, .. } => {
+                let location = place.object.location(place.index.value(registers))?;
+                Some((Some(location), action.operation(location, registers)))
+            }
+            Instruction::Fence { barrier, .. } => Some((None, Operation::Fence(*barrier))),
+            _ => None,
+        }
+    }
+
+    /// Where the thread is after the operation, having read this value.
+    pub(crate) fn done(self, position: &Position, read: Option<Value>) -> Position {
+        let mut after = position.clone();
+        if let (Instruction::Access { into: Some(register), .. }, Some(read)) = (self.0, read) {
+            after.registers[usize::from(register.0)] = read;
+        }
+        after.at += 1;
+        after
+    }
+
+    /// Where the thread is after the choice.
+    pub(crate) fn chosen(self, position: &Position, taken: bool) -> Position {
+        let mut after = position.clone();
+        after.at = match self.0 {
+            Instruction::Choose { other, .. } if !taken => *other as u16,
+            _ => after.at + 1,
+        };
+        after
+    }
+}

@@ -1,0 +1,3 @@
+//! Protocols whose wakeups are in question, each written as a [program](crate::program).
+
+pub mod poll_wake;

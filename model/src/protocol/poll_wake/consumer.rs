@@ -1,0 +1,374 @@
+//! The consumers: who calls the poller, and what is done when woken; and activation, which only one of them needs.
+
+use super::build::{Sleeper, World};
+use super::{Consumer, Mutant};
+use crate::memory::Order::{AcqRel, Acquire, Relaxed, Release};
+use crate::program::{Builder, Code, Expr, List, Object, Register, Term};
+
+/// What a single-submitter ring needs until it is activated: a mailbox by which a poller asks the producer's thread.
+pub(super) struct Activation {
+    activated: Object,
+    lock: Object,
+    requests: List,
+    parker: Object,
+}
+
+impl Activation {
+    pub(super) fn new(b: &mut Builder) -> Self {
+        let lock = b.lock("mailbox");
+        Activation {
+            activated: b.object("activated", 0),
+            lock,
+            requests: b.list("requests", lock, &[]),
+            parker: b.object("submitter's parker", 0),
+        }
+    }
+}
+
+/// A poller under construction.
+struct Poller<'a> {
+    world: &'a World,
+    entry: u8,
+    /// How often it may still wake spuriously
+    spurious: Option<Register>,
+}
+
+impl World {
+    /// The thread behind entry `entry`.
+    pub(super) fn poller(&self, entry: u8, consumer: Consumer, activation: Option<&Activation>) -> Code {
+        let mut p = Code::new(format!("poller {entry}"));
+        let spurious = (self.size.spurious > 0).then(|| p.compute(i32::from(self.size.spurious)));
+        let poller = Poller { world: self, entry, spurious };
+        match consumer {
+            Consumer::EpollLevel | Consumer::EpollLevelTwoProducers => poller.epoll(&mut p, true),
+            Consumer::EpollEdge => poller.epoll(&mut p, false),
+            Consumer::PollOnce => poller.poll_once(&mut p),
+            Consumer::TwoPollers if entry == 0 => {
+                poller.sleep(&mut p);
+                poller.leave_queue(&mut p);
+            }
+            Consumer::TwoPollers => poller.first_poll(&mut p),
+            Consumer::Persistent => poller.persistent(&mut p),
+            Consumer::Activation => {
+                if let Some(activation) = activation {
+                    poller.ask(&mut p, activation);
+                }
+                poller.repoll(&mut p);
+            }
+            Consumer::ExclusivePair => poller.exclusive(&mut p),
+            Consumer::TwoConditions => poller.own_condition(&mut p),
+        }
+        p
+    }
+
+    /// The producer of a single-submitter ring: task work runs between completions, and at the end.
+    pub(super) fn submitter(&self, activation: &Activation) -> Code {
+        let mut p = Code::new("producer");
+        let activated = p.compute(0);
+        for number in 1..=i32::from(self.size.completions) {
+            p.when(activated.is(0), |p| self.task_work(p, activation, activated));
+            self.publish(&mut p, number);
+            // Until activated, completions do not look at the wait queue at all.
+            p.when(activated, |p| self.notify(p, 0));
+        }
+        p.forever(|p| {
+            p.when(activated, |p| p.leave());
+            self.task_work(p, activation, activated);
+            p.when(activated.is(0), |p| p.park("wait for task work", activation.parker));
+        });
+        p
+    }
+
+    /// Runs the activation callback if it was asked for.
+    fn task_work(&self, p: &mut Code, activation: &Activation, activated: Register) {
+        let asked = p.compute(0);
+        p.locked(("mailbox lock", "mailbox unlock"), activation.lock, |p| {
+            let request = p.remove(activation.requests, 0);
+            p.set(asked, request);
+        });
+        p.when(asked, |p| {
+            p.store("activate", activation.activated, 1, Release);
+            self.reset(p);
+            self.deliver(p, 0);
+            p.set(activated, 1);
+        });
+    }
+}
+
+impl Poller<'_> {
+    fn thread(&self) -> usize {
+        self.world.told.len() - usize::from(self.world.size.pollers) + usize::from(self.entry)
+    }
+
+    fn completions(&self) -> i32 {
+        i32::from(self.world.size.completions)
+    }
+
+    /// Asks the producer's thread to activate the ring's poll wakeups.
+    fn ask(&self, p: &mut Code, activation: &Activation) {
+        p.locked(("ask lock", "ask unlock"), activation.lock, |p| p.push(activation.requests, 0));
+        p.unpark("ask", activation.parker);
+    }
+
+    /// Enqueues, if `first`, and arms.
+    fn arm(&self, p: &mut Code, first: bool) {
+        let world = self.world;
+        world.before_enqueue(p);
+        if first {
+            p.locked(("enqueue lock", "enqueue unlock"), world.queue_lock, |p| self.enqueue(p));
+        }
+        world.after_enqueue(p, self.entry, i32::from(first));
+    }
+
+    fn enqueue(&self, p: &mut Code) {
+        p.push(self.world.entries, i32::from(self.entry));
+        self.world.store_length(p);
+    }
+
+    /// Leaves the queue for a while. A wake that was spent on this entry is passed on.
+    fn leave_queue(&self, p: &mut Code) {
+        let world = self.world;
+        p.locked(("leave lock", "leave unlock"), world.queue_lock, |p| {
+            world.disarmed(p, self.entry);
+            let queued = p.remove(world.entries, i32::from(self.entry));
+            p.when_else(
+                queued,
+                |p| world.store_length(p),
+                |p| {
+                    if world.exclusive && world.mutant != Some(Mutant::WakeNotPassedOn) {
+                        world.tell(p, self.thread());
+                    }
+                },
+            );
+        });
+        if world.exclusive {
+            world.wake_told(p, self.thread());
+        }
+    }
+
+    /// Parks, or wakes spuriously.
+    fn sleep(&self, p: &mut Code) {
+        let parker = self.world.parkers.at(i32::from(self.entry));
+        let Some(left) = self.spurious else { return p.park("sleep", parker) };
+        p.scope(|p| {
+            let asleep = p.compute(1);
+            p.when(left.differs(0), |p| {
+                p.maybe("spurious wake", |p| {
+                    p.set(left, left.minus(1));
+                    p.set(asleep, 0);
+                });
+            });
+            p.when(asleep, |p| p.park("sleep", parker));
+        });
+    }
+
+    /// Takes what the ring holds; gives a register that is 1 if everything has been taken now. With several pollers
+    /// the taking is a race, so `head` is read first and moved by a compare-exchange.
+    fn take(&self, p: &mut Code) -> Register {
+        let ring = self.world.ring;
+        let all = p.compute(0);
+        p.scope(|p| {
+            if self.world.size.pollers == 1 {
+                let tail = p.load("take tail", ring.tail, Acquire);
+                self.read(p, tail);
+                p.store("take", ring.head, tail, Release);
+                p.set(all, tail.is(self.completions()));
+            } else {
+                p.forever(|p| {
+                    let head = p.load("take head", ring.head, Acquire);
+                    let tail = p.load("take tail", ring.tail, Acquire);
+                    p.set(all, head.is(self.completions()));
+                    p.when(head.is(tail), |p| p.leave());
+                    self.read(p, tail);
+                    let was = p.compare_exchange("take", ring.head, (head, tail), (AcqRel, Relaxed));
+                    p.when(was.is(head), |p| {
+                        p.set(all, tail.is(self.completions()));
+                        p.leave();
+                    });
+                });
+            }
+        });
+        all
+    }
+
+    /// Reads the completions up to `tail`.
+    fn read(&self, p: &mut Code, tail: Register) {
+        p.scope(|p| {
+            let payload = p.load("read completion", self.world.ring.payload, Relaxed);
+            p.claim("whoever sees the tail sees the completion", tail.minus(payload).above(0).is(0));
+        });
+    }
+
+    /// An entry that stays queued, and a poller that polls again before each sleep.
+    fn repoll(&self, p: &mut Code) {
+        self.arm(p, true);
+        let readable = self.world.look(p);
+        p.forever(|p| {
+            p.when_else(
+                readable,
+                |p| {
+                    let all = self.take(p);
+                    p.when(all, |p| p.leave());
+                },
+                |p| self.sleep(p),
+            );
+            self.arm(p, false);
+            let again = self.world.look(p);
+            p.set(readable, again);
+        });
+    }
+
+    /// `two-pollers`: polls for the first time, and stops when it sees something.
+    fn first_poll(&self, p: &mut Code) {
+        self.arm(p, true);
+        p.forever(|p| {
+            let readable = self.world.look(p);
+            p.when(readable, |p| p.leave());
+            self.sleep(p);
+            self.arm(p, false);
+        });
+    }
+
+    /// `two-conditions`: waits until there were as many completions as its number says, takes nothing, and leaves.
+    fn own_condition(&self, p: &mut Code) {
+        self.arm(p, true);
+        p.forever(|p| {
+            let tail = p.load("look tail", self.world.ring.tail, Acquire);
+            p.when(tail.above(i32::from(self.entry)), |p| p.leave());
+            self.sleep(p);
+            self.arm(p, false);
+        });
+        self.leave_queue(p);
+    }
+
+    /// Arms once and never polls again: each wake reads the ring.
+    fn persistent(&self, p: &mut Code) {
+        self.arm(p, true);
+        p.forever(|p| {
+            let readable = self.world.look(p);
+            p.when_else(
+                readable,
+                |p| {
+                    let all = self.take(p);
+                    p.when(all, |p| p.leave());
+                },
+                |p| self.sleep(p),
+            );
+        });
+    }
+
+    /// `poll(2)` in a loop: every call enters the queue and leaves it.
+    fn poll_once(&self, p: &mut Code) {
+        p.forever(|p| {
+            self.arm(p, true);
+            p.forever(|p| {
+                let readable = self.world.look(p);
+                p.when(readable, |p| p.leave());
+                self.sleep(p);
+                self.arm(p, false);
+            });
+            self.leave_queue(p);
+            let all = self.take(p);
+            p.when(all, |p| p.leave());
+        });
+    }
+
+    /// An epoll instance and its user. The item is put on the ready list by a wake, or by its first poll; taking
+    /// it off polls it again. A level-triggered item that is readable goes back to the list.
+    fn epoll(&self, p: &mut Code, level: bool) {
+        let Sleeper::Epoll(ready) = &self.world.sleeper else { return };
+        let (lock, list) = ready[usize::from(self.entry)];
+        let item = i32::from(self.entry);
+        let put = |p: &mut Code| {
+            p.locked(("put lock", "put unlock"), lock, |p| {
+                let there = p.contains(list, item);
+                p.when(there.is(0), |p| p.push(list, item));
+            });
+        };
+        self.arm(p, true);
+        p.scope(|p| {
+            let readable = self.world.look(p);
+            p.when(readable, put);
+        });
+        p.forever(|p| {
+            let ready = p.compute(0);
+            p.locked(("epoll lock", "epoll unlock"), lock, |p| {
+                let taken = p.remove(list, item);
+                p.set(ready, taken);
+            });
+            p.when_else(
+                ready,
+                |p| {
+                    self.arm(p, false);
+                    let readable = self.world.look(p);
+                    p.when(readable, |p| {
+                        if level {
+                            put(p);
+                        }
+                        self.user(p, level);
+                    });
+                },
+                |p| self.sleep(p),
+            );
+        });
+    }
+
+    /// What the user of an epoll instance does with a readable ring: takes what is there (level), or takes until there is
+    /// nothing (edge). Leaves epoll's loop when everything has been taken.
+    fn user(&self, p: &mut Code, level: bool) {
+        let all = p.compute(0);
+        if level {
+            let now = self.take(p);
+            p.set(all, now);
+        } else {
+            p.forever(|p| {
+                let now = self.take(p);
+                p.set(all, now);
+                p.when(all, |p| p.leave());
+                let more = self.world.look(p);
+                p.when(more.is(0), |p| p.leave());
+            });
+        }
+        p.when(all, |p| p.leave());
+    }
+
+    /// An exclusive waiter: arms under the lock every time, reads `head` before `tail`, takes one completion and leaves.
+    fn exclusive(&self, p: &mut Code) {
+        let world = self.world;
+        let ring = world.ring;
+        let entry = i32::from(self.entry);
+        p.forever(|p| {
+            world.before_enqueue(p);
+            let first = p.compute(0);
+            p.locked(("enqueue lock", "enqueue unlock"), world.queue_lock, |p| {
+                let queued = p.contains(world.entries, entry);
+                p.when(queued.is(0), |p| {
+                    self.enqueue(p);
+                    p.set(first, 1);
+                });
+            });
+            world.after_enqueue(p, self.entry, Expr::from(first));
+            let taken = p.compute(0);
+            p.forever(|p| {
+                let head = p.load("look head", ring.head, Acquire);
+                let tail = p.load("look tail", ring.tail, Acquire);
+                p.when(tail.above(head).is(0), |p| p.leave());
+                let was = p.compare_exchange("take", ring.head, (head, head.plus(1)), (AcqRel, Relaxed));
+                p.when(was.is(head), |p| {
+                    p.set(taken, 1);
+                    p.scope(|p| {
+                        let payload = p.load("read completion", ring.payload, Relaxed);
+                        p.claim(
+                            "whoever sees the tail sees the completion",
+                            tail.minus(payload).above(0).is(0),
+                        );
+                    });
+                    p.leave();
+                });
+            });
+            p.when(taken, |p| p.leave());
+            self.sleep(p);
+        });
+        self.leave_queue(p);
+    }
+}

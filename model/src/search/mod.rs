@@ -1,0 +1,461 @@
+//! Searching all states of a program under a memory model.
+//!
+//! The search is breadth first, so the first violation found has the fewest steps. A state is a
+//! **violation** if a claim in a thread's code does not hold there; or if nothing can move any more, nor anything in
+//! memory, and either a thread waits for a lock, or something is *owed*: that is the miss, and what is owed is for the
+//! caller to say, by looking at the [`End`].
+//!
+//! Where threads retry, something may be owed for ever although something always moves: [`check_liveness`] looks for that.
+//!
+//! A search that ends without a violation has seen every reachable state, up to the order of independent
+//! steps. Visited states are remembered by a 64-bit hash: with n states the chance that two of
+//! them were taken for one is about n²/2⁶⁵, one in three hundred thousand for ten million.
+
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use foldhash::quality::FixedState;
+
+use crate::memory::{Limit, Location, Machine, Memory, Rc11, Sc, Tso, Value};
+use crate::program::{Kind, List, Object, Position, Program, Register};
+
+mod liveness;
+mod seen;
+mod system;
+
+pub use liveness::check_liveness;
+
+use seen::Seen;
+use system::{State, System};
+
+/// How far to search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Leave out interleavings that differ only in the order of independent steps. The verdict is the same.
+    pub reduce: bool,
+    /// Give up beyond so many states
+    pub max_states: Option<usize>,
+    /// Give up after so long
+    pub max_time: Option<Duration>,
+}
+
+impl Default for Options {
+    /// Reduced, and without any bound.
+    fn default() -> Self {
+        Options { reduce: true, max_states: None, max_time: None }
+    }
+}
+
+/// One step of a counterexample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Who
+    pub thread: String,
+    /// The place in the thread's code; empty for a step of memory
+    pub site: String,
+    /// What was done
+    pub kind: Kind,
+    /// To what
+    pub object: Option<String>,
+    /// In which order; for a compare-exchange the order of its success
+    pub order: Option<Ordering>,
+    /// The value read
+    pub read: Option<Value>,
+    /// The value written
+    pub written: Option<Value>,
+    /// Was the value read not the newest? See [`Outcome::stale`](crate::memory::Outcome::stale).
+    pub stale: bool,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Step { thread, site, kind, object, .. } = self;
+        if let (Kind::Drain, Some(object), Some(value)) = (kind, object, self.written) {
+            return write!(f, "store buffer of {thread}: {object}={value} reaches memory");
+        }
+        write!(f, "{thread}: {site}: {kind}")?;
+        if let Some(object) = object {
+            write!(f, " {object}")?;
+        }
+        if let Some(order) = self.order {
+            write!(f, " {order:?}")?;
+        }
+        if let Some(value) = self.read {
+            write!(f, " reads {value}{}", if self.stale { " (stale)" } else { "" })?;
+        }
+        if let Some(value) = self.written {
+            write!(f, " writes {value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong at the end of a counterexample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// Nothing can move and this is still owed
+    Owed(Vec<String>),
+    /// This is owed for ever, although every thread that can move does, and every buffered store reaches memory
+    OwedForEver {
+        /// What is owed all the time
+        debts: Vec<String>,
+        /// The step, counted from 0, at which the part that repeats begins
+        from: usize,
+    },
+    /// Nothing can move and a thread waits for a lock
+    Deadlock,
+    /// A claim in a thread's code does not hold
+    Claim {
+        /// Whose
+        thread: String,
+        /// Which
+        claim: String,
+    },
+}
+
+/// A thread that waits at the end of a counterexample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sleeper {
+    /// Who
+    pub thread: String,
+    /// Where in its code
+    pub site: String,
+    /// For what
+    pub object: String,
+}
+
+/// A shortest execution that ends in a violation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counterexample {
+    /// The memory model that allows it
+    pub memory: Memory,
+    /// What happens
+    pub steps: Vec<Step>,
+    /// What is wrong at the end
+    pub violation: Violation,
+    /// Who waits at the end
+    pub sleepers: Vec<Sleeper>,
+}
+
+impl fmt::Display for Counterexample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, step) in self.steps.iter().enumerate() {
+            writeln!(f, "{:>3}  {step}", number + 1)?;
+        }
+        for Sleeper { thread, site, object } in &self.sleepers {
+            writeln!(f, "     {thread} sleeps: {site} ({object})")?;
+        }
+        match &self.violation {
+            Violation::Owed(debts) => write!(f, "     owed: {}", debts.join("; ")),
+            Violation::OwedForEver { debts, from } => {
+                write!(f, "     from {} on for ever; owed: {}", from + 1, debts.join("; "))
+            }
+            Violation::Deadlock => write!(f, "     deadlock"),
+            Violation::Claim { thread, claim } => {
+                write!(f, "     {thread}: does not hold: {claim}")
+            }
+        }
+    }
+}
+
+/// Why a search gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// [`Options::max_states`]
+    States(usize),
+    /// [`Options::max_time`]
+    Time(Duration),
+}
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every reachable state was seen, none is a violation
+    Complete,
+    /// There is a violation
+    Violated(Box<Counterexample>),
+    /// No violation up to the bound
+    Bounded(Bound),
+}
+
+/// The result of a search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it found
+    pub verdict: Verdict,
+    /// Different states seen
+    pub states: usize,
+    /// Moves tried
+    pub moves: usize,
+    /// The most steps from the start to any state seen
+    pub depth: usize,
+    /// How long it took
+    pub time: Duration,
+}
+
+/// A search that could not be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The memory model cannot hold the program
+    #[error(transparent)]
+    Limit(#[from] Limit),
+    /// A thread loops without end, overflows a list, or goes outside an array
+    #[error("thread `{0}` loops without touching memory, overflows a list, or goes outside an array")]
+    Broken(String),
+}
+
+/// What a thread is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest<'a> {
+    /// It executed its last instruction, or violated a claim
+    Finished,
+    /// It waits for a parker's token, at this site
+    Parked(&'a str),
+    /// It waits for a lock, at this site
+    Blocked(&'a str),
+    /// Something that needs nobody else, at this site
+    Running(&'a str),
+}
+
+/// A state, to be looked at: one in which nothing can move, or for [`check_liveness`] any.
+pub struct End<'a> {
+    program: &'a Program,
+    newest: &'a dyn Fn(Location) -> Value,
+    threads: &'a [Position],
+    lists: &'a [crate::program::Sequence],
+}
+
+impl End<'_> {
+    /// The newest value of an object.
+    pub fn value(&self, object: Object) -> Value {
+        object.location(0).map_or(0, self.newest)
+    }
+
+    /// The value of a thread's register.
+    pub fn register(&self, thread: usize, register: Register) -> Value {
+        self.threads[thread].register(register)
+    }
+
+    /// The content of a list.
+    pub fn list(&self, list: List) -> Vec<Value> {
+        self.lists[list.index()].iter().collect()
+    }
+
+    /// What a thread is doing.
+    pub fn rest(&self, thread: usize) -> Rest<'_> {
+        match self.program.threads()[thread].next(&self.threads[thread]) {
+            None => Rest::Finished,
+            Some(next) => match next.kind() {
+                Kind::Park => Rest::Parked(next.site()),
+                Kind::Lock => Rest::Blocked(next.site()),
+                _ => Rest::Running(next.site()),
+            },
+        }
+    }
+
+    fn deadlock(&self) -> bool {
+        (0..self.threads.len()).any(|thread| matches!(self.rest(thread), Rest::Blocked(_)))
+    }
+}
+
+/// Searches all states of `program` under `memory`. `owed` says what is owed in a state in which nothing moves.
+pub fn check(
+    program: &Program,
+    memory: Memory,
+    options: Options,
+    mut owed: impl FnMut(&End<'_>) -> Vec<String>,
+) -> Result<Report, Error> {
+    let judge = |end: &End<'_>| {
+        if end.deadlock() {
+            return Some(Violation::Deadlock);
+        }
+        let debts = owed(end);
+        (!debts.is_empty()).then_some(Violation::Owed(debts))
+    };
+    match memory {
+        Memory::Sc => explore::<Sc>(program, memory, options, judge),
+        Memory::Tso => explore::<Tso>(program, memory, options, judge),
+        Memory::Rc11 => explore::<Rc11>(program, memory, options, judge),
+    }
+}
+
+pub(crate) fn explore<M: Machine>(
+    program: &Program,
+    memory: Memory,
+    options: Options,
+    mut judge: impl FnMut(&End<'_>) -> Option<Violation>,
+) -> Result<Report, Error> {
+    let begun = Instant::now();
+    let system = System { program, reduce: options.reduce };
+    let hasher = FixedState::default();
+    let start: State<M> = system.start()?;
+    let mut seen = Seen::new(hasher.hash_one(&start));
+    let (mut level, mut next_level) = (vec![(0, start.clone())], Vec::new());
+    let mut found = Vec::new();
+    let (mut moves, mut depth) = (0, 0);
+    let report = |verdict, seen: &Seen, moves, depth| Report {
+        verdict,
+        states: seen.count(),
+        moves,
+        depth,
+        time: begun.elapsed(),
+    };
+    while !level.is_empty() {
+        for (index, state) in level.drain(..) {
+            system.moves(&state, &mut found)?;
+            moves += found.len();
+            let violation = match claim_violated(program, &state) {
+                None if found.is_empty() => judge(&End {
+                    program,
+                    newest: &|location| state.memory.newest(location),
+                    threads: &state.threads,
+                    lists: &state.lists,
+                }),
+                violated => violated,
+            };
+            if let Some(violation) = violation {
+                let counterexample = Counterexample {
+                    memory,
+                    steps: replay(&system, &mut start.clone(), &seen.path(index), &hasher)?,
+                    violation,
+                    sleepers: sleepers(program, &state),
+                };
+                return Ok(report(Verdict::Violated(Box::new(counterexample)), &seen, moves, depth));
+            }
+            for (_, next) in found.drain(..) {
+                if let Some(number) = seen.insert(hasher.hash_one(&next), index) {
+                    next_level.push((number, next));
+                }
+            }
+            let bound = options.max_states.filter(|most| seen.count() > *most).map(Bound::States);
+            // A look at the clock is dear beside a state.
+            let look = index % 1024 == 0;
+            let late = options.max_time.filter(|most| look && begun.elapsed() > *most).map(Bound::Time);
+            if let Some(bound) = bound.or(late) {
+                return Ok(report(Verdict::Bounded(bound), &seen, moves, depth));
+            }
+        }
+        depth += usize::from(!next_level.is_empty());
+        std::mem::swap(&mut level, &mut next_level);
+    }
+    Ok(report(Verdict::Complete, &seen, moves, depth))
+}
+
+fn claim_violated<M>(program: &Program, state: &State<M>) -> Option<Violation> {
+    let mut threads = program.threads().iter().zip(&state.threads);
+    threads.find_map(|(thread, position)| {
+        let claim = thread.violated(position)?.to_owned();
+        Some(Violation::Claim { thread: thread.name().to_owned(), claim })
+    })
+}
+
+fn sleepers<M: Machine>(program: &Program, state: &State<M>) -> Vec<Sleeper> {
+    let threads = program.threads().iter().zip(&state.threads);
+    let asleep = threads.filter_map(|(thread, position)| {
+        let next = thread.next(position)?;
+        let (location, _) = next.operation(position)?;
+        let waits = matches!(next.kind(), Kind::Park | Kind::Lock);
+        waits.then(|| Sleeper {
+            thread: thread.name().to_owned(),
+            site: next.site().to_owned(),
+            object: location.map(|location| program.label(location).to_owned()).unwrap_or_default(),
+        })
+    });
+    asleep.collect()
+}
+
+/// Walks from a state along a path of fingerprints, and says what happens.
+fn replay<M: Machine>(
+    system: &System<'_>,
+    state: &mut State<M>,
+    path: &[u64],
+    hasher: &FixedState,
+) -> Result<Vec<Step>, Error> {
+    let mut steps = Vec::new();
+    let mut found = Vec::new();
+    for fingerprint in path {
+        system.moves(state, &mut found)?;
+        if let Some((mv, next)) = found.drain(..).find(|(_, next)| hasher.hash_one(next) == *fingerprint) {
+            steps.push(system.step(state, mv));
+            *state = next;
+        }
+    }
+    Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    //! The search itself, against one that nobody here wrote: stateright's.
+
+    use stateright::{Checker, Model, Property};
+
+    use super::*;
+    use crate::protocol::poll_wake::{Consumer, Gate, PollWake, Size};
+
+    /// The same states and moves, for stateright.
+    struct Stateright {
+        protocol: PollWake,
+    }
+
+    impl Stateright {
+        fn moves(&self, state: &State<Tso>) -> Vec<State<Tso>> {
+            let mut found = Vec::new();
+            let system = System { program: self.protocol.program(), reduce: true };
+            system.moves(state, &mut found).unwrap();
+            found.into_iter().map(|(_, next)| next).collect()
+        }
+    }
+
+    impl Model for Stateright {
+        type State = State<Tso>;
+        type Action = usize;
+
+        fn init_states(&self) -> Vec<State<Tso>> {
+            vec![System { program: self.protocol.program(), reduce: true }.start().unwrap()]
+        }
+
+        fn actions(&self, state: &State<Tso>, actions: &mut Vec<usize>) {
+            actions.extend(0..self.moves(state).len());
+        }
+
+        fn next_state(&self, state: &State<Tso>, action: usize) -> Option<State<Tso>> {
+            self.moves(state).into_iter().nth(action)
+        }
+
+        fn properties(&self) -> Vec<Property<Self>> {
+            vec![Property::always("nothing is owed", |model: &Stateright, state: &State<Tso>| {
+                let end = End {
+                    program: model.protocol.program(),
+                    newest: &|location| state.memory.newest(location),
+                    threads: &state.threads,
+                    lists: &state.lists,
+                };
+                !model.moves(state).is_empty() || model.protocol.owed(&end).is_empty()
+            })]
+        }
+    }
+
+    #[test]
+    fn stateright_sees_the_same_states_and_the_same_shortest_misses() {
+        for &gate in Gate::ALL {
+            for &consumer in
+                &[Consumer::EpollLevel, Consumer::PollOnce, Consumer::TwoPollers, Consumer::Activation]
+            {
+                let protocol = PollWake::new(gate, consumer, Size::of(consumer), None).unwrap();
+                let ours = protocol.check(Memory::Tso, Options::default()).unwrap();
+                let checker = Stateright { protocol }.checker().threads(1).spawn_bfs().join();
+                let path = checker.discovery("nothing is owed").map(|path| path.into_actions().len());
+                match ours.verdict {
+                    Verdict::Violated(miss) => assert_eq!(path, Some(miss.steps.len()), "{gate} {consumer}"),
+                    _ => assert_eq!(
+                        (path, checker.unique_state_count()),
+                        (None, ours.states),
+                        "{gate} {consumer}"
+                    ),
+                }
+            }
+        }
+    }
+}

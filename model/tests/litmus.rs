@@ -1,0 +1,100 @@
+//! Reading litmus tests: what is understood, and what is said of the rest.
+
+use reveille_model::litmus::{Error, Observation, Test};
+use reveille_model::memory::Memory::{Rc11, Sc, Tso};
+
+fn error(text: &str) -> String {
+    match Test::parse(text).and_then(|test| test.run(Rc11)) {
+        Ok(outcomes) => panic!("accepted: {outcomes:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A test with one thread, whose body is given.
+fn one_thread(body: &str) -> String {
+    format!("C t\n{{ x=0; }}\nP0(atomic_int *x, int *e) {{\n  {body}\n}}\nexists (x=1)")
+}
+
+fn states(text: &str) -> Vec<String> {
+    Test::parse(text).unwrap().run(Sc).unwrap().states().collect()
+}
+
+#[test]
+fn a_missing_semicolon_is_named_with_line_and_column() {
+    let text = one_thread("atomic_store_explicit(x, 1, memory_order_relaxed)");
+    assert_eq!(error(&text), "5:1: expected `;`, found `}`");
+}
+
+#[test]
+fn an_unknown_order_is_named_with_what_would_have_been_right() {
+    let text = one_thread("atomic_store_explicit(x, 1, memory_order_consume);");
+    assert_eq!(
+        error(&text),
+        "4:31: expected `memory_order_relaxed`, `_acquire`, `_release`, `_acq_rel` or `_seq_cst`, found `memory_order_consume);`"
+    );
+}
+
+#[test]
+fn another_language_is_not_taken_for_c() {
+    assert_eq!(error("X86 SB\n{}\n"), "1:1: expected a C litmus test (`C` and its name), found `X86`");
+    assert!(error("").ends_with("found the end of the file"));
+}
+
+#[test]
+fn a_seq_cst_access_is_refused_under_rc11_only() {
+    let text = one_thread("atomic_store(x, 1);");
+    assert_eq!(error(&text), "4:3: seq_cst accesses are not modelled under rc11; a seq_cst fence is");
+    for memory in [Sc, Tso] {
+        assert_eq!(Test::parse(&text).unwrap().run(memory).unwrap().observation, Observation::Always);
+    }
+}
+
+#[test]
+fn a_plain_location_that_two_threads_touch_is_refused() {
+    let text = "C t\n{}\nP0(int *d) { *d = 1; }\nP1(int *d) { int r = *d; }\nexists (1:r=1)";
+    assert_eq!(
+        error(text),
+        "4:9: the plain location `d` is shared: plain accesses that may race are not modelled"
+    );
+}
+
+#[test]
+fn names_without_a_meaning_are_refused_where_they_stand() {
+    assert_eq!(error(&one_thread("int r = y;")), "4:11: `y` is not a variable of this thread");
+    assert_eq!(
+        error(&one_thread("atomic_store_explicit(e, 1, memory_order_relaxed);")),
+        "4:25: `e` is not an atomic location"
+    );
+    assert_eq!(
+        error(&one_thread("atomic_store_explicit(x, 1, memory_order_acquire);")),
+        "4:3: a store cannot be an acquire"
+    );
+    assert_eq!(error(&one_thread("").replace("(x=1)", "(0:r=1)")), "6:9: thread P0 has no register `r`");
+}
+
+#[test]
+fn a_failing_compare_exchange_writes_what_it_read_to_the_expected_value() {
+    let text = "C t\n{ x=5; e=1; }\nP0(atomic_int *x, int *e) {\n\
+         int r = atomic_compare_exchange_strong_explicit(x, e, 7, memory_order_relaxed, memory_order_relaxed);\n\
+         int s = atomic_compare_exchange_strong_explicit(x, e, 7, memory_order_relaxed, memory_order_relaxed);\n}\n\
+         locations [0:r; 0:s; x; e;] exists (true)";
+    assert_eq!(states(text), ["0:r=0,0:s=1,x=7,e=5"]);
+}
+
+#[test]
+fn branches_comments_locals_and_all_quantifiers_are_understood() {
+    let body = "(* a comment *) int r1 = 2; int r10; // another\n\
+         r10 = r1; if (r10 == 2) { if (r1 != 2) r1 = 3; else { atomic_fetch_sub_explicit(x, r1, memory_order_relaxed); } }";
+    let test = one_thread(body)
+        .replace("exists (x=1)", "locations [0:r10; 0:r1; x;] ~exists (not (x=-2 /\\ 0:r1=2) \\/ x=4)");
+    assert_eq!(states(&test), ["0:r1=2,0:r10=2,x=-2"]);
+    assert_eq!(Test::parse(&test).unwrap().run(Sc).unwrap().observation, Observation::Never);
+    let test = test.replace("~exists (not", "forall (");
+    assert_eq!(Test::parse(&test).unwrap().run(Sc).unwrap().observation, Observation::Always);
+}
+
+#[test]
+fn an_error_is_a_value_that_a_program_can_look_at() {
+    let error = Test::parse("C t {} P0() { x }").unwrap_err();
+    assert!(matches!(error, Error::Syntax { place, .. } if place.line == 1), "{error:?}");
+}
