@@ -52,7 +52,7 @@ fn check_with<S: Scenario>(engine: Engine, scenario: &S) -> Result<(), String> {
     let budget = Budget { time, ..Budget::default() };
     let what = format!("{}: {} {}", scenario.name(), engine.name(), engine.memory());
     match engine::search(engine, scenario, budget) {
-        Verdict::Misses { counterexample, explored } => {
+        Verdict::Misses { counterexample, explored } | Verdict::Alarm { counterexample, explored, .. } => {
             return Err(format!("{}({explored} executions)\n", report::render(&counterexample)));
         }
         Verdict::Complete { explored } => {

@@ -133,6 +133,8 @@ fn describe(trace: &Trace, op: &Op) -> String {
         Op::Write { object } => format!("write {}", name(object)),
         Op::Spawn { name } => format!("start {name}"),
         Op::End => "end".into(),
+        Op::Drain { object, wrote } => format!("(buffered: {} = {wrote} reaches memory)", name(object)),
+        Op::Choice { taken } => format!("choose {}", if *taken { "yes" } else { "no" }),
         Op::WakeSkipped => "WAKE SKIPPED here".into(),
         Op::WakeSent { entries: 0 } => "nobody to be told".into(),
         Op::WakeSent { entries: 1 } => "1 entry is told".into(),

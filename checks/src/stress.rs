@@ -5,7 +5,7 @@
 //!
 //! # What counts as a stall
 //!
-//! Not a time, but a state from which nothing leads on. The consumer writes down that it is [going to sleep](Bed) after its last look, with
+//! Not a time, but a state from which nothing leads on. The consumer writes down that it is going to sleep after its last look, with
 //! the number of wakes it has heard. The producer, its only waker, finds that
 //!
 //! 1. its wake decision on the last completion is made, and was to skip;

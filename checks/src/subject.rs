@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use reveille_model::memory::Memory;
+
 use crate::engine::{self, Budget, Engine};
-use crate::scenario::{Consumer, PollWake};
+use crate::scenario::{self, Consumer, PollWake};
 use crate::verdict::Verdict;
 
 /// A gate by its name.
@@ -75,7 +77,15 @@ impl FromStr for GateName {
 
 /// Searches a cell of the verdict.
 pub fn search(gate: GateName, consumer: Consumer, engine: Engine, budget: Budget) -> Verdict {
-    with_gate!(gate, G => engine::search(engine, &PollWake::<G>::new(consumer), budget))
+    let memory = match engine {
+        Engine::ModelSc => Memory::Sc,
+        Engine::ModelTso => Memory::Tso,
+        Engine::ModelRc11 => Memory::Rc11,
+        Engine::LoomSc | Engine::LoomC11 | Engine::Shuttle | Engine::Hardware => {
+            return with_gate!(gate, G => engine::search(engine, &PollWake::<G>::new(consumer), budget));
+        }
+    };
+    engine::model::search(gate.name(), consumer.name(), scenario::POLL_WAKE_LEGEND, memory, budget)
 }
 
 /// The weakest thing that it takes for a miss, as this project documents it.
@@ -113,8 +123,12 @@ pub fn documented(gate: GateName, consumer: Consumer) -> Needs {
 /// Whether this project documents that `engine` finds a miss. Each finds those that its memory allows.
 pub fn documented_miss(gate: GateName, consumer: Consumer, engine: Engine) -> bool {
     match engine {
-        Engine::LoomSc | Engine::Shuttle => documented(gate, consumer) == Needs::Interleaving,
-        Engine::LoomC11 | Engine::Hardware => documented(gate, consumer) != Needs::Nothing,
+        Engine::ModelSc | Engine::LoomSc | Engine::Shuttle => {
+            documented(gate, consumer) == Needs::Interleaving
+        }
+        Engine::ModelTso | Engine::ModelRc11 | Engine::LoomC11 | Engine::Hardware => {
+            documented(gate, consumer) != Needs::Nothing
+        }
     }
 }
 

@@ -102,6 +102,15 @@ pub enum Op {
     },
     /// The thread has come to its end.
     End,
+    /// The thread's oldest buffered store reaches memory (the model's x86-TSO only).
+    Drain {
+        object: usize,
+        wrote: usize,
+    },
+    /// Either way is possible here (the model only).
+    Choice {
+        taken: bool,
+    },
     WakeSkipped,
     WakeSent {
         entries: usize,

@@ -14,6 +14,15 @@ pub enum Verdict {
         /// The executions looked at until then, this one included.
         explored: u64,
     },
+    /// An engine reports a miss that the formal model refutes: its search under RC11 ended and found none.
+    Alarm {
+        /// What the engine reports.
+        counterexample: Counterexample,
+        /// The executions looked at until then.
+        explored: u64,
+        /// The states that the model's complete search looked at.
+        refuted_by: u64,
+    },
     /// The search ended by itself and found nothing.
     Complete {
         /// The executions looked at.
@@ -69,10 +78,21 @@ impl Verdict {
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Misses { .. } => "misses",
+            Self::Alarm { .. } => "alarm",
             Self::Complete { .. } => "complete",
             Self::Bounded { .. } => "bounded",
             Self::Skipped { .. } => "skipped",
             Self::Inconclusive { .. } => "inconclusive",
+        }
+    }
+
+    /// This verdict of an engine that can be wrong, seen beside the model's under RC11.
+    pub fn adjudicated(self, rc11: &Verdict) -> Self {
+        match (self, rc11) {
+            (Self::Misses { counterexample, explored }, Self::Complete { explored: refuted_by }) => {
+                Self::Alarm { counterexample, explored, refuted_by: *refuted_by }
+            }
+            (verdict, _) => verdict,
         }
     }
 
@@ -81,16 +101,17 @@ impl Verdict {
         match self {
             Self::Misses { .. } => Some(true),
             Self::Complete { .. } | Self::Bounded { .. } => Some(false),
-            Self::Skipped { .. } | Self::Inconclusive { .. } => None,
+            Self::Alarm { .. } | Self::Skipped { .. } | Self::Inconclusive { .. } => None,
         }
     }
 
     /// The executions looked at.
     pub fn explored(&self) -> u64 {
         match self {
-            Self::Misses { explored, .. } | Self::Complete { explored } | Self::Bounded { explored, .. } => {
-                *explored
-            }
+            Self::Misses { explored, .. }
+            | Self::Alarm { explored, .. }
+            | Self::Complete { explored }
+            | Self::Bounded { explored, .. } => *explored,
             Self::Skipped { .. } | Self::Inconclusive { .. } => 0,
         }
     }
@@ -101,14 +122,14 @@ impl Verdict {
             Self::Bounded { by: text, .. }
             | Self::Skipped { why: text }
             | Self::Inconclusive { why: text } => Some(text),
-            Self::Misses { .. } | Self::Complete { .. } => None,
+            Self::Misses { .. } | Self::Alarm { .. } | Self::Complete { .. } => None,
         }
     }
 
     /// The counterexample of a miss.
     pub fn counterexample(&self) -> Option<&Counterexample> {
         match self {
-            Self::Misses { counterexample, .. } => Some(counterexample),
+            Self::Misses { counterexample, .. } | Self::Alarm { counterexample, .. } => Some(counterexample),
             _ => None,
         }
     }

@@ -46,7 +46,7 @@ fn json_has_a_row_for_every_cell_with_every_field() {
         "6",
     ]);
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(rows.len(), 2 * 4, "two gates, four engines");
+    assert_eq!(rows.len(), 2 * 7, "two gates, seven engines");
     for row in &rows {
         for field in ["gate", "consumer", "engine", "memory", "outcome"] {
             assert!(row[field].is_string(), "{field}: {row}");

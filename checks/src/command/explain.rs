@@ -12,8 +12,8 @@ use super::{EngineName, Outcome, seconds};
 
 /// The counterexample of a gate with a consumer, or what was searched if there is none.
 ///
-/// Engines are asked one after the other, those first that show the algorithm rather than the orderings; the first
-/// counterexample is printed. From loom it has the fewest preemptions.
+/// First the formal model's shortest counterexample, under the strongest memory that has one; then one of the code itself,
+/// from loom, with the fewest preemptions, or else from shuttle.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-opt-in, per-entry
@@ -21,7 +21,7 @@ pub struct Args {
     /// The consumer: epoll-level, epoll-edge, poll-once, two-pollers, persistent, activation, epoll-level-2p, passer-by,
     /// exclusive-pair
     consumer: Consumer,
-    /// Ask this engine only: loom, shuttle
+    /// Ask this engine only: model, loom, shuttle
     #[arg(long)]
     engine: Option<EngineName>,
     /// Time for each engine
@@ -34,38 +34,64 @@ pub struct Args {
 
 /// Runs `reveille explain`.
 pub fn run(args: &Args) -> Outcome {
-    let engines = [Engine::LoomSc, Engine::LoomC11, Engine::Shuttle];
-    let asked: Vec<_> =
-        engines.into_iter().filter(|&engine| args.engine.is_none_or(|name| name.means(engine))).collect();
-    if asked.is_empty() {
+    let asked = |engine: &Engine| args.engine.is_none_or(|name| name.means(*engine));
+    let engines: Vec<_> = ENGINES.into_iter().filter(asked).collect();
+    if engines.is_empty() {
         return Err(
-            "the hardware explains nothing; try `reveille stress`, or the engines loom and shuttle".into()
+            "the hardware explains nothing; try `reveille stress`, or the engines model, loom, shuttle"
+                .into(),
         );
     }
-    let mut searched = Vec::new();
+    let mut searched = String::new();
+    let mut shown = Vec::new();
     let mut contradicted = false;
-    for engine in asked {
+    let mut rc11 = None;
+    for engine in engines {
+        // The model shows what is possible, loom or shuttle that the code does it: one counterexample of each.
+        let kind = engine.name() == "model";
+        if shown.contains(&kind) {
+            continue;
+        }
         let budget = Budget { time: args.budget, seed: args.seed };
-        let verdict = subject::search(args.gate, args.consumer, engine, budget);
+        let mut verdict = subject::search(args.gate, args.consumer, engine, budget);
         contradicted |= subject::contradicts(args.gate, args.consumer, engine, &verdict).unwrap_or(false);
-        let line = format!("{} {}: {} executions", engine.name(), engine.memory(), verdict.explored());
-        match verdict {
-            Verdict::Misses { counterexample, .. } => {
-                for line in searched {
-                    println!("{line}");
-                }
-                println!("{line} until this one\n\n{}", report::render(&counterexample));
-                if engine == Engine::LoomC11 {
-                    println!("Loom can be wrong here (see the README): this miss is not adjudicated.");
-                }
-                return Ok(!contradicted);
+        if let (Engine::LoomC11, Some(rc11)) = (engine, &rc11) {
+            verdict = verdict.adjudicated(rc11);
+        }
+        let what = if kind { "states" } else { "executions" };
+        searched += &format!("{} {}: {} {what}", engine.name(), engine.memory(), verdict.explored());
+        searched += &match &verdict {
+            Verdict::Misses { .. } => ": a miss\n".into(),
+            Verdict::Alarm { refuted_by, .. } => {
+                format!(
+                    ": an ALARM, refuted by the model's complete search under RC11 ({refuted_by} states)\n"
+                )
             }
-            verdict => searched.push(match verdict.bound() {
-                None => format!("{line}, the search ended: no miss"),
-                Some(bound) => format!("{line}, no miss within the bound ({bound})"),
-            }),
+            verdict => match verdict.bound() {
+                None => ", the search ended: no miss\n".into(),
+                Some(bound) => format!(", no miss within the bound ({bound})\n"),
+            },
+        };
+        if let Some(counterexample) = verdict.counterexample() {
+            shown.push(kind);
+            println!("{}\n", report::render(counterexample));
+            if engine == Engine::LoomC11 && rc11.is_none() && !shown.contains(&true) {
+                println!(
+                    "Not adjudicated: loom can be wrong here. Ask the model too: leave `--engine` out.\n"
+                );
+            }
+        }
+        if engine == Engine::ModelRc11 {
+            rc11 = Some(verdict);
         }
     }
-    println!("{} × {}: no counterexample\n\n{}", args.gate, args.consumer, searched.join("\n"));
+    if shown.is_empty() {
+        println!("{} × {}: no counterexample\n", args.gate, args.consumer);
+    }
+    print!("{searched}");
     Ok(!contradicted)
 }
+
+/// Those that explain something, the strongest memory first.
+const ENGINES: [Engine; 6] =
+    [Engine::ModelSc, Engine::ModelTso, Engine::ModelRc11, Engine::LoomSc, Engine::LoomC11, Engine::Shuttle];

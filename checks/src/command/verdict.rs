@@ -28,7 +28,7 @@ pub struct Args {
     /// exclusive-pair
     #[arg(long, value_delimiter = ',')]
     consumer: Vec<Consumer>,
-    /// These engines only: loom, shuttle, hardware
+    /// These engines only: model, loom, shuttle, hardware
     #[arg(long, value_delimiter = ',')]
     engine: Vec<EngineName>,
     /// Wall time for the whole run
@@ -105,7 +105,8 @@ impl<'a> From<&'a Found> for Row<'a> {
 pub fn run(args: &Args) -> Outcome {
     let start = Instant::now();
     let cells = cells(args);
-    let found = search(&cells, args);
+    let mut found = search(&cells, args);
+    adjudicate(&mut found);
     let contradictions: Vec<_> = found.iter().filter(|found| found.contradicts()).collect();
     match args.format {
         Format::Json => {
@@ -145,6 +146,18 @@ fn cells(args: &Args) -> Vec<(GateName, Consumer, Engine)> {
     cells
 }
 
+/// Turns loom's misses under c11 that the model refutes into alarms.
+fn adjudicate(found: &mut [Found]) {
+    for i in 0..found.len() {
+        let Found { gate, consumer, engine: Engine::LoomC11, ref finding } = found[i] else { continue };
+        let rc11 =
+            |cell: &&Found| (cell.gate, cell.consumer, cell.engine) == (gate, consumer, Engine::ModelRc11);
+        if let Some(rc11) = found.iter().find(rc11) {
+            found[i].finding.verdict = finding.verdict.clone().adjudicated(&rc11.finding.verdict);
+        }
+    }
+}
+
 /// The part of the budget that the hardware gets, which needs both CPUs for itself.
 const HARDWARE_SHARE: f64 = 0.15;
 
@@ -157,8 +170,8 @@ fn search(cells: &[(GateName, Consumer, Engine)], args: &Args) -> Vec<Found> {
 
     let is_hardware = |&index: &usize| cells[index].2 == Engine::Hardware;
     let (hardware, mut searches): (Vec<usize>, Vec<usize>) = (0..cells.len()).partition(is_hardware);
-    // Where a miss is documented the search ends with it. Such cells come first and may take long; what they leave of the
-    // time is shared by those that have no end.
+    // The model's searches end, and where a miss is documented a search ends with it. Such cells come first and may take
+    // long; what they leave of the time is shared by those that have no end.
     searches.sort_by_key(|&index| !ends_early(cells[index]));
     let share = match (searches.is_empty(), hardware.is_empty()) {
         (false, false) => HARDWARE_SHARE,
@@ -174,9 +187,9 @@ fn search(cells: &[(GateName, Consumer, Engine)], args: &Args) -> Vec<Found> {
     found.into_iter().map(|(_, found)| found).collect()
 }
 
-/// Whether a search of this cell is expected to end with a miss.
+/// Whether a search of this cell is expected to come to an end.
 fn ends_early((gate, consumer, engine): (GateName, Consumer, Engine)) -> bool {
-    engine != Engine::Hardware && subject::documented_miss(gate, consumer, engine)
+    engine.name() == "model" || engine != Engine::Hardware && subject::documented_miss(gate, consumer, engine)
 }
 
 /// Searches the cells of these indices within `budget`, `at_once` at a time. Time that a cell leaves over is for those after it.
@@ -232,42 +245,73 @@ fn search_all(
 }
 
 fn table(found: &[Found]) -> comfy_table::Table {
-    let consumers: Vec<_> = Consumer::ALL
-        .into_iter()
-        .filter(|&consumer| found.iter().any(|found| found.consumer == consumer))
-        .collect();
+    let consumers = consumers(found);
     let mut table = report::plain_table();
-    table.set_header(["gate", "engine"].into_iter().chain(consumers.iter().map(|consumer| consumer.name())));
+    // Narrow columns: a name may break after its hyphens.
+    let names = consumers.iter().map(|consumer| consumer.name().replace('-', "-\n"));
+    table.set_header(["gate", "engine"].map(String::from).into_iter().chain(names));
     for gate in GateName::ALL {
         let mut name = gate.name();
-        for engine in Engine::ALL {
-            let row: Vec<_> =
-                found.iter().filter(|found| found.gate == gate && found.engine == engine).collect();
-            if row.is_empty() {
-                continue;
+        let mut add_row = |engine: String, cells: Vec<Cell>| {
+            if !cells.is_empty() {
+                table.add_row([Cell::new(name), Cell::new(engine)].into_iter().chain(cells));
+                name = "";
             }
-            let mut line = vec![Cell::new(name), Cell::new(format!("{} {}", engine.name(), engine.memory()))];
-            line.extend(row.into_iter().map(brief));
-            table.add_row(line);
-            name = "";
+        };
+        let cells =
+            |engine: Engine| found.iter().filter(move |cell| cell.gate == gate && cell.engine == engine);
+        // The model's three memories share a row: it is the weakest thing needed for a miss that matters.
+        let by_memory: Vec<Vec<_>> = MODEL.map(|engine| cells(engine).collect()).into();
+        add_row("model".into(), (0..by_memory[0].len()).map(|i| brief_model(&by_memory, i)).collect());
+        for engine in Engine::ALL.into_iter().filter(|engine| !MODEL.contains(engine)) {
+            add_row(format!("{} {}", engine.name(), engine.memory()), cells(engine).map(brief).collect());
         }
     }
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (i, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if i >= 2 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table
+}
+
+/// The model's memories, the strongest first.
+const MODEL: [Engine; 3] = [Engine::ModelSc, Engine::ModelTso, Engine::ModelRc11];
+
+/// The consumers that there are cells for.
+fn consumers(found: &[Found]) -> Vec<Consumer> {
+    Consumer::ALL
+        .into_iter()
+        .filter(|&consumer| found.iter().any(|found| found.consumer == consumer))
+        .collect()
+}
+
+/// The model's cells of one gate and consumer: the strongest memory under which something is missed.
+fn brief_model(by_memory: &[Vec<&Found>], i: usize) -> Cell {
+    let cells: Vec<_> = by_memory.iter().map(|cells| cells[i]).collect();
+    let mark = if cells.iter().any(|cell| cell.contradicts()) { "!" } else { "" };
+    if let Some(miss) = cells.iter().find(|cell| cell.misses()) {
+        return Cell::new(format!("{mark}MISS {}", miss.engine.memory())).fg(Color::Red);
+    }
+    match cells.iter().find(|cell| !matches!(cell.finding.verdict, Verdict::Complete { .. })) {
+        None => Cell::new(format!("{mark}ok")).fg(Color::Green),
+        Some(Found { finding: Finding { verdict: Verdict::Skipped { .. }, .. }, .. }) => Cell::new("-"),
+        Some(_) => Cell::new("?").fg(Color::Yellow),
+    }
 }
 
 /// A cell in a few letters; the legend says what they mean.
 fn brief(found: &Found) -> Cell {
     let mark = if found.contradicts() { "!" } else { "" };
     match &found.finding.verdict {
-        Verdict::Misses { explored, .. } if found.engine == Engine::Hardware => {
-            Cell::new(format!("{mark}STALL of {}", short(*explored))).fg(Color::Red)
+        Verdict::Misses { .. } if found.engine == Engine::Hardware => {
+            Cell::new(format!("{mark}STALL")).fg(Color::Red)
         }
         Verdict::Misses { counterexample, .. } => {
-            Cell::new(format!("{mark}MISS in {}", counterexample.trace.steps.len())).fg(Color::Red)
+            Cell::new(format!("{mark}MISS {}", counterexample.trace.steps.len())).fg(Color::Red)
         }
+        Verdict::Alarm { .. } => Cell::new("ALARM").fg(Color::Yellow),
         Verdict::Complete { explored } => {
             Cell::new(format!("{mark}all {}", short(*explored))).fg(Color::Green)
         }
@@ -292,91 +336,141 @@ fn short(n: u64) -> String {
 }
 
 fn legend(found: &[Found], args: &Args) -> String {
-    let mut text = String::from(
-        "MISS in n   a wakeup is lost; the counterexample has n steps (`reveille explain GATE CONSUMER`)\n\
-         all n       nothing missed; the engine's search ended, after n executions\n\
-         ≤b          nothing missed in any execution that loom tried with at most b preemptions; time was up then\n\
-         n           nothing missed in n schedules (shuttle) or completions (hardware), a sample\n",
-    );
-    if found.iter().any(|found| found.engine == Engine::Hardware) {
-        text += "STALL of n  the real program would have slept for ever, at least once in n completions\n\
-                 -           the hardware's consumer is that of epoll-level\n";
+    let any = |engine: &str| found.iter().any(|cell| cell.engine.name() == engine);
+    let mut text = String::new();
+    if any("model") {
+        text += "model     ok: all states searched under sc, tso (x86) and rc11, nothing missed; MISS m: under m and all weaker\n";
     }
-    let inconclusive = found.iter().filter_map(|found| match &found.finding.verdict {
-        Verdict::Inconclusive { why } => Some((found, why)),
-        Verdict::Skipped { why }
-            if found.engine == Engine::Hardware && found.consumer == Consumer::EpollLevel =>
-        {
-            Some((found, why))
-        }
-        _ => None,
-    });
-    for (Found { gate, consumer, engine, .. }, why) in inconclusive {
-        let _ =
-            writeln!(text, "?           {gate} × {consumer}, {} {}: {why}", engine.name(), engine.memory());
+    if any("loom") {
+        text += "loom      MISS n: a counterexample of n steps; ≤b: nothing missed with at most b preemptions, then time was up;\n          \
+                 all n: the search ended after n executions. sc: interleavings only; c11: stale reads too\n";
+    }
+    if any("shuttle") {
+        text += "shuttle   MISS n: a counterexample of n steps; n: nothing missed in n schedules, a sample of interleavings. It\n          \
+                 sees no late stores, so it cannot see the misses that need them\n";
+    }
+    if any("hardware") {
+        text += "hardware  STALL: the program would have slept for ever; n: no stall in n completions, a sample\n";
     }
     let _ = writeln!(
         text,
-        "2 completions, spurious wakes: none, and the first park; budget {:.0} s, seed {}; loom 0.7.3, shuttle 0.9.9.\n\
-         Loom's c11 misses are not adjudicated: it is wrong now and then. Shuttle and loom sc see no late stores.",
+        "2 completions; loom and shuttle also with a spurious first wake. Budget {:.0} s, seed {}, loom 0.7.3, shuttle 0.9.9.",
         args.budget.as_secs_f64(),
         args.seed
     );
+    for Found { gate, consumer, engine, finding } in found {
+        let why = match &finding.verdict {
+            Verdict::Inconclusive { why } => why,
+            Verdict::Skipped { why } if *engine != Engine::Hardware || *consumer == Consumer::EpollLevel => {
+                why
+            }
+            _ => continue,
+        };
+        let _ =
+            writeln!(text, "no result: {gate} × {consumer}, {} {}: {why}", engine.name(), engine.memory());
+    }
+    text + &disagreements(found)
+}
+
+/// Where loom under c11 and the model under RC11 say different things.
+fn disagreements(found: &[Found]) -> String {
+    let mut text = String::new();
+    for loom in found.iter().filter(|cell| cell.engine == Engine::LoomC11) {
+        let Found { gate, consumer, finding, .. } = loom;
+        let rc11 =
+            |cell: &&Found| (cell.gate, cell.consumer, cell.engine) == (*gate, *consumer, Engine::ModelRc11);
+        let rc11 = found.iter().find(rc11);
+        let _ = match &finding.verdict {
+            Verdict::Alarm { explored, refuted_by, .. } => writeln!(
+                text,
+                "ALARM: {gate} × {consumer}: loom c11 reports a miss after {explored} executions. It is a false one: the \
+                 model's complete search under RC11, {refuted_by} states, has none."
+            ),
+            Verdict::Misses { .. } if rc11.is_none_or(|rc11| !rc11.misses()) => {
+                writeln!(
+                    text,
+                    "not adjudicated: {gate} × {consumer}: loom c11 reports a miss, and the model does not say."
+                )
+            }
+            verdict if verdict.misses() == Some(false) && rc11.is_some_and(|rc11| rc11.misses()) => {
+                writeln!(
+                    text,
+                    "missed by loom: {gate} × {consumer}: the model has a miss under RC11, loom c11 found none."
+                )
+            }
+            _ => Ok(()),
+        };
+    }
     text
 }
+
+/// What it takes for a miss, according to the cells of one gate and consumer: the model's if there are any.
+fn needed(cells: &[&Found]) -> Option<&'static str> {
+    let missed_by = |engine: Engine| cells.iter().any(|cell| cell.engine == engine && cell.misses());
+    if missed_by(Engine::ModelSc) {
+        Some(ANY_MACHINE)
+    } else if missed_by(Engine::ModelTso) {
+        Some("on x86 and weaker machines")
+    } else if missed_by(Engine::ModelRc11) {
+        Some("on machines weaker than x86")
+    } else if missed_by(Engine::LoomSc) || missed_by(Engine::Shuttle) {
+        Some(ANY_MACHINE)
+    } else if missed_by(Engine::LoomC11) {
+        Some("where stores are seen late")
+    } else {
+        None
+    }
+}
+
+const ANY_MACHINE: &str = "on any machine";
 
 /// The table in words. Every sentence is made from the cells.
 fn answer(found: &[Found]) -> String {
     let mut text = String::new();
-    let mut unhurt = Vec::new();
     for gate in GateName::ALL {
-        let cells: Vec<_> = found.iter().filter(|found| found.gate == gate).collect();
+        let cells: Vec<_> = found.iter().filter(|cell| cell.gate == gate).collect();
         if cells.is_empty() {
             continue;
         }
-        let lost = |engines: &[Engine]| -> Vec<Consumer> {
-            let by = |consumer| {
-                cells
-                    .iter()
-                    .any(|cell| cell.consumer == consumer && engines.contains(&cell.engine) && cell.misses())
-            };
-            Consumer::ALL.into_iter().filter(|&consumer| by(consumer)).collect()
-        };
-        let anywhere = lost(&[Engine::LoomSc, Engine::Shuttle]);
-        let late: Vec<_> =
-            lost(&[Engine::LoomC11]).into_iter().filter(|miss| !anywhere.contains(miss)).collect();
-        let stalled = lost(&[Engine::Hardware]);
-        let mut clauses = Vec::new();
-        if !anywhere.is_empty() {
-            clauses.push(format!("loses wakeups on any machine with {}", names(&anywhere)));
+        let mut by_need: Vec<(Option<&str>, Vec<Consumer>)> = Vec::new();
+        for consumer in consumers(found) {
+            let here: Vec<_> = cells.iter().copied().filter(|cell| cell.consumer == consumer).collect();
+            let need = needed(&here);
+            match by_need.iter_mut().find(|(known, _)| *known == need) {
+                Some((_, consumers)) => consumers.push(consumer),
+                None => by_need.push((need, vec![consumer])),
+            }
         }
-        if !late.is_empty() {
-            clauses.push(format!("loses them where stores are seen late with {}", names(&late)));
+        by_need.sort_by_key(|(need, _)| need.map_or(2, |need| usize::from(need != ANY_MACHINE)));
+        let mut clauses: Vec<_> = by_need
+            .iter()
+            .map(|(need, consumers)| match need {
+                Some(machine) => format!("loses wakeups {machine} with {}", names(consumers)),
+                None => format!("nothing missed with {}", names(consumers)),
+            })
+            .collect();
+        if cells.iter().any(|cell| cell.engine == Engine::Hardware && cell.misses()) {
+            clauses.push("stalled on this machine's io_uring".into());
         }
-        if !stalled.is_empty() {
-            clauses.push("did stall on this machine's io_uring".into());
-        }
-        let consumers: Vec<_> =
-            Consumer::ALL.into_iter().filter(|c| cells.iter().any(|x| x.consumer == *c)).collect();
-        if clauses.is_empty() {
-            unhurt.push(gate.name());
-            clauses.push(format!("nothing missed with {}, within the bounds above", names(&consumers)));
-        }
-        let name = format!("`{gate}`");
-        let _ = writeln!(text, "{name:24} {}.", clauses.join("; "));
+        let _ = writeln!(text, "{:24} {}", format!("`{gate}`"), clauses.join(";\n                         "));
     }
-    if let Some(posted) = text.lines().find(|line| line.starts_with("`posted`")) {
-        let valid = if posted.contains("lose") || posted.contains("stall") {
-            "Is the optimisation valid? No: as posted it can miss a wakeup, and then its consumer stalls."
-        } else {
-            "Is the optimisation valid? No miss of `posted` was found here, which is no proof."
-        };
-        text = format!("{valid}\n\n{text}");
+    let posted = found.iter().filter(|cell| cell.gate == GateName::Posted);
+    let valid = match posted.clone().any(Found::misses) {
+        true => {
+            "Is the optimisation valid? No: as posted it can miss a wakeup, and then its consumer sleeps for ever.\n\n"
+        }
+        false if posted.count() > 0 => "Is the optimisation valid? No miss of `posted` was found here.\n\n",
+        false => "",
+    };
+    let sound = |gate: &GateName| {
+        let cells = || found.iter().filter(|cell| cell.gate == *gate);
+        cells().count() > 0 && !cells().any(Found::misses)
+    };
+    let sound: Vec<_> = GateName::ALL.into_iter().filter(sound).map(GateName::name).collect();
+    if !sound.is_empty() {
+        let _ = writeln!(text, "\nNothing was missed with {}, as far as was searched.", sound.join(" and "));
     }
-    if !unhurt.is_empty() {
-        let _ = writeln!(text, "\nNothing was missed with {}.", unhurt.join(", "));
-    }
-    text
+    valid.to_owned() + &text
 }
 
 fn names(consumers: &[Consumer]) -> String {
@@ -388,15 +482,10 @@ fn names(consumers: &[Consumer]) -> String {
 
 /// How to see a cell again.
 fn reproduce(found: &[Found]) -> String {
-    let Some(miss) = found.iter().find(|found| found.misses() && found.gate == GateName::Posted) else {
-        let Some(first) = found.first() else { return String::new() };
-        return format!(
-            "What was searched:  cargo run --release -- explain {} {}\n",
-            first.gate, first.consumer
-        );
-    };
+    let miss = found.iter().find(|found| found.misses() && found.gate == GateName::Posted);
+    let Some(cell) = miss.or(found.first()) else { return String::new() };
     format!(
-        "See one happen:  cargo run --release -- explain {0} {1}\nOn this machine: cargo run --release -- stress {0}\n",
-        miss.gate, miss.consumer
+        "See how:          cargo run --release -- explain {0} {1}\nOn real hardware: cargo run --release -- stress {0}\n",
+        cell.gate, cell.consumer
     )
 }

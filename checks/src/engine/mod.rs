@@ -1,6 +1,7 @@
 //! Searches: a scenario and a budget go in, a [`Verdict`] comes out.
 
 mod loom;
+pub(crate) mod model;
 mod panics;
 mod shuttle;
 
@@ -20,6 +21,12 @@ use crate::verdict::{Counterexample, End, Verdict};
 /// An engine together with the memory that it shows to the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Engine {
+    /// The formal model under sequential consistency.
+    ModelSc,
+    /// The formal model under x86-TSO.
+    ModelTso,
+    /// The formal model under RC11.
+    ModelRc11,
     /// Loom, through [`Sequential`](crate::flavour::Sequential): interleavings only.
     LoomSc,
     /// Loom: interleavings and stale reads.
@@ -32,11 +39,20 @@ pub enum Engine {
 
 impl Engine {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 4] = [Self::LoomSc, Self::LoomC11, Self::Shuttle, Self::Hardware];
+    pub const ALL: [Self; 7] = [
+        Self::ModelSc,
+        Self::ModelTso,
+        Self::ModelRc11,
+        Self::LoomSc,
+        Self::LoomC11,
+        Self::Shuttle,
+        Self::Hardware,
+    ];
 
     /// Its name in JSON and on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ModelSc | Self::ModelTso | Self::ModelRc11 => "model",
             Self::LoomSc | Self::LoomC11 => "loom",
             Self::Shuttle => "shuttle",
             Self::Hardware => "hardware",
@@ -46,7 +62,9 @@ impl Engine {
     /// The name of its memory in JSON.
     pub fn memory(self) -> &'static str {
         match self {
-            Self::LoomSc | Self::Shuttle => "sc",
+            Self::ModelSc | Self::LoomSc | Self::Shuttle => "sc",
+            Self::ModelTso => "tso",
+            Self::ModelRc11 => "rc11",
             Self::LoomC11 => "c11",
             Self::Hardware => "x86",
         }
@@ -72,7 +90,8 @@ impl Default for Budget {
 /// Searches `scenario` with `engine` for an execution that gets stuck or panics.
 ///
 /// The scripts of the scenario are tried one after the other, each with its share of the time that is left.
-/// [`Engine::Hardware`] does not run scenarios; it is [`stress`](crate::stress).
+/// The model and the hardware do not run scenarios: the model has [programs](crate::subject::search), and the hardware is
+/// [`stress`](crate::stress).
 pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verdict {
     let deadline = Instant::now() + budget.time;
     let scripts = scenario.scripts();
@@ -85,7 +104,9 @@ pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verd
         let verdict = match engine {
             Engine::LoomSc | Engine::LoomC11 => loom::search(engine, scenario, script, share),
             Engine::Shuttle => shuttle::search(scenario, script, share),
-            Engine::Hardware => Verdict::Skipped { why: "scenarios do not run on bare hardware".into() },
+            Engine::ModelSc | Engine::ModelTso | Engine::ModelRc11 | Engine::Hardware => {
+                Verdict::Skipped { why: format!("{} does not run scenarios", engine.name()) }
+            }
         };
         match verdict {
             Verdict::Complete { explored: n } => explored += n,

@@ -3,7 +3,7 @@
 mod poll_wake;
 mod ring;
 
-pub use poll_wake::{Consumer, PollWake};
+pub use poll_wake::{Consumer, POLL_WAKE_LEGEND, PollWake};
 pub use ring::Ring;
 
 use reveille::sync::Primitives;

@@ -94,6 +94,13 @@ impl FromStr for Consumer {
 /// How many completions the scenarios commit. Two are enough for every miss that is known.
 const COMPLETIONS: usize = 2;
 
+/// What the labels in a counterexample mean.
+pub const POLL_WAKE_LEGEND: &str = "\
+tail, head            the ring's: completions up to tail are there, those up to head are taken
+queued                how many entries the wait queue has; the waker reads it without the lock
+waiting, armed, mark  what the gate remembers
+cqe, payload          the completion itself";
+
 /// A consumer behind the gate `G`.
 pub struct PollWake<G> {
     consumer: Consumer,
@@ -123,9 +130,7 @@ impl<G: WakeOne> Scenario for PollWake<G> {
     }
 
     fn legend(&self) -> &'static str {
-        "tail, head: the ring's; completions up to tail are there, those up to head are taken\n\
-         queued:     how many entries the wait queue has; the waker reads it without the lock\n\
-         waiting, armed, mark: what the gate remembers; cqe: a completion in the ring"
+        POLL_WAKE_LEGEND
     }
 
     fn run<P: Primitives>(&self) {

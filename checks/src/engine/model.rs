@@ -1,0 +1,114 @@
+//! The formal model: all states of the protocol's program, under SC, x86-TSO or RC11.
+
+use std::sync::atomic::Ordering;
+
+use reveille_model::memory::{Memory, Value};
+use reveille_model::program::Kind;
+use reveille_model::protocol::poll_wake::{Consumer, Gate, PollWake, Size};
+use reveille_model::search::{self, Bound, Options, Step, Violation};
+
+use super::Budget;
+use crate::trace::{self, Object, Op, Trace};
+use crate::verdict::{Counterexample, End, Verdict};
+
+/// Searches the program of a gate with a consumer, which the model knows by the same names.
+pub(crate) fn search(gate: &str, consumer: &str, legend: &str, memory: Memory, budget: Budget) -> Verdict {
+    let (Ok(gate), Ok(consumer)) = (gate.parse::<Gate>(), consumer.parse::<Consumer>()) else {
+        return Verdict::Skipped { why: "the model has no program for this".into() };
+    };
+    let options = Options { max_time: Some(budget.time), ..Options::default() };
+    let report = PollWake::new(gate, consumer, Size::of(consumer), None)
+        .and_then(|protocol| protocol.check(memory, options));
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return Verdict::Inconclusive { why: error.to_string() },
+    };
+    let explored = report.states as u64;
+    match report.verdict {
+        search::Verdict::Complete => Verdict::Complete { explored },
+        search::Verdict::Bounded(bound) => {
+            let by = match bound {
+                Bound::States(most) => format!("{most} states"),
+                Bound::Time(most) => format!("{:.1} s", most.as_secs_f64()),
+            };
+            Verdict::Bounded { explored, by, preemptions: None }
+        }
+        search::Verdict::Violated(found) => {
+            let end = match found.violation {
+                Violation::Owed(ref debts) => End::Stuck(Some(debts.join("; "))),
+                Violation::OwedForEver { ref debts, .. } => End::Stuck(Some(debts.join("; "))),
+                Violation::Deadlock => End::Stuck(None),
+                Violation::Claim { ref thread, ref claim } => End::Violation(format!("{thread}: {claim}")),
+            };
+            let counterexample = Counterexample {
+                scenario: format!("{gate} × {consumer}"),
+                legend: legend.into(),
+                found_by: format!("the model, memory {memory}: one of the shortest executions that lose"),
+                end,
+                trace: as_trace(&found),
+            };
+            Verdict::Misses { counterexample, explored }
+        }
+    }
+}
+
+/// The places in a program where a gate asks; a 0 read there means that the wake is skipped.
+const QUESTIONS: [&str; 3] = ["queue non-empty", "take flag", "anybody armed"];
+
+/// The model's counterexample as a trace, its places in the program for source lines.
+fn as_trace(found: &search::Counterexample) -> Trace {
+    let mut trace = Trace::default();
+    for step in &found.steps {
+        let thread = thread(&mut trace, &step.thread);
+        let op = op(&mut trace, step);
+        trace.steps.push(trace::Step { thread, op, source: step.site.clone() });
+        if QUESTIONS.contains(&step.site.as_str()) && step.read == Some(0) {
+            trace.steps.push(trace::Step { thread, op: Op::WakeSkipped, source: String::new() });
+        }
+    }
+    for sleeper in &found.sleepers {
+        let (thread, object) = (thread(&mut trace, &sleeper.thread), object(&mut trace, &sleeper.object));
+        trace.steps.push(trace::Step { thread, op: Op::Park { object }, source: sleeper.site.clone() });
+    }
+    trace
+}
+
+fn thread(trace: &mut Trace, name: &str) -> usize {
+    trace.threads.iter().position(|known| known == name).unwrap_or_else(|| {
+        trace.threads.push(name.to_owned().into());
+        trace.threads.len() - 1
+    })
+}
+
+fn object(trace: &mut Trace, label: &str) -> usize {
+    trace.objects.iter().position(|known| known.label == label).unwrap_or_else(|| {
+        trace.objects.push(Object { label: label.to_owned().into(), newest: 0 });
+        trace.objects.len() - 1
+    })
+}
+
+fn op(trace: &mut Trace, step: &Step) -> Op {
+    let object = step.object.as_deref().map_or(0, |label| object(trace, label));
+    let order = trace::order(step.order.unwrap_or(Ordering::Relaxed));
+    let value = |value: Option<Value>| value.unwrap_or_default() as usize;
+    let (read, wrote) = (value(step.read), value(step.written));
+    let newest = trace.objects.get(object).map_or(0, |object| object.newest);
+    let stale = step.stale.then_some(newest);
+    if step.written.is_some() && step.kind != Kind::Drain {
+        trace.objects[object].newest = wrote;
+    }
+    match step.kind {
+        Kind::Load => Op::Load { object, order, read, stale },
+        Kind::Store => Op::Store { object, order, wrote },
+        Kind::Swap | Kind::Add | Kind::CompareExchange => {
+            Op::Rmw { object, order, read, wrote: step.written.map(|value| value as usize), stale }
+        }
+        Kind::Fence => Op::Fence { order },
+        Kind::Lock => Op::Lock { object },
+        Kind::Unlock => Op::Unlock { object },
+        Kind::Park => Op::Woken { object, early: false },
+        Kind::Unpark => Op::Unpark { object },
+        Kind::Choice => Op::Choice { taken: read == 1 },
+        Kind::Drain => Op::Drain { object, wrote },
+    }
+}
