@@ -156,6 +156,32 @@ impl Gate for Rearm {
     }
 }
 
+/// [`Rearm`] with a store in place of the read-modify-write. It is as sound, but loom reports misses of it: it may let the waker's
+/// exchange read a value older than this store, which only the fences order before it. The model refutes them.
+pub enum RearmByStore {}
+
+impl Gate for RearmByStore {
+    const NAME: &'static str = "rearm-by-store";
+    type Shared<P: Primitives> = Flag<P>;
+    type Mark<P: Primitives> = ();
+
+    fn shared<P: Primitives>() -> Flag<P> {
+        Flag::new()
+    }
+    fn mark<P: Primitives>(_: gate::Rearm) {}
+
+    fn after_enqueue<P: Primitives>(flag: &Flag<P>, _: &(), _: Arm) {
+        flag.waiting.store(1, Relaxed);
+        P::fence(SeqCst); // pairs with the fence in `wq_has_sleeper`
+    }
+    fn admit<P: Primitives>(flag: &Flag<P>, queued: &P::Atomic) -> bool {
+        wq_has_sleeper::<P>(queued) && flag.waiting.swap(0, Release) > 0
+    }
+    fn reset<P: Primitives>(flag: &Flag<P>) {
+        flag.waiting.store(0, Release);
+    }
+}
+
 /// As [`Rearm`]; entries that never re-poll are counted, and while there is one nothing is skipped.
 pub enum RearmOptIn {}
 
@@ -213,4 +239,5 @@ impl WakeOne for Posted {}
 impl WakeOne for PostedFenced {}
 impl WakeOne for ArmedLate {}
 impl WakeOne for Rearm {}
+impl WakeOne for RearmByStore {}
 impl WakeOne for RearmOptIn {}

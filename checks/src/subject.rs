@@ -19,6 +19,7 @@ pub enum GateName {
     PostedFenced,
     ArmedLate,
     Rearm,
+    RearmByStore,
     RearmOptIn,
     PerEntry,
 }
@@ -28,7 +29,7 @@ pub enum GateName {
 macro_rules! with_gate {
     ($gate:expr, $G:ident => $body:expr) => {
         $crate::with_gate!(@match $gate, $G => $body,
-            HasSleeper HasSleeperNoBarrier Posted PostedFenced ArmedLate Rearm RearmOptIn PerEntry)
+            HasSleeper HasSleeperNoBarrier Posted PostedFenced ArmedLate Rearm RearmByStore RearmOptIn PerEntry)
     };
     (@match $gate:expr, $G:ident => $body:expr, $($Name:ident)*) => {
         match $gate {
@@ -42,13 +43,14 @@ macro_rules! with_gate {
 
 impl GateName {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::HasSleeper,
         Self::HasSleeperNoBarrier,
         Self::Posted,
         Self::PostedFenced,
         Self::ArmedLate,
         Self::Rearm,
+        Self::RearmByStore,
         Self::RearmOptIn,
         Self::PerEntry,
     ];
@@ -112,7 +114,7 @@ pub fn documented(gate: GateName, consumer: Consumer) -> Needs {
         // … for consumers that come back …
         (G::RearmOptIn, _) => Nothing,
         (_, C::Persistent) => Interleaving,
-        (G::Rearm, _) => Nothing,
+        (G::Rearm | G::RearmByStore, _) => Nothing,
         // … and that enqueue before they arm.
         (G::Posted | G::PostedFenced, C::PollOnce | C::TwoPollers | C::Activation) => Interleaving,
         (G::Posted | G::ArmedLate, _) => StoreBuffer,

@@ -16,7 +16,7 @@ use super::{EngineName, Outcome, seconds};
 /// from loom, with the fewest preemptions, or else from shuttle.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-opt-in, per-entry
+    /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in, per-entry
     gate: GateName,
     /// The consumer: epoll-level, epoll-edge, poll-once, two-pollers, persistent, activation, epoll-level-2p, passer-by,
     /// exclusive-pair
@@ -54,10 +54,11 @@ pub fn run(args: &Args) -> Outcome {
         }
         let budget = Budget { time: args.budget, seed: args.seed };
         let mut verdict = subject::search(args.gate, args.consumer, engine, budget);
-        contradicted |= subject::contradicts(args.gate, args.consumer, engine, &verdict).unwrap_or(false);
-        if let (Engine::LoomC11, Some(rc11)) = (engine, &rc11) {
-            verdict = verdict.adjudicated(rc11);
+        if engine == Engine::LoomC11 {
+            let ask = || subject::search(args.gate, args.consumer, Engine::ModelRc11, budget);
+            verdict = verdict.adjudicated(rc11.get_or_insert_with(ask));
         }
+        contradicted |= subject::contradicts(args.gate, args.consumer, engine, &verdict).unwrap_or(false);
         let what = if kind { "states" } else { "executions" };
         searched += &format!("{} {}: {} {what}", engine.name(), engine.memory(), verdict.explored());
         searched += &match &verdict {
@@ -75,11 +76,6 @@ pub fn run(args: &Args) -> Outcome {
         if let Some(counterexample) = verdict.counterexample() {
             shown.push(kind);
             println!("{}\n", report::render(counterexample));
-            if engine == Engine::LoomC11 && rc11.is_none() && !shown.contains(&true) {
-                println!(
-                    "Not adjudicated: loom can be wrong here. Ask the model too: leave `--engine` out.\n"
-                );
-            }
         }
         if engine == Engine::ModelRc11 {
             rc11 = Some(verdict);

@@ -14,7 +14,7 @@ use super::{Outcome, seconds};
 /// The same code on real threads and a real io_uring: stalls per million completions.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-opt-in, per-entry
+    /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in, per-entry
     gate: GateName,
     /// Stop after so many completions
     #[arg(long, default_value_t = 10_000_000)]

@@ -20,7 +20,7 @@ use super::{EngineName, Outcome, seconds};
 /// What `reveille verdict` takes; an option that is not given narrows nothing.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// These gates only: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-opt-in,
+    /// These gates only: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in,
     /// per-entry
     #[arg(long, value_delimiter = ',')]
     gate: Vec<GateName>,
@@ -106,7 +106,7 @@ pub fn run(args: &Args) -> Outcome {
     let start = Instant::now();
     let cells = cells(args);
     let mut found = search(&cells, args);
-    adjudicate(&mut found);
+    adjudicate(&mut found, args);
     let contradictions: Vec<_> = found.iter().filter(|found| found.contradicts()).collect();
     match args.format {
         Format::Json => {
@@ -146,16 +146,28 @@ fn cells(args: &Args) -> Vec<(GateName, Consumer, Engine)> {
     cells
 }
 
-/// Turns loom's misses under c11 that the model refutes into alarms.
-fn adjudicate(found: &mut [Found]) {
+/// Turns loom's misses under c11 that the model refutes into alarms. Where the model was not asked for, it is asked now.
+fn adjudicate(found: &mut [Found], args: &Args) {
     for i in 0..found.len() {
-        let Found { gate, consumer, engine: Engine::LoomC11, ref finding } = found[i] else { continue };
-        let rc11 =
-            |cell: &&Found| (cell.gate, cell.consumer, cell.engine) == (gate, consumer, Engine::ModelRc11);
-        if let Some(rc11) = found.iter().find(rc11) {
-            found[i].finding.verdict = finding.verdict.clone().adjudicated(&rc11.finding.verdict);
+        let (gate, consumer) = (found[i].gate, found[i].consumer);
+        if found[i].engine != Engine::LoomC11 || !found[i].misses() {
+            continue;
         }
+        let verdict = match rc11(found, gate, consumer) {
+            Some(cell) => cell.finding.verdict.clone(),
+            None => {
+                let budget = Budget { time: args.budget / 10, seed: args.seed };
+                subject::search(gate, consumer, Engine::ModelRc11, budget)
+            }
+        };
+        let finding = &mut found[i].finding;
+        finding.verdict = finding.verdict.clone().adjudicated(&verdict);
     }
+}
+
+/// The model's cell under RC11.
+fn rc11(found: &[Found], gate: GateName, consumer: Consumer) -> Option<&Found> {
+    found.iter().find(|cell| (cell.gate, cell.consumer, cell.engine) == (gate, consumer, Engine::ModelRc11))
 }
 
 /// The part of the budget that the hardware gets, which needs both CPUs for itself.
@@ -386,12 +398,6 @@ fn disagreements(found: &[Found]) -> String {
                 "ALARM: {gate} × {consumer}: loom c11 reports a miss after {explored} executions. It is a false one: the \
                  model's complete search under RC11, {refuted_by} states, has none."
             ),
-            Verdict::Misses { .. } if rc11.is_none_or(|rc11| !rc11.misses()) => {
-                writeln!(
-                    text,
-                    "not adjudicated: {gate} × {consumer}: loom c11 reports a miss, and the model does not say."
-                )
-            }
             verdict if verdict.misses() == Some(false) && rc11.is_some_and(|rc11| rc11.misses()) => {
                 writeln!(
                     text,
