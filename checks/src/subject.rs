@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
+use reveille::uring::Error;
 use reveille_model::memory::Memory;
 
 use crate::engine::{self, Budget, Engine};
 use crate::scenario::{self, Consumer, PollWake};
+use crate::stress::{self, Report};
 use crate::verdict::Verdict;
 
 /// A gate by its name.
@@ -88,6 +91,14 @@ pub fn search(gate: GateName, consumer: Consumer, engine: Engine, budget: Budget
         }
     };
     engine::model::search(gate.name(), consumer.name(), scenario::POLL_WAKE_LEGEND, memory, budget)
+}
+
+/// Stresses a gate on the machine.
+///
+/// # Errors
+/// Those of [`stress`](stress::stress).
+pub fn stress(gate: GateName, completions: u64, time: Duration) -> Result<Report, Error> {
+    with_gate!(gate, G => stress::stress::<G>(completions, time))
 }
 
 /// The weakest thing that it takes for a miss, as this project documents it.

@@ -102,7 +102,7 @@ fn hardware(gate: GateName, consumer: Consumer, time: Duration) -> Verdict {
             why: "the consumer of `stress` re-polls after each wake, as epoll-level does".into(),
         };
     }
-    let report = match super::stress::run_gate(gate, u64::MAX, time) {
+    let report = match subject::stress(gate, u64::MAX, time) {
         Ok(report) => report,
         Err(error) => return Verdict::Skipped { why: error.to_string() },
     };

@@ -8,6 +8,7 @@ pub mod verdict;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use reveille_checks::engine::Engine;
 
 /// What a command comes to: does it agree with the documentation? An error is one line for the user.
@@ -35,6 +36,15 @@ impl FromStr for EngineName {
             None => Err(format!("no engine is called `{name}`; there are {}", Self::ALL.join(", "))),
         }
     }
+}
+
+/// For whom to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
 }
 
 /// A time in seconds from the command line.

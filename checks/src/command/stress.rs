@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use indicatif::HumanCount;
-use reveille::uring::Error;
 use reveille_checks::scenario::Consumer;
-use reveille_checks::stress::{self, Report};
-use reveille_checks::subject::{GateName, Needs, documented};
-use reveille_checks::with_gate;
+use reveille_checks::stress;
+use reveille_checks::subject::{self, GateName, Needs, documented};
 
-use super::{Outcome, seconds};
+use super::{Format, Outcome, seconds};
 
 /// The same code on real threads and a real io_uring: stalls per million completions.
 #[derive(Debug, clap::Args)]
@@ -24,14 +22,14 @@ pub struct Args {
     budget: Duration,
     /// What to print: text or json
     #[arg(long, default_value = "text")]
-    format: super::verdict::Format,
+    format: Format,
 }
 
 /// Runs `reveille stress`.
 pub fn run(args: &Args) -> Outcome {
-    let report = run_gate(args.gate, args.completions, args.budget)?;
+    let report = subject::stress(args.gate, args.completions, args.budget)?;
     let may_stall = documented(args.gate, Consumer::EpollLevel) != Needs::Nothing;
-    if args.format == super::verdict::Format::Json {
+    if args.format == Format::Json {
         println!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(report.stalls == 0 || may_stall);
     }
@@ -60,11 +58,6 @@ pub fn run(args: &Args) -> Outcome {
         (_, false) => println!("A STALL, where this project's documentation says that there is none."),
     }
     Ok(report.stalls == 0 || may_stall)
-}
-
-/// Stresses a gate by name.
-pub fn run_gate(gate: GateName, completions: u64, time: Duration) -> Result<Report, Error> {
-    with_gate!(gate, G => stress::stress::<G>(completions, time))
 }
 
 fn count(n: u64) -> HumanCount {

@@ -1,0 +1,257 @@
+//! The verdict for people: the table, what its cells mean, and the answer in words. Every sentence is made from the cells.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Cell, CellAlignment, Color};
+use reveille_checks::engine::Engine;
+use reveille_checks::report;
+use reveille_checks::scenario::Consumer;
+use reveille_checks::subject::GateName;
+use reveille_checks::verdict::Verdict;
+
+use super::{Args, Found, rc11};
+use crate::command::cell::Finding;
+
+pub(super) fn table(found: &[Found]) -> comfy_table::Table {
+    let consumers = consumers(found);
+    let mut table = report::plain_table();
+    // Narrow columns: a name may break after its hyphens.
+    let names = consumers.iter().map(|consumer| consumer.name().replace('-', "-\n"));
+    table.set_header(["gate", "engine"].map(String::from).into_iter().chain(names));
+    for gate in GateName::ALL {
+        let mut name = gate.name();
+        let mut add_row = |engine: String, cells: Vec<Cell>| {
+            if !cells.is_empty() {
+                table.add_row([Cell::new(name), Cell::new(engine)].into_iter().chain(cells));
+                name = "";
+            }
+        };
+        let cells =
+            |engine: Engine| found.iter().filter(move |cell| cell.gate == gate && cell.engine == engine);
+        // The model's three memories share a row: it is the weakest thing needed for a miss that matters.
+        let by_memory: Vec<Vec<_>> = MODEL.map(|engine| cells(engine).collect()).into();
+        add_row("model".into(), (0..by_memory[0].len()).map(|i| brief_model(&by_memory, i)).collect());
+        for engine in Engine::ALL.into_iter().filter(|engine| !MODEL.contains(engine)) {
+            add_row(format!("{} {}", engine.name(), engine.memory()), cells(engine).map(brief).collect());
+        }
+    }
+    for (i, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if i >= 2 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// The model's memories, the strongest first.
+const MODEL: [Engine; 3] = [Engine::ModelSc, Engine::ModelTso, Engine::ModelRc11];
+
+/// The consumers that there are cells for.
+fn consumers(found: &[Found]) -> Vec<Consumer> {
+    Consumer::ALL
+        .into_iter()
+        .filter(|&consumer| found.iter().any(|found| found.consumer == consumer))
+        .collect()
+}
+
+/// The model's cells of one gate and consumer: the strongest memory under which something is missed.
+fn brief_model(by_memory: &[Vec<&Found>], i: usize) -> Cell {
+    let cells: Vec<_> = by_memory.iter().map(|cells| cells[i]).collect();
+    let mark = if cells.iter().any(|cell| cell.contradicts()) { "!" } else { "" };
+    if let Some(miss) = cells.iter().find(|cell| cell.misses()) {
+        return Cell::new(format!("{mark}MISS {}", miss.engine.memory())).fg(Color::Red);
+    }
+    match cells.iter().find(|cell| !matches!(cell.finding.verdict, Verdict::Complete { .. })) {
+        None => Cell::new(format!("{mark}ok")).fg(Color::Green),
+        Some(Found { finding: Finding { verdict: Verdict::Skipped { .. }, .. }, .. }) => Cell::new("-"),
+        Some(_) => Cell::new("?").fg(Color::Yellow),
+    }
+}
+
+/// A cell in a few letters; the legend says what they mean.
+fn brief(found: &Found) -> Cell {
+    let mark = if found.contradicts() { "!" } else { "" };
+    match &found.finding.verdict {
+        Verdict::Misses { .. } if found.engine == Engine::Hardware => {
+            Cell::new(format!("{mark}STALL")).fg(Color::Red)
+        }
+        Verdict::Misses { counterexample, .. } => {
+            Cell::new(format!("{mark}MISS {}", counterexample.trace.steps.len())).fg(Color::Red)
+        }
+        Verdict::Alarm { .. } => Cell::new("ALARM").fg(Color::Yellow),
+        Verdict::Complete { explored } => {
+            Cell::new(format!("{mark}all {}", short(*explored))).fg(Color::Green)
+        }
+        Verdict::Bounded { preemptions: Some(bound), .. } => {
+            Cell::new(format!("{mark}≤{bound}")).fg(Color::Green)
+        }
+        Verdict::Bounded { explored, .. } => {
+            Cell::new(format!("{mark}{}", short(*explored))).fg(Color::Green)
+        }
+        Verdict::Skipped { .. } => Cell::new("-"),
+        Verdict::Inconclusive { .. } => Cell::new("?").fg(Color::Yellow),
+    }
+}
+
+/// A count in at most four characters.
+fn short(n: u64) -> String {
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..1_000_000 => format!("{}k", n / 1_000),
+        _ => format!("{}M", n / 1_000_000),
+    }
+}
+
+pub(super) fn legend(found: &[Found], args: &Args) -> String {
+    let any = |engine: &str| found.iter().any(|cell| cell.engine.name() == engine);
+    let mut text = String::new();
+    if any("model") {
+        text += "model     ok: all states searched under sc, tso (x86) and rc11, nothing missed; MISS m: under m and all weaker\n";
+    }
+    if any("loom") {
+        text += "loom      MISS n: a counterexample of n steps; ≤b: nothing missed with at most b preemptions, then time was up;\n          \
+                 all n: the search ended after n executions. sc: interleavings only; c11: stale reads too\n";
+    }
+    if any("shuttle") {
+        text += "shuttle   MISS n: a counterexample of n steps; n: nothing missed in n schedules, a sample of interleavings. It\n          \
+                 sees no late stores, so it cannot see the misses that need them\n";
+    }
+    if any("hardware") {
+        text += "hardware  STALL: the program would have slept for ever; n: no stall in n completions, a sample\n";
+    }
+    let _ = writeln!(
+        text,
+        "2 completions; loom and shuttle also with a spurious first wake. Budget {:.0} s, seed {}, loom 0.7.3, shuttle 0.9.9.",
+        args.budget.as_secs_f64(),
+        args.seed
+    );
+    for Found { gate, consumer, engine, finding } in found {
+        let why = match &finding.verdict {
+            Verdict::Inconclusive { why } => why,
+            Verdict::Skipped { why } if *engine != Engine::Hardware || *consumer == Consumer::EpollLevel => {
+                why
+            }
+            _ => continue,
+        };
+        let _ =
+            writeln!(text, "no result: {gate} × {consumer}, {} {}: {why}", engine.name(), engine.memory());
+    }
+    text + &disagreements(found)
+}
+
+/// Where loom under c11 and the model under RC11 say different things.
+fn disagreements(found: &[Found]) -> String {
+    let mut text = String::new();
+    for loom in found.iter().filter(|cell| cell.engine == Engine::LoomC11) {
+        let Found { gate, consumer, finding, .. } = loom;
+        let rc11 = rc11(found, *gate, *consumer);
+        let _ = match &finding.verdict {
+            Verdict::Alarm { explored, refuted_by, .. } => writeln!(
+                text,
+                "ALARM: {gate} × {consumer}: loom c11 reports a miss after {explored} executions. It is a false one: the \
+                 model's complete search under RC11, {refuted_by} states, has none."
+            ),
+            verdict if verdict.misses() == Some(false) && rc11.is_some_and(|rc11| rc11.misses()) => {
+                writeln!(
+                    text,
+                    "missed by loom: {gate} × {consumer}: the model has a miss under RC11, loom c11 found none."
+                )
+            }
+            Verdict::Misses { .. } if rc11.is_some_and(|rc11| !rc11.misses()) => {
+                writeln!(
+                    text,
+                    "not adjudicated: {gate} × {consumer}: loom c11 reports a miss, the model came to no end."
+                )
+            }
+            _ => Ok(()),
+        };
+    }
+    text
+}
+
+/// What it takes for a miss, according to the cells of one gate and consumer: the model's if there are any.
+fn needed(cells: &[&Found]) -> Option<&'static str> {
+    let missed_by = |engine: Engine| cells.iter().any(|cell| cell.engine == engine && cell.misses());
+    if missed_by(Engine::ModelSc) {
+        Some(ANY_MACHINE)
+    } else if missed_by(Engine::ModelTso) {
+        Some("on x86 and weaker machines")
+    } else if missed_by(Engine::ModelRc11) {
+        Some("on machines weaker than x86")
+    } else if missed_by(Engine::LoomSc) || missed_by(Engine::Shuttle) {
+        Some(ANY_MACHINE)
+    } else if missed_by(Engine::LoomC11) {
+        Some("where stores are seen late")
+    } else {
+        None
+    }
+}
+
+const ANY_MACHINE: &str = "on any machine";
+
+/// The table in words. Every sentence is made from the cells.
+pub(super) fn answer(found: &[Found]) -> String {
+    let mut text = String::new();
+    for gate in GateName::ALL {
+        let cells: Vec<_> = found.iter().filter(|cell| cell.gate == gate).collect();
+        if cells.is_empty() {
+            continue;
+        }
+        let mut by_need: Vec<(Option<&str>, Vec<Consumer>)> = Vec::new();
+        for consumer in consumers(found) {
+            let here: Vec<_> = cells.iter().copied().filter(|cell| cell.consumer == consumer).collect();
+            let need = needed(&here);
+            match by_need.iter_mut().find(|(known, _)| *known == need) {
+                Some((_, consumers)) => consumers.push(consumer),
+                None => by_need.push((need, vec![consumer])),
+            }
+        }
+        by_need.sort_by_key(|(need, _)| need.map_or(2, |need| usize::from(need != ANY_MACHINE)));
+        let mut clauses: Vec<_> = by_need
+            .iter()
+            .map(|(need, consumers)| match need {
+                Some(machine) => format!("loses wakeups {machine} with {}", names(consumers)),
+                None => format!("nothing missed with {}", names(consumers)),
+            })
+            .collect();
+        if cells.iter().any(|cell| cell.engine == Engine::Hardware && cell.misses()) {
+            clauses.push("stalled on this machine's io_uring".into());
+        }
+        let _ = writeln!(text, "{:24} {}", format!("`{gate}`"), clauses.join(";\n                         "));
+    }
+    let posted = found.iter().filter(|cell| cell.gate == GateName::Posted);
+    let valid = match posted.clone().any(Found::misses) {
+        true => {
+            "Is the optimisation valid? No: as posted it can miss a wakeup, and then its consumer sleeps for ever.\n\n"
+        }
+        false if posted.count() > 0 => "Is the optimisation valid? No miss of `posted` was found here.\n\n",
+        false => "",
+    };
+    let sound = |gate: &GateName| {
+        let cells = || found.iter().filter(|cell| cell.gate == *gate);
+        cells().count() > 0 && !cells().any(Found::misses)
+    };
+    let sound: Vec<_> = GateName::ALL.into_iter().filter(sound).map(GateName::name).collect();
+    if !sound.is_empty() {
+        let _ = writeln!(text, "\nNothing was missed with {}, as far as was searched.", sound.join(" and "));
+    }
+    valid.to_owned() + &text
+}
+
+fn names(consumers: &[Consumer]) -> String {
+    match consumers {
+        all if all.len() == Consumer::ALL.len() => "every consumer".into(),
+        some => some.iter().map(|consumer| consumer.name()).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// How to see a cell again.
+pub(super) fn reproduce(found: &[Found]) -> String {
+    let miss = found.iter().find(|found| found.misses() && found.gate == GateName::Posted);
+    let Some(cell) = miss.or(found.first()) else { return String::new() };
+    format!(
+        "See how:          cargo run --release -- explain {0} {1}\nOn real hardware: cargo run --release -- stress {0}\n",
+        cell.gate, cell.consumer
+    )
+}
