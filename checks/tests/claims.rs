@@ -27,7 +27,11 @@ fn missed(gate: GateName, consumer: Consumer, engine: Engine) -> Trace {
             assert!(counterexample.trace.sleepers().next().is_some(), "{}", report::render(&counterexample));
             counterexample.trace
         }
-        verdict => panic!("{gate} × {consumer}, {engine:?}: no miss found: {verdict:?}"),
+        verdict => panic!(
+            "{gate} × {consumer}, {engine:?}: no miss found: {verdict:?}\nsee it again: cargo run --release -- explain {gate} \
+             {consumer} --engine {}",
+            engine.name()
+        ),
     }
 }
 
@@ -36,7 +40,8 @@ fn missed(gate: GateName, consumer: Consumer, engine: Engine) -> Trace {
 fn passes(gate: GateName, consumer: Consumer, engine: Engine) {
     let verdict = subject::search(gate, consumer, engine, to_pass());
     if let Some(counterexample) = verdict.counterexample() {
-        panic!("{}", report::render(counterexample));
+        let again = format!("cargo run --release -- explain {gate} {consumer} --engine {}", engine.name());
+        panic!("{}\nsee it again: {again}", report::render(counterexample));
     }
     println!("{gate} × {consumer}, {engine:?}: {} executions, {:?}", verdict.explored(), verdict.bound());
     assert_eq!(verdict.misses(), Some(false), "{verdict:?}");

@@ -114,3 +114,11 @@ fn a_stress_run_balances_its_wakes_and_a_sound_gate_never_stalls() {
     assert!(field("completions") > 0);
     assert_eq!(field("sent") + field("skipped"), field("completions"));
 }
+
+#[test]
+fn the_versions_that_are_printed_are_those_of_the_lock_file() {
+    let lock = include_str!("../../Cargo.lock");
+    for (name, version) in reveille_checks::engine::VERSIONS {
+        assert!(lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"")), "{name} {version}");
+    }
+}

@@ -18,6 +18,9 @@ use crate::scenario::Scenario;
 use crate::trace;
 use crate::verdict::{Counterexample, End, Verdict};
 
+/// The engines whose version matters for what a search means. A test compares this with the lock file.
+pub const VERSIONS: [(&str, &str); 2] = [("loom", "0.7.3"), ("shuttle", "0.9.9")];
+
 /// An engine together with the memory that it shows to the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Engine {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, Color};
-use reveille_checks::engine::Engine;
+use reveille_checks::engine::{self, Engine};
 use reveille_checks::report;
 use reveille_checks::scenario::Consumer;
 use reveille_checks::subject::GateName;
@@ -122,9 +122,10 @@ pub(super) fn legend(found: &[Found], args: &Args) -> String {
     }
     let _ = writeln!(
         text,
-        "2 completions; loom and shuttle also with a spurious first wake. Budget {:.0} s, seed {}, loom 0.7.3, shuttle 0.9.9.",
+        "2 completions; loom and shuttle also with a spurious first wake. Budget {:.0} s, seed {}, {}.",
         args.budget.as_secs_f64(),
-        args.seed
+        args.seed,
+        engine::VERSIONS.map(|(name, version)| format!("{name} {version}")).join(", ")
     );
     for Found { gate, consumer, engine, finding } in found {
         let why = match &finding.verdict {
