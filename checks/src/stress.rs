@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::CachePadded;
 use reveille::gate::Gate;
 use reveille::sync::Native;
-use reveille::uring::{Error, RingParker};
+use reveille::uring::{self, RingParker};
 use reveille::wait_queue::{Kind, WaitQueue, Wakeup};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -36,6 +36,23 @@ use crate::scenario::Ring;
 
 /// The share of a CPU that the producer must have had for an absence of stalls to mean something.
 pub const ALONE: f64 = 0.9;
+
+/// Why there was no run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no io_uring to be had.
+    #[error(transparent)]
+    Uring(#[from] uring::Error),
+    /// The race needs two CPUs at once.
+    #[error("this process may use one CPU only, and the race takes two")]
+    OneCpu,
+    /// The system refused a thread, or a CPU for it.
+    #[error("no thread to be had: {0}")]
+    Thread(#[from] io::Error),
+    /// The consumer's thread panicked.
+    #[error("the consumer panicked")]
+    Panicked,
+}
 
 /// What a run came to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -108,7 +125,7 @@ const RESULTS: usize = 4;
 /// Runs the gate `G` until so many completions or so much time have passed, whichever is first.
 ///
 /// # Errors
-/// If there is no io_uring to be had, and why.
+/// If there is no io_uring to be had, or no second CPU.
 pub fn stress<G: Gate>(completions: u64, time: Duration) -> Result<Report, Error> {
     let mut parker = RingParker::new()?;
     let bell = Arc::new(Bell { rung: AtomicU64::new(0).into(), ring: parker.waker() });
@@ -158,8 +175,7 @@ pub fn stress<G: Gate>(completions: u64, time: Duration) -> Result<Report, Error
             }
         }
     };
-    let consumer =
-        std::thread::Builder::new().name("consumer".into()).spawn(consumer).map_err(Error::Other)?;
+    let consumer = std::thread::Builder::new().name("consumer".into()).spawn(consumer)?;
 
     let before = sched_getaffinity(None).map_err(io::Error::from)?;
     pin(cpus[0])?;
@@ -204,7 +220,7 @@ pub fn stress<G: Gate>(completions: u64, time: Duration) -> Result<Report, Error
     sched_setaffinity(None, &before).map_err(io::Error::from)?;
     stop.store(true, Release);
     bell.wake();
-    report.sleeps = consumer.join().map_err(|_| io::Error::other("the consumer panicked"))??;
+    report.sleeps = consumer.join().map_err(|_| Error::Panicked)??;
     Ok(report)
 }
 
@@ -214,7 +230,7 @@ fn two_cpus() -> Result<[usize; 2], Error> {
     let mut cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
     match (cpus.next(), cpus.next()) {
         (Some(first), Some(second)) => Ok([first, second]),
-        _ => Err(io::Error::other("this process may use one CPU only, and the race takes two").into()),
+        _ => Err(Error::OneCpu),
     }
 }
 

@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use reveille::uring::Error;
 use reveille_model::memory::Memory;
 
 use crate::engine::{self, Budget, Engine};
@@ -97,7 +96,7 @@ pub fn search(gate: GateName, consumer: Consumer, engine: Engine, budget: Budget
 ///
 /// # Errors
 /// Those of [`stress`](stress::stress).
-pub fn stress(gate: GateName, completions: u64, time: Duration) -> Result<Report, Error> {
+pub fn stress(gate: GateName, completions: u64, time: Duration) -> Result<Report, stress::Error> {
     with_gate!(gate, G => stress::stress::<G>(completions, time))
 }
 

@@ -12,7 +12,7 @@ use reveille_checks::trace::Trace;
 use reveille_checks::verdict::{Counterexample, End, Verdict};
 use serde::{Deserialize, Serialize};
 
-use super::Outcome;
+use super::{Outcome, say};
 
 /// A cell of the table, and what to spend on it.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Outcome {
         engine => subject::search(args.gate, args.consumer, engine, Budget { time, seed: args.seed }),
     };
     let finding = Finding { verdict, seconds: start.elapsed().as_secs_f64() };
-    println!("{}", serde_json::to_string(&finding)?);
+    say(serde_json::to_string(&finding)?);
     Ok(true)
 }
 

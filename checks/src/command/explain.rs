@@ -8,7 +8,7 @@ use reveille_checks::scenario::Consumer;
 use reveille_checks::subject::{self, GateName};
 use reveille_checks::verdict::Verdict;
 
-use super::{EngineName, Outcome, seconds};
+use super::{EngineName, Outcome, say, seconds};
 
 /// The counterexample of a gate with a consumer, or what was searched if there is none.
 ///
@@ -75,16 +75,16 @@ pub fn run(args: &Args) -> Outcome {
         };
         if let Some(counterexample) = verdict.counterexample() {
             shown.push(kind);
-            println!("{}\n", report::render(counterexample));
+            say(report::render(counterexample));
         }
         if engine == Engine::ModelRc11 {
             rc11 = Some(verdict);
         }
     }
     if shown.is_empty() {
-        println!("{} × {}: no counterexample\n", args.gate, args.consumer);
+        say(format_args!("{} × {}: no counterexample\n", args.gate, args.consumer));
     }
-    print!("{searched}");
+    say(searched.trim_end());
     Ok(!contradicted)
 }
 

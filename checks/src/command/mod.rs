@@ -5,6 +5,8 @@ pub mod explain;
 pub mod stress;
 pub mod verdict;
 
+use std::fmt::Display;
+use std::io::Write;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -45,6 +47,11 @@ pub enum Format {
     Text,
     /// For machines.
     Json,
+}
+
+/// Prints a line. A reader that has gone away, as `head` does, is no error.
+pub fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// A time in seconds from the command line.

@@ -11,7 +11,7 @@ use reveille_checks::subject::{self, GateName};
 use serde::Serialize;
 
 use super::cell::Finding;
-use super::{EngineName, Format, Outcome, seconds};
+use super::{EngineName, Format, Outcome, say, seconds};
 
 /// What `reveille verdict` takes; an option that is not given narrows nothing.
 #[derive(Debug, clap::Args)]
@@ -96,22 +96,23 @@ pub fn run(args: &Args) -> Outcome {
     adjudicate(&mut found, args);
     let contradictions: Vec<_> = found.iter().filter(|found| found.contradicts()).collect();
     match args.format {
-        Format::Json => {
-            println!("{}", serde_json::to_string_pretty(&found.iter().map(Row::from).collect::<Vec<_>>())?)
-        }
+        Format::Json => say(format_args!(
+            "{}",
+            serde_json::to_string_pretty(&found.iter().map(Row::from).collect::<Vec<_>>())?
+        )),
         Format::Text => {
-            println!("{}\n", text::table(&found).trim_fmt());
-            print!("{}", text::legend(&found, args));
-            print!("\n{}", text::answer(&found));
-            print!("\n{}", text::reproduce(&found));
-            println!("\n{} cells in {:.0} s.", found.len(), start.elapsed().as_secs_f64());
+            say(format_args!("{}\n", text::table(&found).trim_fmt()));
+            say(text::legend(&found, args));
+            say(text::answer(&found));
+            say(text::reproduce(&found));
+            say(format_args!("{} cells in {:.0} s.", found.len(), start.elapsed().as_secs_f64()));
             for Found { gate, consumer, engine, finding } in &contradictions {
-                println!(
+                say(format_args!(
                     "CONTRADICTION: {gate} × {consumer}, {} {}: {}, which is not what this project documents.",
                     engine.name(),
                     engine.memory(),
                     finding.verdict.outcome()
-                );
+                ));
             }
         }
     }
