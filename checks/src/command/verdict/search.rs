@@ -85,7 +85,7 @@ fn search_all(
                         queue.0.next().map(|&index| {
                             let share = left * at_once as u32 / queue.1.max(1);
                             queue.1 -= u32::from(!free(index));
-                            (index, if ends_early(cells[index]) { left / 2 } else { share })
+                            (index, if ends_early(cells[index]) { left / 2 } else { share.min(left) })
                         })
                     };
                     let Some((index, time)) = next else { break };
