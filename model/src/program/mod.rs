@@ -252,6 +252,8 @@ enum Action {
 enum ListAction {
     /// To the end
     Push(Expr),
+    /// To the front
+    PushFront(Expr),
     /// The first of this value; 1 if there was one
     Remove(Expr),
     /// 1 if this value is there

@@ -214,7 +214,10 @@ impl Replay<'_> {
         for instruction in self.program.threads.iter().flat_map(|thread| &thread.code) {
             match instruction {
                 Instruction::List {
-                    list: pushed, action: ListAction::Push(Expr::Constant(entry)), ..
+                    list: pushed,
+                    action:
+                        ListAction::Push(Expr::Constant(entry)) | ListAction::PushFront(Expr::Constant(entry)),
+                    ..
                 } if pushed.index() == list => {
                     entries.insert(*entry);
                 }
