@@ -9,14 +9,13 @@
 //! **What is compared.** Loads, stores, read-modify-writes (which one, what it read, what it wrote, both orderings of a
 //! compare-exchange), fences, locks, parks and unparks. A program that has come to its end accepts nothing more, and a
 //! thread that ends must be one whose program may end. What `main` does before it starts the others is the
-//! set-up: it must leave the values with which the program's objects start.
+//! set-up: it must leave the values with which the program's objects start. A list that a lock guards holds what the programs
+//! of the threads that had the lock before have left in it, in that order.
 //!
 //! **What is not.**
 //!
 //! - *Memory*: whatever was read is believed. Which values may be read is the memory model's affair, and that is
 //!   calibrated elsewhere. So is who runs when: the programs have no joins.
-//! - *The content of a shared list* is guessed when its lock is taken: any arrangement of its entries will do.
-//!   An order in which entries are told that the model never has would be accepted.
 //! - *Slots*: the model has one location for all completions. Writing slot *n* is writing *n* there, and
 //!   reading some slots in a row is reading the last of their numbers.
 //! - *Early returns* of a park are a choice of the program that the record does not show.
@@ -103,7 +102,7 @@ impl fmt::Display for Report {
             Some(preemptions) => write!(f, ", all with at most {preemptions} preemptions")?,
             None => write!(f, ", no bound of preemptions searched to the end")?,
         }
-        if self.stuck { f.write_str(", up to a missed wakeup") } else { Ok(()) }
+        if self.stuck { f.write_str(", up to one that gets stuck") } else { Ok(()) }
     }
 }
 
@@ -114,7 +113,7 @@ pub enum Error {
     #[error("{0}")]
     Departs(Box<Departure>),
     /// The code has an object or a thread that the model does not know
-    #[error("{what} `{name}` of the code has no counterpart in the model of {protocol}")]
+    #[error("the {what} `{name}` of the code has no counterpart in the model of {protocol}")]
     Unknown {
         /// An object, or a thread
         what: &'static str,
@@ -221,7 +220,8 @@ pub fn never_taken(protocol: Protocol, taken: &Taken) -> Result<Vec<(String, Sit
     let mut never = Vec::new();
     for (number, thread) in program.program().threads().iter().enumerate() {
         let taken = taken.get(&number);
-        let missing = thread.sites().into_iter().filter(|site| taken.is_none_or(|taken| !taken.contains(site)));
+        let missing =
+            thread.sites().into_iter().filter(|site| taken.is_none_or(|taken| !taken.contains(site)));
         never.extend(missing.map(|site| (thread.name().to_owned(), site)));
     }
     Ok(never)
@@ -317,9 +317,16 @@ struct Judge {
     program: Arc<PollWake>,
 }
 
-/// What one thread did, in the model's words, with its source lines.
-#[derive(Default)]
-struct Record(Vec<(Recorded, String)>);
+/// What a thread did, in the model's words, with its source line.
+struct Row {
+    /// The index of the thread in the trace
+    thread: usize,
+    operation: Recorded,
+    source: String,
+}
+
+/// What the model calls the slots of the ring.
+const SLOTS: &str = "payload";
 
 impl Judge {
     /// Puts an execution to the programs. A thread of one that is `complete` has come to its end.
@@ -330,44 +337,44 @@ impl Judge {
         complete: bool,
         taken: &mut Taken,
     ) -> Result<(), Error> {
-        let records = self.records(trace, modifications)?;
-        for (name, (thread, record)) in trace.threads.iter().zip(&records) {
-            let Some(mut replay) = self.program().replay(*thread) else {
-                return Err(self.unknown("the thread", name));
-            };
-            let taken = taken.entry(*thread).or_default();
-            let departs = |done: usize, mismatch, expected| {
-                let source = record.0.get(done).map_or(String::new(), |(_, source)| source.clone());
-                let accepted = record.0[..done].to_vec();
-                let (protocol, thread) = (self.protocol, name.to_string());
-                Error::Departs(Box::new(Departure { protocol, thread, accepted, mismatch, source, expected }))
-            };
-            for (done, (operation, _)) in record.0.iter().enumerate() {
-                let sites = replay.accept(operation).map_err(|mismatch| {
-                    let expected = mismatch.expected.clone();
-                    departs(done, Some(mismatch), expected)
-                })?;
-                // A place counts only where the record leaves no doubt about it.
-                if let (1, Some(site)) = (sites.len(), sites.into_iter().next()) {
-                    if !taken.contains(&site) {
-                        taken.insert(site);
-                    }
-                }
+        let threads =
+            trace.threads.iter().map(|name| self.thread(name).ok_or_else(|| self.unknown("thread", name)));
+        let threads = threads.collect::<Result<Vec<usize>, Error>>()?;
+        let rows = self.rows(trace, modifications)?;
+        let mut replay = self.program().replay_all();
+        let departs = |row: usize, thread: usize, mismatch, expected| {
+            let of_thread = rows[..row].iter().filter(|other| other.thread == thread);
+            let accepted = of_thread.map(|row| (row.operation.clone(), row.source.clone())).collect();
+            let source = rows.get(row).map_or(String::new(), |row| row.source.clone());
+            let (protocol, thread) = (self.protocol, trace.threads[thread].to_string());
+            Error::Departs(Box::new(Departure { protocol, thread, accepted, mismatch, source, expected }))
+        };
+        for (number, row) in rows.iter().enumerate() {
+            let thread = threads[row.thread];
+            let accepted = replay.accept(thread, &row.operation);
+            let sites = accepted.ok_or_else(|| self.unknown("thread", &trace.threads[row.thread]))?;
+            let sites = sites.map_err(|mismatch| {
+                let expected = mismatch.expected.clone();
+                departs(number, row.thread, Some(mismatch), expected)
+            })?;
+            // A place counts only where the record leaves no doubt about it.
+            if let (1, Some(site)) = (sites.len(), sites.into_iter().next()) {
+                taken.entry(thread).or_default().insert(site);
             }
-            if complete && !replay.may_end() {
-                return Err(departs(record.0.len(), None, replay.expected()));
+        }
+        if complete {
+            for (thread, number) in threads.iter().enumerate() {
+                if let Some(replay) = replay.thread(*number).filter(|replay| !replay.may_end()) {
+                    return Err(departs(rows.len(), thread, None, replay.expected()));
+                }
             }
         }
         Ok(())
     }
 
-    /// What each thread did, by its number in the program; the set-up is compared and left out.
-    fn records(&self, trace: &Trace, modifications: &[Modification]) -> Result<Vec<(usize, Record)>, Error> {
-        let mut records = Vec::new();
-        for name in &trace.threads {
-            let number = self.thread(name).ok_or_else(|| self.unknown("the thread", name))?;
-            records.push((number, Record::default()));
-        }
+    /// What the threads did, in the order in which it took effect; the set-up is compared and left out.
+    fn rows(&self, trace: &Trace, modifications: &[Modification]) -> Result<Vec<Row>, Error> {
+        let mut rows: Vec<Row> = Vec::new();
         let owners = self.owners(trace, modifications);
         let mut modifications = modifications.iter();
         let mut started = false;
@@ -378,14 +385,21 @@ impl Judge {
                 started = true;
             }
             let by = matches!(step.op, Op::Rmw { .. }).then(|| modifications.next()).flatten();
-            let Some(recorded) = self.recorded(trace, &step.op, by.copied(), &owners)? else { continue };
-            if started {
-                records[step.thread].1.push(recorded, &step.source);
-            } else if let (Some(object), Some(value)) = (recorded.object, recorded.written) {
-                start.insert(object, value);
+            let Some(operation) = self.recorded(trace, &step.op, by.copied(), &owners)? else { continue };
+            if !started {
+                if let (Some(object), Some(value)) = (operation.object, operation.written) {
+                    start.insert(object, value);
+                }
+                continue;
+            }
+            let row = Row { thread: step.thread, operation, source: step.source.clone() };
+            // Reading slots in a row is reading the last of them.
+            match rows.iter_mut().rev().find(|last| last.thread == row.thread) {
+                Some(last) if last.reads_slot() && row.reads_slot() => *last = row,
+                _ => rows.push(row),
             }
         }
-        Ok(records)
+        Ok(rows)
     }
 
     /// The operation in the model's words; `None` for what is no operation there.
@@ -398,7 +412,7 @@ impl Judge {
     ) -> Result<Option<Recorded>, Error> {
         let label = |object: usize| {
             let label = &trace.objects[object].label;
-            self.object(label, owners[object]).ok_or_else(|| self.unknown("the object", label))
+            self.object(label, owners[object]).ok_or_else(|| self.unknown("object", label))
         };
         let word = |kind, object: usize| {
             let object = Some(label(object)?);
@@ -461,8 +475,13 @@ impl Judge {
     /// Do the objects start with the values that the set-up leaves in them?
     fn compare_start(&self, start: &BTreeMap<String, Value>) -> Result<(), Error> {
         let program = self.program();
-        for (number, model) in (0..).zip(program.initial()) {
-            let object = program.label(Location(number));
+        let objects =
+            || (0..).zip(program.initial()).map(|(number, model)| (program.label(Location(number)), model));
+        if let Some(stranger) = start.keys().find(|name| objects().all(|(object, _)| object != name.as_str()))
+        {
+            return Err(self.unknown("object", stranger));
+        }
+        for (object, model) in objects() {
             let code = start.get(object).copied().unwrap_or(0);
             if code != *model {
                 let (object, protocol) = (object.to_owned(), self.protocol.to_string());
@@ -523,7 +542,7 @@ impl Judge {
                 label.to_owned()
             }
             "mark" | "counted" => format!("{label} {}", owner?),
-            "cqe" => "payload".to_owned(),
+            "cqe" => SLOTS.to_owned(),
             "ready list" => "ready 0".to_owned(),
             "completion lock" => "commit".to_owned(),
             "task work" => "mailbox".to_owned(),
@@ -541,15 +560,9 @@ impl Judge {
     }
 }
 
-impl Record {
-    /// The next operation. Reading slots in a row is reading the last of them.
-    fn push(&mut self, operation: Recorded, source: &str) {
-        let reads_slot =
-            |operation: &Recorded| operation.kind == Kind::Load && operation.object.as_deref() == Some("payload");
-        match self.0.last_mut() {
-            Some((last, _)) if reads_slot(last) && reads_slot(&operation) => *last = operation,
-            _ => self.0.push((operation, source.to_owned())),
-        }
+impl Row {
+    fn reads_slot(&self) -> bool {
+        self.operation.kind == Kind::Load && self.operation.object.as_deref() == Some(SLOTS)
     }
 }
 

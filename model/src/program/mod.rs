@@ -52,7 +52,7 @@ mod replay;
 mod run;
 
 pub use build::{BuildError, Builder, Code};
-pub use replay::{Mismatch, Recorded, Replay};
+pub use replay::{Mismatch, Recorded, Replay, ReplayAll};
 
 pub(crate) use run::{Next, Settled};
 pub use run::{Position, Sequence};

@@ -91,7 +91,7 @@ pub(super) fn protocol(
                 counted = b.array("counted", &vec![0; pollers]);
             }
         }
-        Gate::Posted | Gate::PostedFenced | Gate::ArmedLate | Gate::Rearm => {
+        Gate::Posted | Gate::PostedFenced | Gate::ArmedLate | Gate::Rearm | Gate::RearmByStore => {
             waiting = b.object("waiting", prepared.into())
         }
     }

@@ -38,6 +38,10 @@ impl World {
                 p.when(first, |p| p.fence("enqueue barrier", SeqCst));
                 p.store("arm", self.waiting, 1, Relaxed);
             }
+            Gate::RearmByStore => {
+                p.store("arm", self.waiting, 1, Relaxed);
+                p.fence("arm barrier", SeqCst);
+            }
             Gate::Rearm | Gate::RearmOptIn => {
                 if self.gate == Gate::RearmOptIn && self.persistent_entries {
                     p.when(first, |p| {
@@ -146,9 +150,7 @@ impl World {
             Gate::PerEntry if self.mutant != Some(Mutant::DeliveryWithoutBarrier) => {
                 p.fence("reset barrier", SeqCst);
             }
-            _ if self.has_flag() && self.mutant == Some(Mutant::ResetByStore) => {
-                p.store("reset", self.waiting, 0, Release);
-            }
+            Gate::RearmByStore => p.store("reset", self.waiting, 0, Release),
             _ if self.has_flag() => p.scope(|p| {
                 p.swap("reset", self.waiting, 0, Release);
             }),

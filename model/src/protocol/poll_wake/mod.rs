@@ -94,7 +94,9 @@ named! {
         ArmedLate = "armed-late",
         /// The flag set after the enqueue by an exchange, then a full barrier, on every poll.
         Rearm = "rearm",
-        /// The same; while an entry that never polls again is queued, nothing is skipped.
+        /// The same by stores: the flag is set by one, and cleared by one on activation.
+        RearmByStore = "rearm-by-store",
+        /// As `rearm`; while an entry that never polls again is queued, nothing is skipped.
         RearmOptIn = "rearm-opt-in",
         /// A mark in every entry, and a count of the armed ones.
         PerEntry = "per-entry",
@@ -147,8 +149,6 @@ named! {
         RelaxedTail = "relaxed-tail",
         /// The waker looks for sleepers without a full barrier before it.
         WakerWithoutBarrier = "waker-without-barrier",
-        /// Activation clears the flag by a store, as the patch does. Not a mistake: the code that is modelled exchanges.
-        ResetByStore = "reset-by-store",
     }
 }
 
