@@ -159,3 +159,29 @@ fn the_sites_of_a_thread_are_known_so_that_those_never_taken_can_be_named() {
         ]
     );
 }
+
+#[test]
+fn replayed_together_a_list_holds_what_the_threads_have_left_in_it() {
+    let protocol = rearm();
+    let mut operations = first_completion();
+    operations.pop();
+    operations.push(load("tail", Relaxed, 1));
+    let enqueue = [
+        word(Kind::Lock, "wait queue"),
+        store("queued", Relaxed, 1),
+        word(Kind::Unlock, "wait queue"),
+        swap("waiting", Relaxed, 0, 1),
+    ];
+    let mut replay = protocol.program().replay_all();
+    for operation in &enqueue {
+        replay.accept(1, operation).unwrap().unwrap();
+    }
+    let last = operations.pop().unwrap();
+    for operation in &operations {
+        replay.accept(0, operation).unwrap().unwrap();
+    }
+    // The entry is on the list, so a wake of nobody will not do.
+    let mismatch = replay.accept(0, &last).unwrap().unwrap_err();
+    assert_eq!(mismatch.expected, ["wake: unpark parker 0"]);
+    assert_eq!(replay.accept(2, &last), None);
+}
