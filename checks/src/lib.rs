@@ -5,6 +5,7 @@
 //! knows. The binary `reveille` prints the verdict on the gates of the question.
 
 mod check;
+pub mod conformance;
 pub mod engine;
 pub mod flavour;
 pub mod gates;

@@ -155,12 +155,27 @@ impl Trace {
     }
 }
 
+/// What a row does not say of a read-modify-write: which of them it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Modification {
+    Swap,
+    /// Or a subtraction.
+    Add,
+    /// With both orderings that it was given; the row has the one that took effect.
+    CompareExchange {
+        success: Ordering,
+        failure: Ordering,
+    },
+}
+
 #[derive(Default)]
 struct Recorder {
     /// The execution, its steps without their sources.
     trace: Trace,
     /// The source of each step.
     sources: Vec<&'static Location<'static>>,
+    /// For each read-modify-write in it, which one it was.
+    modifications: Vec<Modification>,
     /// The engine's name for a thread, and its index.
     threads: HashMap<u64, usize>,
 }
@@ -176,14 +191,23 @@ pub(crate) fn begin(main: &'static str) {
         recorder.trace.objects.clear();
         recorder.trace.steps.clear();
         recorder.sources.clear();
+        recorder.modifications.clear();
         recorder.trace.threads.clear();
         recorder.trace.threads.push(main.into());
     });
 }
 
-/// The latest execution.
+/// Shows the latest execution as far as it has come: its rows without their sources, and which read-modify-write each of
+/// those among them was.
+pub(crate) fn look<R>(look: impl FnOnce(&Trace, &[Modification]) -> R) -> R {
+    RECORDER.with_borrow(|recorder| look(&recorder.trace, &recorder.modifications))
+}
+
+/// The latest execution. Only its [`Modification`]s can be looked at afterwards.
 pub(crate) fn take() -> Trace {
-    let Recorder { mut trace, sources, .. } = RECORDER.take();
+    let (mut trace, sources) = RECORDER.with_borrow_mut(|recorder| {
+        (std::mem::take(&mut recorder.trace), std::mem::take(&mut recorder.sources))
+    });
     for (step, at) in trace.steps.iter_mut().zip(sources) {
         step.source = match at.file().rsplit('/').next() {
             // A waker is called through a table of functions, where the caller's line is lost.
@@ -217,12 +241,17 @@ pub(crate) fn object(label: &'static str, value: usize) -> usize {
 
 /// Records an operation. `op` is given the newest value of each object, and says the new one with the operation.
 pub(crate) fn record(thread: u64, at: &'static Location<'static>, op: impl FnOnce(&mut [Object]) -> Op) {
-    RECORDER.with_borrow_mut(|Recorder { trace, sources, threads }| {
+    RECORDER.with_borrow_mut(|Recorder { trace, sources, threads, .. }| {
         let thread = threads.get(&thread).copied().unwrap_or(0);
         let op = op(&mut trace.objects);
         trace.steps.push(Step { thread, op, source: String::new() });
         sources.push(at);
     });
+}
+
+/// Says of the row just recorded, a read-modify-write, which one it was.
+pub(crate) fn modified(by: Modification) {
+    RECORDER.with_borrow_mut(|recorder| recorder.modifications.push(by));
 }
 
 /// `read`'s counterpart in [`Op::Load`] and [`Op::Rmw`]: the newest value, if it is another.

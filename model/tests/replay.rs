@@ -39,6 +39,7 @@ fn fence() -> Recorded {
 /// A producer's first completion with `rearm`, while one poller is queued and armed.
 fn first_completion() -> Vec<Recorded> {
     vec![
+        load("tail", Relaxed, 0),
         store("payload", Relaxed, 1),
         store("tail", Release, 1),
         fence(),
@@ -64,8 +65,13 @@ fn a_thread_that_does_what_its_program_says_is_accepted_to_the_end() {
     let mut replay = protocol.program().replay(0).unwrap();
     play(&mut replay, &first_completion()).unwrap();
     assert!(!replay.may_end());
-    let second =
-        [store("payload", Relaxed, 2), store("tail", Release, 2), fence(), load("queued", Relaxed, 1)];
+    let second = [
+        load("tail", Relaxed, 1),
+        store("payload", Relaxed, 2),
+        store("tail", Release, 2),
+        fence(),
+        load("queued", Relaxed, 1),
+    ];
     play(&mut replay, &second).unwrap();
     let sites = replay.accept(&swap("waiting", Release, 0, 0)).unwrap();
     assert_eq!(sites.into_iter().collect::<Vec<_>>(), ["take flag"]);
@@ -76,13 +82,13 @@ fn a_thread_that_does_what_its_program_says_is_accepted_to_the_end() {
 fn two_operations_in_the_other_order_are_a_mismatch_that_says_what_was_expected() {
     let protocol = rearm();
     let mut operations = first_completion();
-    operations.swap(2, 3);
+    operations.swap(3, 4);
     let mut replay = protocol.program().replay(0).unwrap();
     let mismatch = play(&mut replay, &operations).unwrap_err();
-    assert_eq!(mismatch.number, 3);
+    assert_eq!(mismatch.number, 4);
     assert_eq!(
         mismatch.to_string(),
-        "producer, operation 3: load queued Relaxed reads 1; the program expects waker barrier: fence"
+        "producer, operation 4: load queued Relaxed reads 1; the program expects waker barrier: fence"
     );
 }
 
@@ -90,7 +96,7 @@ fn two_operations_in_the_other_order_are_a_mismatch_that_says_what_was_expected(
 fn a_weaker_order_or_another_value_is_a_mismatch() {
     let protocol = rearm();
     for (index, wrong) in
-        [(1, store("tail", Relaxed, 1)), (1, store("tail", Release, 2)), (4, swap("waiting", Relaxed, 1, 0))]
+        [(2, store("tail", Relaxed, 1)), (2, store("tail", Release, 2)), (5, swap("waiting", Relaxed, 1, 0))]
     {
         let mut operations = first_completion();
         operations[index] = wrong;
@@ -104,7 +110,7 @@ fn a_wake_of_nobody_is_accepted_because_the_list_may_have_been_empty_and_a_wake_
     let protocol = rearm();
     let mut operations = first_completion();
     operations.pop();
-    operations.push(store("payload", Relaxed, 2));
+    operations.push(load("tail", Relaxed, 1));
     play(&mut protocol.program().replay(0).unwrap(), &operations).unwrap();
     operations.pop();
     operations.push(word(Kind::Unpark, "parker 1"));
@@ -143,6 +149,7 @@ fn the_sites_of_a_thread_are_known_so_that_those_never_taken_can_be_named() {
         [
             "deliver lock",
             "deliver unlock",
+            "own tail",
             "publish",
             "queue non-empty",
             "take flag",
@@ -151,4 +158,30 @@ fn the_sites_of_a_thread_are_known_so_that_those_never_taken_can_be_named() {
             "write completion"
         ]
     );
+}
+
+#[test]
+fn replayed_together_a_list_holds_what_the_threads_have_left_in_it() {
+    let protocol = rearm();
+    let mut operations = first_completion();
+    operations.pop();
+    operations.push(load("tail", Relaxed, 1));
+    let enqueue = [
+        word(Kind::Lock, "wait queue"),
+        store("queued", Relaxed, 1),
+        word(Kind::Unlock, "wait queue"),
+        swap("waiting", Relaxed, 0, 1),
+    ];
+    let mut replay = protocol.program().replay_all();
+    for operation in &enqueue {
+        replay.accept(1, operation).unwrap().unwrap();
+    }
+    let last = operations.pop().unwrap();
+    for operation in &operations {
+        replay.accept(0, operation).unwrap().unwrap();
+    }
+    // The entry is on the list, so a wake of nobody will not do.
+    let mismatch = replay.accept(0, &last).unwrap().unwrap_err();
+    assert_eq!(mismatch.expected, ["wake: unpark parker 0"]);
+    assert_eq!(replay.accept(2, &last), None);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use loom::model::Builder;
 
@@ -24,22 +24,8 @@ pub(super) fn search<S: Scenario>(engine: Engine, scenario: &S, script: &Script,
     let mut next = Some(0);
     loop {
         let before = explored();
-        let bound = next.map_or("no preemption bound".into(), |bound| format!("preemption bound {bound}"));
-        let found_by = format!("loom, memory {}, {bound}", engine.memory());
-        let mut builder = Builder::new();
-        builder.preemption_bound = next;
-        builder.max_branches = MAX_BRANCHES;
-        builder.max_duration = Some(deadline.saturating_duration_since(Instant::now()));
-        builder.max_permutations = None;
-        builder.checkpoint_file = None;
-        builder.checkpoint_interval = 1; // look at the clock after each execution
-        let check = |execution: Box<dyn Fn() + Send + Sync>| builder.check(execution);
-        let outcome = if engine == Engine::LoomSc {
-            run::<Sequential<Loom>, S>(scenario, script, &found_by, &executions, check)
-        } else {
-            run::<Loom, S>(scenario, script, &found_by, &executions, check)
-        };
-        match outcome {
+        let time = Some(deadline.saturating_duration_since(Instant::now()));
+        match bounded(engine, scenario, script, next, time, &executions) {
             Run::Failed(counterexample) => return Verdict::Misses { counterexample, explored: explored() },
             Run::GaveUp(why) => return Verdict::Inconclusive { why },
             Run::Ended if Instant::now() >= deadline => {
@@ -61,5 +47,31 @@ pub(super) fn search<S: Scenario>(engine: Engine, scenario: &S, script: &Script,
             _ => Some(bound + 1),
         };
         ended = Some((bound, count));
+    }
+}
+
+/// Every execution that has at most so many preemptions, if they are bounded, and until the time is over, if it is.
+pub(crate) fn bounded<S: Scenario>(
+    engine: Engine,
+    scenario: &S,
+    script: &Script,
+    preemptions: Option<usize>,
+    time: Option<Duration>,
+    executions: &Arc<AtomicU64>,
+) -> Run {
+    let bound = preemptions.map_or("no preemption bound".into(), |bound| format!("preemption bound {bound}"));
+    let found_by = format!("loom, memory {}, {bound}", engine.memory());
+    let mut builder = Builder::new();
+    builder.preemption_bound = preemptions;
+    builder.max_branches = MAX_BRANCHES;
+    builder.max_duration = time;
+    builder.max_permutations = None;
+    builder.checkpoint_file = None;
+    builder.checkpoint_interval = 1; // look at the clock after each execution
+    let check = |execution: Box<dyn Fn() + Send + Sync>| builder.check(execution);
+    if engine == Engine::LoomSc {
+        run::<Sequential<Loom>, S>(scenario, script, &found_by, executions, check)
+    } else {
+        run::<Loom, S>(scenario, script, &found_by, executions, check)
     }
 }

@@ -1,6 +1,6 @@
 //! Searches: a scenario and a budget go in, a [`Verdict`] comes out.
 
-mod loom;
+pub(crate) mod loom;
 pub(crate) mod model;
 mod panics;
 mod shuttle;
@@ -136,7 +136,7 @@ pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verd
 }
 
 /// What became of a run over many executions.
-enum Run {
+pub(crate) enum Run {
     /// It came to the end of its schedules, or of its time.
     Ended,
     /// An execution got stuck or panicked.

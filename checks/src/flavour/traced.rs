@@ -10,7 +10,7 @@ use std::time::Duration;
 use reveille::sync::{self, Note, Primitives, Unparked};
 
 use super::Flavour;
-use crate::trace::{self, Object, Op, order, stale};
+use crate::trace::{self, Modification, Object, Op, order, stale};
 
 /// `P`, recorded.
 #[derive(Debug, Clone, Copy)]
@@ -65,13 +65,14 @@ pub struct TracedAtomic<P: Primitives> {
 
 impl<P: Flavour> TracedAtomic<P> {
     #[track_caller]
-    fn rmw(&self, ordering: Ordering, read: usize, wrote: Option<usize>) {
+    fn rmw(&self, by: Modification, ordering: Ordering, read: usize, wrote: Option<usize>) {
         record::<P>(|objects| {
             let newest = &mut objects[self.object].newest;
             let stale = stale(*newest, read);
             *newest = wrote.unwrap_or(*newest);
             Op::Rmw { object: self.object, order: order(ordering), read, wrote, stale }
         });
+        trace::modified(by);
     }
 }
 
@@ -99,19 +100,19 @@ impl<P: Flavour> sync::Atomic for TracedAtomic<P> {
 
     fn swap(&self, value: usize, ordering: Ordering) -> usize {
         let read = self.inner.swap(value, ordering);
-        self.rmw(ordering, read, Some(value));
+        self.rmw(Modification::Swap, ordering, read, Some(value));
         read
     }
 
     fn fetch_add(&self, value: usize, ordering: Ordering) -> usize {
         let read = self.inner.fetch_add(value, ordering);
-        self.rmw(ordering, read, Some(read.wrapping_add(value)));
+        self.rmw(Modification::Add, ordering, read, Some(read.wrapping_add(value)));
         read
     }
 
     fn fetch_sub(&self, value: usize, ordering: Ordering) -> usize {
         let read = self.inner.fetch_sub(value, ordering);
-        self.rmw(ordering, read, Some(read.wrapping_sub(value)));
+        self.rmw(Modification::Add, ordering, read, Some(read.wrapping_sub(value)));
         read
     }
 
@@ -123,9 +124,10 @@ impl<P: Flavour> sync::Atomic for TracedAtomic<P> {
         err: Ordering,
     ) -> Result<usize, usize> {
         let result = self.inner.compare_exchange(current, new, ok, err);
+        let by = Modification::CompareExchange { success: ok, failure: err };
         match result {
-            Ok(read) => self.rmw(ok, read, Some(new)),
-            Err(read) => self.rmw(err, read, None),
+            Ok(read) => self.rmw(by, ok, read, Some(new)),
+            Err(read) => self.rmw(by, err, read, None),
         }
         result
     }

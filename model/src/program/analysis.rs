@@ -87,6 +87,7 @@ pub(super) fn live(code: &[Instruction], observed: u32) -> Vec<u32> {
                 }
                 Instruction::List { action, into, .. } => match action {
                     ListAction::Push(entry)
+                    | ListAction::PushFront(entry)
                     | ListAction::Remove(entry)
                     | ListAction::Contains(entry)
                     | ListAction::Get(entry) => (*into, entry.uses()),

@@ -355,6 +355,11 @@ impl Code {
         self.list(list, ListAction::Push(entry.into()), None);
     }
 
+    /// Puts an entry at the front of a list.
+    pub fn push_front(&mut self, list: List, entry: impl Into<Expr>) {
+        self.list(list, ListAction::PushFront(entry.into()), None);
+    }
+
     /// Takes an entry out of a list; gives 1 if it was there.
     pub fn remove(&mut self, list: List, entry: impl Into<Expr>) -> Register {
         let found = self.register();

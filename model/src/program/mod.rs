@@ -52,7 +52,7 @@ mod replay;
 mod run;
 
 pub use build::{BuildError, Builder, Code};
-pub use replay::{Mismatch, Recorded, Replay};
+pub use replay::{Mismatch, Recorded, Replay, ReplayAll};
 
 pub(crate) use run::{Next, Settled};
 pub use run::{Position, Sequence};
@@ -252,6 +252,8 @@ enum Action {
 enum ListAction {
     /// To the end
     Push(Expr),
+    /// To the front
+    PushFront(Expr),
     /// The first of this value; 1 if there was one
     Remove(Expr),
     /// 1 if this value is there

@@ -2,7 +2,8 @@
 //!
 //! The operations that real code executed in one thread, with the values it read, are put to the thread's program one by
 //! one. Memory is left out of it: whatever was read is believed. What the record does not show is guessed, in all ways at
-//! once: choices, and the content of a shared list when its lock is taken, which other threads' operations decide.
+//! once: choices, and the content of a shared list when its lock is taken, which other threads' operations decide. Where
+//! all threads are replayed [together](ReplayAll), lists are not guessed: they are what the threads have left in them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -81,7 +82,27 @@ pub struct Replay<'a> {
     number: usize,
 }
 
+/// A replay of all threads of one execution, in the order in which their operations took effect.
+#[derive(Clone, Debug)]
+pub struct ReplayAll<'a> {
+    threads: Vec<Replay<'a>>,
+    /// Of each list, what it may contain now
+    contents: Vec<Vec<Sequence>>,
+}
+
 impl Program {
+    /// Starts a replay of all threads.
+    pub fn replay_all(&self) -> ReplayAll<'_> {
+        let threads = (0..self.threads.len()).filter_map(|thread| self.replay(thread)).collect();
+        ReplayAll { threads, contents: self.lists().map(|list| vec![list]).collect() }
+    }
+
+    /// The lists that the lock with this label guards.
+    fn guarded(&self, lock: Option<&str>) -> impl Iterator<Item = usize> {
+        let label = |list: usize| Some(self.label(self.lists[list].lock?.location(0)?));
+        (0..self.lists.len()).filter(move |list| lock.is_some() && label(*list) == lock)
+    }
+
     /// Starts a replay of a thread, by its number.
     pub fn replay(&self, thread: usize) -> Option<Replay<'_>> {
         let code = self.threads.get(thread)?;
@@ -105,10 +126,43 @@ impl Thread {
     }
 }
 
+impl<'a> ReplayAll<'a> {
+    /// Puts a thread's next operation to its program, as [`Replay::accept`] does; `None` if there is no such thread.
+    pub fn accept(&mut self, thread: usize, seen: &Recorded) -> Option<Result<BTreeSet<Site>, Mismatch>> {
+        let replay = self.threads.get_mut(thread)?;
+        let accepted = replay.step(seen, Some(&self.contents));
+        if seen.kind == Kind::Unlock && accepted.is_ok() {
+            for list in replay.program.guarded(seen.object.as_deref()) {
+                let contents = &mut self.contents[list];
+                contents.clear();
+                for cursor in &replay.cursors {
+                    if !contents.contains(&cursor.lists[list]) {
+                        contents.push(cursor.lists[list]);
+                    }
+                }
+            }
+        }
+        Some(accepted)
+    }
+
+    /// Where a thread is.
+    pub fn thread(&self, thread: usize) -> Option<&Replay<'a>> {
+        self.threads.get(thread)
+    }
+}
+
 impl Replay<'_> {
     /// Puts the next operation to the program: the sites in the program where it may have been, or what was expected
     /// instead. After a mismatch the replay is where it was before.
     pub fn accept(&mut self, seen: &Recorded) -> Result<BTreeSet<Site>, Mismatch> {
+        self.step(seen, None)
+    }
+
+    fn step(
+        &mut self,
+        seen: &Recorded,
+        contents: Option<&[Vec<Sequence>]>,
+    ) -> Result<BTreeSet<Site>, Mismatch> {
         let mut sites = BTreeSet::new();
         let mut reached = Vec::new();
         for cursor in &self.cursors {
@@ -130,7 +184,7 @@ impl Replay<'_> {
         self.cursors.clear();
         for cursor in reached {
             let guesses = match seen.kind {
-                Kind::Lock => self.guess_lists(cursor, seen.object.as_deref()),
+                Kind::Lock => self.guess_lists(cursor, seen.object.as_deref(), contents),
                 _ => vec![cursor],
             };
             guesses.into_iter().for_each(|cursor| self.settle(cursor));
@@ -186,15 +240,18 @@ impl Replay<'_> {
         Some((next.site().to_owned().into(), next.done(&cursor.position, seen.read)))
     }
 
-    /// All contents that the lists of a lock may have when it is taken: every arrangement of some of their entries.
-    fn guess_lists(&self, cursor: Cursor, lock: Option<&str>) -> Vec<Cursor> {
+    /// All contents that the lists of a lock may have when it is taken: those that are known, or every arrangement of some
+    /// of their entries.
+    fn guess_lists(
+        &self,
+        cursor: Cursor,
+        lock: Option<&str>,
+        known: Option<&[Vec<Sequence>]>,
+    ) -> Vec<Cursor> {
         let mut cursors = vec![cursor];
-        for (index, list) in self.program.lists.iter().enumerate() {
-            let guarded = list.lock.and_then(|lock| lock.location(0));
-            if guarded.is_none_or(|location| Some(self.program.label(location)) != lock) {
-                continue;
-            }
-            let contents = arrangements(&self.entries(index));
+        for index in self.program.guarded(lock) {
+            let contents =
+                known.map_or_else(|| arrangements(&self.entries(index)), |known| known[index].clone());
             let guess = |cursor: &Cursor, content: &Sequence| {
                 let mut cursor = cursor.clone();
                 cursor.lists[index] = *content;
@@ -214,7 +271,10 @@ impl Replay<'_> {
         for instruction in self.program.threads.iter().flat_map(|thread| &thread.code) {
             match instruction {
                 Instruction::List {
-                    list: pushed, action: ListAction::Push(Expr::Constant(entry)), ..
+                    list: pushed,
+                    action:
+                        ListAction::Push(Expr::Constant(entry)) | ListAction::PushFront(Expr::Constant(entry)),
+                    ..
                 } if pushed.index() == list => {
                     entries.insert(*entry);
                 }

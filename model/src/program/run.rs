@@ -29,6 +29,17 @@ impl Sequence {
         fits
     }
 
+    /// Puts an entry at the front, if it is one and there is room.
+    fn push_front(&mut self, entry: Value) -> bool {
+        let mut shifted = Sequence::default();
+        let fits = shifted.push(entry) && self.length() < Self::CAPACITY;
+        if fits {
+            shifted.0 |= self.0 << 4;
+            *self = shifted;
+        }
+        fits
+    }
+
     /// How many entries there are.
     pub fn length(self) -> usize {
         (32 - self.0.leading_zeros() as usize).div_ceil(4)
@@ -151,6 +162,7 @@ impl ListAction {
     pub(super) fn on(&self, list: &mut Sequence, registers: &[Value]) -> Option<Value> {
         match self {
             ListAction::Push(entry) => list.push(entry.value(registers)).then_some(0),
+            ListAction::PushFront(entry) => list.push_front(entry.value(registers)).then_some(0),
             ListAction::Remove(entry) => Some(Value::from(list.remove(entry.value(registers)))),
             ListAction::Contains(entry) => {
                 let entry = entry.value(registers);

@@ -4,7 +4,7 @@
 //! waker without it. Whoever is told is woken after the lock is released.
 
 use super::{Consumer, Error, Gate, Mutant, PollWake, Size, gate};
-use crate::memory::Order::{Relaxed, Release};
+use crate::memory::Order::{Acquire, Relaxed, Release};
 use crate::program::{Builder, Code, Expr, List, Object, Register, Term};
 
 /// The completion ring, unbounded: how much was produced, how much was taken, and what.
@@ -15,6 +15,15 @@ pub(super) struct Ring {
     /// The number of the newest completion written. One location stands for all slots: reading less than the `tail`
     /// that was seen is reading a slot before it is written.
     pub payload: Object,
+}
+
+/// What came of taking completions, in registers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// 1 if there was any
+    pub some: Register,
+    /// The number of the last one known to be taken
+    pub upto: Register,
 }
 
 /// What sleeps behind an entry of the wait queue.
@@ -36,6 +45,8 @@ pub(super) struct World {
     pub queued: Object,
     pub waiting: Object,
     pub persistent: Object,
+    /// Whether the entry is among the persistent ones; only the owner looks.
+    pub counted: Object,
     pub armed: Object,
     pub mark: Object,
     pub parkers: Object,
@@ -44,6 +55,8 @@ pub(super) struct World {
     pub persistent_entries: bool,
     /// Does a wake reach one entry only, and take it off the list?
     pub exclusive: bool,
+    /// Do several pollers take completions, in competition?
+    pub rivals: bool,
     /// The entries a waker has told and still has to wake, by thread
     pub told: Vec<List>,
 }
@@ -62,7 +75,7 @@ pub(super) fn protocol(
     let queue_lock = b.lock("wait queue");
     let entries = b.list("entries", queue_lock, if prepared { &[0] } else { &[] });
     let queued = b.object("queued", prepared.into());
-    let (mut waiting, mut persistent, mut armed, mut mark) = (queued, queued, queued, queued);
+    let [mut waiting, mut persistent, mut counted, mut armed, mut mark] = [queued; 5];
     match gate {
         Gate::HasSleeper | Gate::HasSleeperNoBarrier => (),
         Gate::PerEntry => {
@@ -74,8 +87,11 @@ pub(super) fn protocol(
         Gate::RearmOptIn => {
             waiting = b.object("waiting", prepared.into());
             persistent = b.object("persistent", 0);
+            if consumer == Consumer::Persistent {
+                counted = b.array("counted", &vec![0; pollers]);
+            }
         }
-        Gate::Posted | Gate::PostedFenced | Gate::ArmedLate | Gate::Rearm => {
+        Gate::Posted | Gate::PostedFenced | Gate::ArmedLate | Gate::Rearm | Gate::RearmByStore => {
             waiting = b.object("waiting", prepared.into())
         }
     }
@@ -105,12 +121,14 @@ pub(super) fn protocol(
         queued,
         waiting,
         persistent,
+        counted,
         armed,
         mark,
         parkers,
         sleeper,
         persistent_entries: consumer == Consumer::Persistent,
         exclusive: consumer == Consumer::ExclusivePair,
+        rivals: size.pollers > 1 && consumer != Consumer::PasserBy,
         told,
     };
     world.threads(&mut b, consumer);
@@ -145,22 +163,26 @@ impl World {
         }
     }
 
-    /// Writes a completion and moves `tail`.
-    pub(super) fn publish(&self, p: &mut Code, number: impl Into<Expr>) {
-        let number = number.into();
-        p.store("write completion", self.ring.payload, number.clone(), Relaxed);
-        let order = if self.mutant == Some(Mutant::RelaxedTail) { Relaxed } else { Release };
-        p.store("publish", self.ring.tail, number, order);
+    /// Writes the next completion and moves `tail`. Producers exclude each other.
+    pub(super) fn publish(&self, p: &mut Code) {
+        p.scope(|p| {
+            let tail = p.load("own tail", self.ring.tail, Relaxed);
+            p.store("write completion", self.ring.payload, tail.plus(1), Relaxed);
+            let order = if self.mutant == Some(Mutant::RelaxedTail) { Relaxed } else { Release };
+            p.store("publish", self.ring.tail, tail.plus(1), order);
+        });
     }
 
     /// One producer. If `drains`, its thread also empties the ring once, after the first completion.
     fn producer(&self, drains: bool) -> Code {
         let mut p = Code::new("producer");
         for number in 1..=i32::from(self.size.completions) {
-            self.publish(&mut p, number);
+            self.publish(&mut p);
             self.notify(&mut p, 0);
             if drains && number == 1 {
-                p.store("drain", self.ring.head, number, Release);
+                p.scope(|p| {
+                    self.drain(p);
+                });
             }
         }
         p
@@ -170,13 +192,34 @@ impl World {
     fn locked_producer(&self, thread: usize, completions: i32, commit: Object) -> Code {
         let mut p = Code::new(format!("producer {thread}"));
         for _ in 0..completions {
-            p.locked(("commit lock", "commit unlock"), commit, |p| {
-                let tail = p.load("own tail", self.ring.tail, Relaxed);
-                self.publish(p, tail.plus(1));
-            });
+            p.locked(("commit lock", "commit unlock"), commit, |p| self.publish(p));
             self.notify(&mut p, thread);
         }
         p
+    }
+
+    /// Takes what the ring holds, for somebody who is alone in taking.
+    pub(super) fn drain(&self, p: &mut Code) -> Taken {
+        let (some, upto) = (p.register(), p.register());
+        p.scope(|p| {
+            let head = p.load("take head", self.ring.head, Relaxed);
+            let tail = p.load("take tail", self.ring.tail, Acquire);
+            p.set(some, tail.above(head));
+            p.set(upto, tail);
+            p.when(some, |p| {
+                self.read(p, tail);
+                p.store("take", self.ring.head, tail, Release);
+            });
+        });
+        Taken { some, upto }
+    }
+
+    /// Reads the completions up to this number.
+    pub(super) fn read(&self, p: &mut Code, number: impl Into<Expr>) {
+        p.scope(|p| {
+            let payload = p.load("read completion", self.ring.payload, Relaxed);
+            p.claim("whoever sees the tail sees the completion", number.into().above(payload).is(0));
+        });
     }
 
     /// Wakes whoever has to be woken, if the gate does not say that nobody has to.

@@ -1,8 +1,8 @@
 //! The consumers: who calls the poller, and what is done when woken; and activation, which only one of them needs.
 
-use super::build::{Sleeper, World};
+use super::build::{Sleeper, Taken, World};
 use super::{Consumer, Mutant};
-use crate::memory::Order::{AcqRel, Acquire, Relaxed, Release};
+use crate::memory::Order::{AcqRel, Acquire, Relaxed};
 use crate::program::{Builder, Code, Expr, List, Object, Register, Term};
 
 /// What a single-submitter ring needs until it is activated: a mailbox by which a poller asks the producer's thread.
@@ -56,7 +56,8 @@ impl World {
                 poller.repoll(&mut p);
             }
             Consumer::ExclusivePair => poller.exclusive(&mut p),
-            Consumer::TwoConditions => poller.own_condition(&mut p),
+            Consumer::PasserBy if entry == 0 => poller.repoll(&mut p),
+            Consumer::PasserBy => poller.passer_by(&mut p),
         }
         p
     }
@@ -64,33 +65,40 @@ impl World {
     /// The producer of a single-submitter ring: task work runs between completions, and at the end.
     pub(super) fn submitter(&self, activation: &Activation) -> Code {
         let mut p = Code::new("producer");
-        let activated = p.compute(0);
-        for number in 1..=i32::from(self.size.completions) {
-            p.when(activated.is(0), |p| self.task_work(p, activation, activated));
-            self.publish(&mut p, number);
+        for _ in 0..self.size.completions {
+            self.task_work(&mut p, activation);
+            self.publish(&mut p);
             // Until activated, completions do not look at the wait queue at all.
-            p.when(activated, |p| self.notify(p, 0));
+            p.scope(|p| {
+                let activated = p.load("activated", activation.activated, Relaxed);
+                p.when(activated, |p| self.notify(p, 0));
+            });
         }
         p.forever(|p| {
+            self.task_work(p, activation);
+            let activated = p.load("activated in the end", activation.activated, Relaxed);
             p.when(activated, |p| p.leave());
-            self.task_work(p, activation, activated);
-            p.when(activated.is(0), |p| p.park("wait for task work", activation.parker));
+            p.park("wait for task work", activation.parker);
         });
         p
     }
 
-    /// Runs the activation callback if it was asked for.
-    fn task_work(&self, p: &mut Code, activation: &Activation, activated: Register) {
-        let asked = p.compute(0);
-        p.locked(("mailbox lock", "mailbox unlock"), activation.lock, |p| {
-            let request = p.remove(activation.requests, 0);
-            p.set(asked, request);
-        });
-        p.when(asked, |p| {
-            p.store("activate", activation.activated, 1, Release);
-            self.reset(p);
-            self.deliver(p, 0);
-            p.set(activated, 1);
+    /// Runs the activation callback if it was asked for, once.
+    fn task_work(&self, p: &mut Code, activation: &Activation) {
+        p.scope(|p| {
+            let activated = p.load("activated already", activation.activated, Relaxed);
+            p.when(activated.is(0), |p| {
+                let asked = p.compute(0);
+                p.locked(("mailbox lock", "mailbox unlock"), activation.lock, |p| {
+                    let request = p.remove(activation.requests, 0);
+                    p.set(asked, request);
+                });
+                p.when(asked, |p| {
+                    p.store("activate", activation.activated, 1, Relaxed);
+                    self.reset(p);
+                    self.deliver(p, 0);
+                });
+            });
         });
     }
 }
@@ -120,12 +128,18 @@ impl Poller<'_> {
         world.after_enqueue(p, self.entry, i32::from(first));
     }
 
+    /// Shared entries stand in front, exclusive ones behind.
     fn enqueue(&self, p: &mut Code) {
-        p.push(self.world.entries, i32::from(self.entry));
+        let (entries, entry) = (self.world.entries, i32::from(self.entry));
+        if self.world.exclusive {
+            p.push(entries, entry);
+        } else {
+            p.push_front(entries, entry);
+        }
         self.world.store_length(p);
     }
 
-    /// Leaves the queue for a while. A wake that was spent on this entry is passed on.
+    /// Leaves the queue, for a while or for good. A wake that was spent on this entry is passed on.
     fn leave_queue(&self, p: &mut Code) {
         let world = self.world;
         p.locked(("leave lock", "leave unlock"), world.queue_lock, |p| {
@@ -162,40 +176,36 @@ impl Poller<'_> {
         });
     }
 
-    /// Takes what the ring holds; gives a register that is 1 if everything has been taken now. With several pollers
-    /// the taking is a race, so `head` is read first and moved by a compare-exchange.
-    fn take(&self, p: &mut Code) -> Register {
-        let ring = self.world.ring;
-        let all = p.compute(0);
-        p.scope(|p| {
-            if self.world.size.pollers == 1 {
-                let tail = p.load("take tail", ring.tail, Acquire);
-                self.read(p, tail);
-                p.store("take", ring.head, tail, Release);
-                p.set(all, tail.is(self.completions()));
-            } else {
-                p.forever(|p| {
-                    let head = p.load("take head", ring.head, Acquire);
-                    let tail = p.load("take tail", ring.tail, Acquire);
-                    p.set(all, head.is(self.completions()));
-                    p.when(head.is(tail), |p| p.leave());
-                    self.read(p, tail);
-                    let was = p.compare_exchange("take", ring.head, (head, tail), (AcqRel, Relaxed));
-                    p.when(was.is(head), |p| {
-                        p.set(all, tail.is(self.completions()));
-                        p.leave();
-                    });
-                });
-            }
+    /// Takes what the ring holds. With several pollers that is a race, so `head` is read first and moved by a
+    /// compare-exchange.
+    fn take(&self, p: &mut Code) -> Taken {
+        let world = self.world;
+        let ring = world.ring;
+        if !world.rivals {
+            return world.drain(p);
+        }
+        let (some, upto) = (p.compute(0), p.register());
+        p.forever(|p| {
+            let head = p.load("take head", ring.head, Acquire);
+            let tail = p.load("take tail", ring.tail, Acquire);
+            p.set(upto, head);
+            p.when(head.is(tail), |p| p.leave());
+            world.read(p, tail);
+            let was = p.compare_exchange("take", ring.head, (head, tail), (AcqRel, Relaxed));
+            p.when(was.is(head), |p| {
+                p.set(some, 1);
+                p.set(upto, tail);
+                p.leave();
+            });
         });
-        all
+        Taken { some, upto }
     }
 
-    /// Reads the completions up to `tail`.
-    fn read(&self, p: &mut Code, tail: Register) {
+    /// Takes what the ring holds, and leaves the loop around if that was the last.
+    fn take_or_leave(&self, p: &mut Code) {
         p.scope(|p| {
-            let payload = p.load("read completion", self.world.ring.payload, Relaxed);
-            p.claim("whoever sees the tail sees the completion", tail.minus(payload).above(0).is(0));
+            let taken = self.take(p);
+            p.when(taken.upto.is(self.completions()), |p| p.leave());
         });
     }
 
@@ -204,18 +214,12 @@ impl Poller<'_> {
         self.arm(p, true);
         let readable = self.world.look(p);
         p.forever(|p| {
-            p.when_else(
-                readable,
-                |p| {
-                    let all = self.take(p);
-                    p.when(all, |p| p.leave());
-                },
-                |p| self.sleep(p),
-            );
+            p.when_else(readable, |p| self.take_or_leave(p), |p| self.sleep(p));
             self.arm(p, false);
             let again = self.world.look(p);
             p.set(readable, again);
         });
+        self.leave_queue(p);
     }
 
     /// `two-pollers`: polls for the first time, and stops when it sees something.
@@ -227,16 +231,14 @@ impl Poller<'_> {
             self.sleep(p);
             self.arm(p, false);
         });
+        self.leave_queue(p);
     }
 
-    /// `two-conditions`: waits until there were as many completions as its number says, takes nothing, and leaves.
-    fn own_condition(&self, p: &mut Code) {
+    /// `passer-by`: polls once, takes nothing, and leaves.
+    fn passer_by(&self, p: &mut Code) {
         self.arm(p, true);
-        p.forever(|p| {
-            let tail = p.load("look tail", self.world.ring.tail, Acquire);
-            p.when(tail.above(i32::from(self.entry)), |p| p.leave());
-            self.sleep(p);
-            self.arm(p, false);
+        p.scope(|p| {
+            self.world.look(p);
         });
         self.leave_queue(p);
     }
@@ -245,16 +247,10 @@ impl Poller<'_> {
     fn persistent(&self, p: &mut Code) {
         self.arm(p, true);
         p.forever(|p| {
-            let readable = self.world.look(p);
-            p.when_else(
-                readable,
-                |p| {
-                    let all = self.take(p);
-                    p.when(all, |p| p.leave());
-                },
-                |p| self.sleep(p),
-            );
+            self.take_or_leave(p);
+            self.sleep(p);
         });
+        self.leave_queue(p);
     }
 
     /// `poll(2)` in a loop: every call enters the queue and leaves it.
@@ -268,8 +264,7 @@ impl Poller<'_> {
                 self.arm(p, false);
             });
             self.leave_queue(p);
-            let all = self.take(p);
-            p.when(all, |p| p.leave());
+            self.take_or_leave(p);
         });
     }
 
@@ -311,25 +306,22 @@ impl Poller<'_> {
                 |p| self.sleep(p),
             );
         });
+        self.leave_queue(p);
     }
 
     /// What the user of an epoll instance does with a readable ring: takes what is there (level), or takes until there is
     /// nothing (edge). Leaves epoll's loop when everything has been taken.
     fn user(&self, p: &mut Code, level: bool) {
-        let all = p.compute(0);
         if level {
-            let now = self.take(p);
-            p.set(all, now);
-        } else {
-            p.forever(|p| {
-                let now = self.take(p);
-                p.set(all, now);
-                p.when(all, |p| p.leave());
-                let more = self.world.look(p);
-                p.when(more.is(0), |p| p.leave());
-            });
+            return self.take_or_leave(p);
         }
-        p.when(all, |p| p.leave());
+        let upto = p.register();
+        p.forever(|p| {
+            let taken = self.take(p);
+            p.set(upto, taken.upto);
+            p.when(taken.some.is(0), |p| p.leave());
+        });
+        p.when(upto.is(self.completions()), |p| p.leave());
     }
 
     /// An exclusive waiter: arms under the lock every time, reads `head` before `tail`, takes one completion and leaves.
@@ -356,13 +348,7 @@ impl Poller<'_> {
                 let was = p.compare_exchange("take", ring.head, (head, head.plus(1)), (AcqRel, Relaxed));
                 p.when(was.is(head), |p| {
                     p.set(taken, 1);
-                    p.scope(|p| {
-                        let payload = p.load("read completion", ring.payload, Relaxed);
-                        p.claim(
-                            "whoever sees the tail sees the completion",
-                            tail.minus(payload).above(0).is(0),
-                        );
-                    });
+                    world.read(p, head.plus(1));
                     p.leave();
                 });
             });

@@ -38,15 +38,20 @@ impl World {
                 p.when(first, |p| p.fence("enqueue barrier", SeqCst));
                 p.store("arm", self.waiting, 1, Relaxed);
             }
+            Gate::RearmByStore => {
+                p.store("arm", self.waiting, 1, Relaxed);
+                p.fence("arm barrier", SeqCst);
+            }
             Gate::Rearm | Gate::RearmOptIn => {
-                p.scope(|p| {
-                    p.swap("arm", self.waiting, 1, Relaxed);
-                });
                 if self.gate == Gate::RearmOptIn && self.persistent_entries {
                     p.when(first, |p| {
                         p.add("count persistent", self.persistent, 1, Relaxed);
+                        p.store("counted", self.counted.at(i32::from(entry)), 1, Relaxed);
                     });
                 }
+                p.scope(|p| {
+                    p.swap("arm", self.waiting, 1, Relaxed);
+                });
                 p.fence("arm barrier", SeqCst);
             }
             Gate::PerEntry => p.scope(|p| {
@@ -121,13 +126,21 @@ impl World {
 
     /// Under the lock: an entry leaves the queue.
     pub(super) fn disarmed(&self, p: &mut Code, entry: u8) {
-        if self.gate == Gate::PerEntry {
-            p.scope(|p| {
-                let was = p.swap("disarm", self.mark.at(i32::from(entry)), IDLE, Relaxed);
+        let entry = i32::from(entry);
+        match self.gate {
+            Gate::PerEntry => p.scope(|p| {
+                let was = p.swap("disarm", self.mark.at(entry), IDLE, Relaxed);
                 p.when(was.is(ARMED), |p| {
                     p.add("count disarmed", self.armed, -1, Relaxed);
                 });
-            });
+            }),
+            Gate::RearmOptIn if self.persistent_entries => p.scope(|p| {
+                let counted = p.swap("was counted", self.counted.at(entry), 0, Relaxed);
+                p.when(counted.is(1), |p| {
+                    p.add("count left", self.persistent, -1, Relaxed);
+                });
+            }),
+            _ => (),
         }
     }
 
@@ -137,7 +150,10 @@ impl World {
             Gate::PerEntry if self.mutant != Some(Mutant::DeliveryWithoutBarrier) => {
                 p.fence("reset barrier", SeqCst);
             }
-            _ if self.has_flag() => p.store("reset", self.waiting, 0, Release),
+            Gate::RearmByStore => p.store("reset", self.waiting, 0, Release),
+            _ if self.has_flag() => p.scope(|p| {
+                p.swap("reset", self.waiting, 0, Release);
+            }),
             _ => (),
         }
     }

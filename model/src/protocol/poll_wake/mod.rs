@@ -94,7 +94,9 @@ named! {
         ArmedLate = "armed-late",
         /// The flag set after the enqueue by an exchange, then a full barrier, on every poll.
         Rearm = "rearm",
-        /// The same; while an entry that never polls again is queued, nothing is skipped.
+        /// The same by stores: the flag is set by one, and cleared by one on activation.
+        RearmByStore = "rearm-by-store",
+        /// As `rearm`; while an entry that never polls again is queued, nothing is skipped.
         RearmOptIn = "rearm-opt-in",
         /// A mark in every entry, and a count of the armed ones.
         PerEntry = "per-entry",
@@ -121,16 +123,16 @@ named! {
         EpollLevelTwoProducers = "epoll-level-2p",
         /// Exclusive waiters, wake-one; each takes one completion and does not come back.
         ExclusivePair = "exclusive-pair",
-        /// Pollers with conditions of their own on one queue: the first waits for one completion, the second for two, …;
-        /// each leaves the queue when it has what it waits for. Nothing is taken.
-        TwoConditions = "two-conditions",
+        /// A poller that polls again when woken, and beside it others that poll once, take nothing and leave, as one does
+        /// whose time is up.
+        PasserBy = "passer-by",
     }
 }
 
 impl Consumer {
     /// Is the number of pollers at least two?
     fn is_pair(self) -> bool {
-        matches!(self, Consumer::TwoPollers | Consumer::ExclusivePair | Consumer::TwoConditions)
+        matches!(self, Consumer::TwoPollers | Consumer::ExclusivePair | Consumer::PasserBy)
     }
 }
 
@@ -155,7 +157,7 @@ named! {
 pub struct Size {
     /// Completions that are produced, 1 to 4
     pub completions: u8,
-    /// Threads that may sleep, 1 to 3; at least 2 for `two-pollers`, `exclusive-pair` and `two-conditions`
+    /// Threads that may sleep, 1 to 3; at least 2 for `two-pollers`, `exclusive-pair` and `passer-by`
     pub pollers: u8,
     /// How often each poller may wake without having been told
     pub spurious: u8,
@@ -231,7 +233,6 @@ impl PollWake {
         let missed = match self.consumer {
             // The one that was armed leaves when woken and takes nothing; the others take what they see.
             Consumer::TwoPollers => pollers.skip(1).all(asleep),
-            Consumer::TwoConditions => pollers.take(tail as usize).any(asleep),
             // A poller that has finished took one and does not come back, or has seen that everything is taken.
             _ => pollers.any(asleep),
         };
