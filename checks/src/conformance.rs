@@ -27,7 +27,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reveille::sync::Primitives;
@@ -38,7 +38,7 @@ use reveille_model::protocol::poll_wake::{self, Consumer, Gate, Mutant, PollWake
 use crate::engine::{Engine, Run, loom};
 use crate::flavour::script::Script;
 use crate::scenario::Scenario;
-use crate::trace::{self, Modification, Op, Trace};
+use crate::trace::{self, Modification, Op, Step, Trace};
 use crate::verdict::End;
 
 /// A protocol of the model, by its names.
@@ -85,7 +85,7 @@ pub type Taken = BTreeMap<usize, BTreeSet<Site>>;
 /// What was accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The executions whose threads all do what their programs do
+    /// The executions whose threads all do what their programs do; one that is within several bounds counts for each
     pub executions: u64,
     /// The most preemptions whose executions were all looked at; `None` if one got stuck before the end of the first search
     pub preemptions: Option<usize>,
@@ -148,8 +148,8 @@ pub enum Error {
     /// The protocol cannot be built
     #[error(transparent)]
     Protocol(#[from] poll_wake::Error),
-    /// The threads of loom's search are loom's only
-    #[error("{} does not record executions", .0.name())]
+    /// Only executions under loom are looked at
+    #[error("conformance is checked under loom, not under {}", .0.name())]
     Engine(Engine),
 }
 
@@ -185,6 +185,8 @@ impl fmt::Display for Departure {
 
 /// Looks at the executions of a scenario under loom, memory `sc` or `c11`, within a bound: is every thread's every operation
 /// one of its program's?
+///
+/// The scripts of the scenario are tried one after the other; where one has early returns, so may the program have one.
 pub fn check<S: Scenario>(
     engine: Engine,
     scenario: &S,
@@ -199,7 +201,7 @@ pub fn check<S: Scenario>(
     for script in &scripts {
         let spurious = u8::from(*script != Script::none());
         let judge = Judge { protocol, program: Arc::new(protocol.program(spurious)?) };
-        let watched = Watched { scenario: scenario.clone(), judge, taken: Arc::default() };
+        let watched = Watched { scenario: scenario.clone(), judge, seen: Arc::default() };
         let mut this = watched.search(engine, script, bound, bound.extra / scripts.len() as u32)?;
         if let Some(former) = report {
             this.executions += former.executions;
@@ -232,7 +234,15 @@ pub fn never_taken(protocol: Protocol, taken: &Taken) -> Result<Vec<(String, Sit
 struct Watched<S> {
     scenario: S,
     judge: Judge,
-    taken: Arc<Mutex<Taken>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What was seen so far.
+#[derive(Default)]
+struct Seen {
+    taken: Taken,
+    /// A complete execution was not accepted
+    departs: bool,
 }
 
 impl<S: Scenario> Scenario for Watched<S> {
@@ -250,13 +260,21 @@ impl<S: Scenario> Scenario for Watched<S> {
     fn run<P: Primitives>(&self) {
         self.scenario.run::<P>();
         // All threads are joined, so the execution is complete.
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) =
-            trace::look(|trace, modifications| self.judge.judge(trace, modifications, true, &mut taken))
-        {
-            drop(taken);
+        let mut seen = self.seen();
+        let judge = |trace: &Trace, modifications: &[Modification]| {
+            self.judge.judge(trace, modifications, true, &mut seen.taken)
+        };
+        if let Err(error) = trace::look(judge) {
+            seen.departs = true;
+            drop(seen);
             panic!("{error}");
         }
+    }
+}
+
+impl<S> Watched<S> {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -279,8 +297,8 @@ impl<S: Scenario> Watched<S> {
                 Run::Failed(found) => {
                     report.stuck = matches!(found.end, End::Stuck(_));
                     let modifications = trace::look(|_, modifications| modifications.to_vec());
-                    let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-                    self.judge.judge(&found.trace, &modifications, !report.stuck, &mut taken)?;
+                    let Seen { taken, departs } = &mut *self.seen();
+                    self.judge.judge(&found.trace, &modifications, *departs, taken)?;
                     if let End::Violation(message) = found.end {
                         return Err(Error::Panics { scenario: found.scenario, message });
                     }
@@ -290,22 +308,20 @@ impl<S: Scenario> Watched<S> {
         };
         run(bound.preemptions, None, &mut report)?;
         let deadline = Instant::now() + extra;
-        let mut preemptions = bound.preemptions;
-        while !report.stuck {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
+        let (mut preemptions, mut ended) = (bound.preemptions, report.executions);
+        while !report.stuck && Instant::now() < deadline {
             preemptions += 1;
             let former = report.clone();
-            run(preemptions, Some(left), &mut report)?;
+            run(preemptions, Some(deadline.saturating_duration_since(Instant::now())), &mut report)?;
             if Instant::now() >= deadline {
                 report.preemptions = former.preemptions;
-            } else if report.executions == 2 * former.executions {
+            }
+            let added = report.executions - former.executions;
+            if added == std::mem::replace(&mut ended, added) {
                 break; // no execution has more preemptions
             }
         }
-        report.taken = std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner));
+        report.taken = std::mem::take(&mut self.seen().taken);
         Ok(report)
     }
 }
@@ -397,6 +413,15 @@ impl Judge {
             match rows.iter_mut().rev().find(|last| last.thread == row.thread) {
                 Some(last) if last.reads_slot() && row.reads_slot() => *last = row,
                 _ => rows.push(row),
+            }
+        }
+        // Whoever sleeps for ever would take the token next: its program must be there too.
+        for thread in 0..trace.threads.len() {
+            if let Some(Step { op: Op::Park { object }, source, .. }) = trace.last_step(thread) {
+                let woken = Op::Woken { object: *object, early: false };
+                if let Some(operation) = self.recorded(trace, &woken, None, &owners)? {
+                    rows.push(Row { thread, operation, source: source.clone() });
+                }
             }
         }
         Ok(rows)

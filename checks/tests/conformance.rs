@@ -82,7 +82,6 @@ fn not_come_by(gate: GateName, consumer: Consumer) -> &'static [(&'static str, &
             ("poller 1", "leave lock"),
             ("poller 1", "leave unlock"),
             ("poller 1", "read completion"),
-            ("poller 1", "sleep"),
             ("poller 1", "take"),
             ("poller 1", "wake"),
         ],
