@@ -53,7 +53,12 @@ fn check_with<S: Scenario>(engine: Engine, scenario: &S) -> Result<(), String> {
     let what = format!("{}: {} {}", scenario.name(), engine.name(), engine.memory());
     match engine::search(engine, scenario, budget) {
         Verdict::Misses { counterexample, explored } | Verdict::Alarm { counterexample, explored, .. } => {
-            return Err(format!("{}({explored} executions)\n", report::render(&counterexample)));
+            let mut text = format!("{}({explored} executions)\n", report::render(&counterexample));
+            if engine == Engine::LoomC11 {
+                text += "Nothing was missed under sc. If a store of yours is ordered by fences only, this may be a false alarm of loom: \
+                         make it a swap, and see whether the miss stays.\n";
+            }
+            return Err(text);
         }
         Verdict::Complete { explored } => {
             println!("{what}: the search ended, {explored} executions, nothing missed")

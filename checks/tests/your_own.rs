@@ -72,6 +72,7 @@ impl Gate for MyGate {
     fn mark<P: Primitives>(_: Rearm) {}
 
     fn after_enqueue<P: Primitives>(armed: &P::Atomic, _: &(), _: Arm) {
+        // A swap and not a store: loom reports misses that are none where only fences order a store.
         armed.swap(1, Relaxed);
         P::fence(SeqCst);
     }
@@ -81,6 +82,7 @@ impl Gate for MyGate {
     }
 }
 
+// For the checks only, some of which wake one. With one flag for the queue that is unsound: do not claim it in your program.
 impl WakeOne for MyGate {}
 
 #[test]

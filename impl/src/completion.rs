@@ -29,6 +29,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::task::Waker;
 
 use crossbeam_utils::CachePadded;
+use smallvec::SmallVec;
 
 use crate::gate::{Gate, PerEntry};
 use crate::sync::{Atomic, Cell, Mutex, Native, Parker, Primitives};
@@ -61,7 +62,8 @@ pub struct CompletionQueue<T: Send + 'static, P: Primitives = Native, G: Gate = 
 }
 
 impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
-    /// An empty queue whose ring holds `capacity` completions, rounded up to a power of two, and its only consumer.
+    /// An empty queue and its only consumer. The ring holds `capacity` completions, rounded up to a power of two; 1 at least
+    /// and 2³⁰ at most.
     pub fn with_capacity(capacity: usize) -> (Arc<Self>, Consumer<T, P, G>) {
         let capacity = capacity.clamp(1, 1 << 30).next_power_of_two();
         let queue = Arc::new(Self {
@@ -79,10 +81,10 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
 
     /// Appends a batch, and wakes the consumer if it has to be woken: one decision for the whole batch.
     ///
-    /// Never waits for room: what does not fit into the ring goes to the overflow list. An empty batch wakes nobody.
-    /// The items are taken from the iterator under the lock, so it should neither block nor panic: what it had yielded
-    /// when it panics is leaked, and the queue goes on.
+    /// Never waits for room: what does not fit into the ring goes to the overflow list. An empty batch wakes nobody. The
+    /// iterator is drained before the lock is taken, so it may do what it likes.
     pub fn publish(&self, batch: impl IntoIterator<Item = T>) -> Wakeup {
+        let batch: SmallVec<[T; 16]> = batch.into_iter().collect();
         let published = self.overflow.with(|overflow| self.append(overflow, batch.into_iter()));
         if published { self.wait.notify_all() } else { Wakeup::Skipped }
     }
@@ -182,12 +184,13 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
         self.cached_tail != head
     }
 
-    /// Takes the oldest completion, sleeping until there is one.
+    /// Takes the oldest completion, sleeping until there is one: for ever, if nobody publishes any more.
     pub fn wait(&mut self) -> T {
         loop {
             if let Some(item) = self.pop() {
                 return item;
             }
+            self.waiter.set_waker(&Waker::from(self.parker.clone()));
             self.waiter.arm();
             if let Some(item) = self.pop() {
                 return item;
@@ -204,7 +207,7 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
         head == self.cached_tail && !self.look(head)
     }
 
-    /// From now on a wake calls `waker` instead of unparking [`wait`](Consumer::wait), which must not be called any more.
+    /// From now on a wake calls `waker`, until the next [`wait`](Consumer::wait).
     pub fn set_waker(&mut self, waker: &Waker) {
         self.waiter.set_waker(waker);
     }

@@ -12,7 +12,7 @@
 //! the waiter, arm()                                  the waker, notify()
 //!   before_enqueue                                     (the condition was made true)
 //!   lock, push the entry, unlock: the first time       admit: barrier, and then "is anybody asleep?"
-//!   after_enqueue: mark, barrier                       if so: lock, every entry: notified? then wake it, unlock
+//!   after_enqueue: mark, barrier                       if so: lock; take those notified; unlock; wake them
 //!   look at the condition, and sleep if it is false
 //! ```
 //!
@@ -110,7 +110,7 @@ pub enum Arm {
 #[derive(Debug)]
 pub enum PerEntry {}
 
-/// How many entries of the queue are armed; never less than there are, sometimes more for a moment.
+/// How many entries of the queue are armed; never less than there are, sometimes more: while one is arming.
 pub struct ArmedCount<P: Primitives> {
     armed: P::Atomic,
 }
@@ -147,8 +147,10 @@ impl Gate for PerEntry {
     }
 
     fn after_enqueue<P: Primitives>(queue: &ArmedCount<P>, mark: &ArmedMark<P>, _: Arm) {
-        // Only the owner arms, so a mark that reads ARMED has been so since its last arming: it is counted, and the
-        // barrier that followed then stands before this look too.
+        // Only the owner arms. If nobody has told this entry since, it is counted still, and the barrier that followed
+        // its last arming stands before this look too. If somebody has and we do not see it yet, the wake is on its way,
+        // and it comes after this look. And an exclusive entry that a wake took off the list has just taken the lock
+        // after that waker, to get back on it, and sees what was true then.
         if mark.state.load(Relaxed) == ARMED {
             return;
         }

@@ -81,8 +81,8 @@ impl Wake for Bell {
         loop {
             match rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes()) {
                 Err(Errno::INTR) => {}
-                // AGAIN: the counter is full, so the bell has been rung and not heard yet.
-                Ok(_) | Err(_) => return,
+                // Nothing else can fail: the eventfd is open, and its counter is full only after 2⁶⁴ unheard wakes.
+                result => return debug_assert!(result.is_ok(), "{result:?}"),
             }
         }
     }
@@ -97,10 +97,8 @@ impl RingParker {
         let ring = IoUring::new(4).map_err(Error::setup)?;
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC).map_err(io::Error::from)?;
         let bell = Arc::new(Bell { eventfd });
-        let mut parker = Self { ring, bell, counter: Box::new(0), outstanding: false, heard: 0 };
-        parker.listen()?;
-        parker.ring.submit()?;
-        Ok(parker)
+        // The read is submitted by the first park: a request ends with the thread that submitted it.
+        Ok(Self { ring, bell, counter: Box::new(0), outstanding: false, heard: 0 })
     }
 
     /// A waker that ends a [`park`](RingParker::park), the present one or else the next.
@@ -129,7 +127,8 @@ impl RingParker {
             match completion.result() {
                 result if result >= 0 => self.heard += *self.counter,
                 result => match Errno::from_raw_os_error(-result) {
-                    Errno::INTR | Errno::AGAIN => {} // the next park reads again
+                    // The next park reads again. CANCELED: the thread that parked before is gone, its read with it.
+                    Errno::INTR | Errno::AGAIN | Errno::CANCELED => {}
                     errno => return Err(io::Error::from(errno).into()),
                 },
             }
@@ -194,6 +193,25 @@ mod tests {
         parker.waker().wake();
         parker.park().unwrap();
         assert_eq!(parker.heard(), 1);
+    }
+
+    #[test]
+    fn a_parker_outlives_the_threads_that_made_it_and_parked_on_it() {
+        let made = std::thread::spawn(parker).join().unwrap();
+        let Some(mut parker) = made else { return };
+        for heard in 1..=2 {
+            parker = std::thread::spawn(move || {
+                parker.waker().wake();
+                while parker.heard() < heard {
+                    parker.park().unwrap();
+                }
+                parker.listen().unwrap(); // leaves a read outstanding that ends with this thread
+                parker.ring.submit().unwrap();
+                parker
+            })
+            .join()
+            .unwrap();
+        }
     }
 
     #[test]

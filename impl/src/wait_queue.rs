@@ -247,7 +247,8 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
     /// Announces that this waiter is going to sleep. Look at the condition **after** this, and sleep only if it is false.
     ///
     /// The first time, and for an exclusive waiter every time, it takes the queue's lock. A persistent waiter that is on
-    /// the list does nothing.
+    /// the list does nothing. Arming says that the last wake has been heard: an exclusive waiter that was woken, arms and
+    /// then leaves without a look has lost that wake.
     pub fn arm(&mut self) {
         let (queue, mark) = (&self.queue, &self.mark);
         if self.kind == Kind::Persistent && self.enqueued {
@@ -286,8 +287,9 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
                 return None;
             }
             // Told, and leaving. Whoever is still on the list and armed may be asleep because this one was told in its place.
-            // No barrier here: an entry that arms while we look was not asleep when the wake was decided, and its own
-            // barrier comes after the waker's. Its look finds what the wake was for.
+            // No barrier here: the waker's stands before this critical section, by the order of the lock, so it counts
+            // as ours. An entry whose mark we find not armed yet has its own barrier after it, and its look finds what
+            // the wake was for.
             Some(queue.tell(list, 1))
         });
         if let Some(told) = passed_on {
@@ -301,14 +303,17 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
         if self.waker.will_wake(waker) {
             return;
         }
-        self.waker.clone_from(waker);
+        let old = std::mem::replace(&mut self.waker, waker.clone());
         if self.enqueued {
-            self.queue.list.with(|list| {
-                if let Some(i) = self.position(list) {
-                    list[i].waker.clone_from(waker);
-                }
-            });
+            let new = waker.clone();
+            // What the list had is dropped outside: the last reference to a task may leave this very queue.
+            let replaced = self
+                .queue
+                .list
+                .with(|list| self.position(list).map(|i| std::mem::replace(&mut list[i].waker, new)));
+            drop(replaced);
         }
+        drop(old);
     }
 
     fn position(&self, list: &List<P, G>) -> Option<usize> {
@@ -330,8 +335,14 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
 
 impl<P: Primitives, G: Gate> Drop for Waiter<P, G> {
     fn drop(&mut self) {
-        if !P::tearing_down() {
-            self.disarm();
+        if P::tearing_down() {
+            return;
+        }
+        self.disarm();
+        // A look that panicked may have come after an arm that followed a wake: then the list does not tell that the wake
+        // is lost with us. One too many is better.
+        if self.kind == Kind::Exclusive && std::thread::panicking() {
+            self.queue.deliver(1);
         }
     }
 }

@@ -58,7 +58,7 @@ pub fn say(line: impl Display) {
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     match seconds {
-        Some(time) if !time.is_zero() => Ok(time),
-        _ => Err(format!("`{text}` is no number of seconds above 0")),
+        Some(time) if !time.is_zero() && time.as_secs() < 1_000_000 => Ok(time),
+        _ => Err(format!("`{text}` is no number of seconds above 0 and below a million")),
     }
 }

@@ -105,13 +105,17 @@ pub fn run(args: &Args) -> Outcome {
             say(text::legend(&found, args));
             say(text::answer(&found));
             say(text::reproduce(&found));
-            say(format_args!("{} cells in {:.0} s.", found.len(), start.elapsed().as_secs_f64()));
+            say(format_args!("{} searches in {:.0} s.", found.len(), start.elapsed().as_secs_f64()));
             for Found { gate, consumer, engine, finding } in &contradictions {
                 say(format_args!(
-                    "CONTRADICTION: {gate} × {consumer}, {} {}: {}, which is not what this project documents.",
+                    "CONTRADICTION: {gate} × {consumer}, {} {}: {}",
                     engine.name(),
                     engine.memory(),
-                    finding.verdict.outcome()
+                    match finding.verdict.misses() {
+                        Some(true) => "a miss, and this project documents that there is none",
+                        _ =>
+                            "no miss within the budget, and this project documents one; try a longer --budget",
+                    }
                 ));
             }
         }
