@@ -1,8 +1,8 @@
-//! The gates under question. All but [`Rearm`] with re-polling waiters and [`RearmOptIn`] with wake-all, and of course
-//! [`HasSleeper`], can miss a wakeup; that is why they live here and not in the library.
+//! The gates under question. Sound are [`HasSleeper`]; [`Rearm`] and [`RearmByStore`] as long as every waiter re-polls; and
+//! [`RearmOptIn`] for wake-all. The others can miss a wakeup; that is why they live here and not in the library.
 //!
-//! Each is one line of the table in the README: what arming does, and what the waker asks. The mark is one flag for the queue,
-//! `waiting`.
+//! Each is one line of the table in the README: what arming does, and what the waker asks. Where there is a mark it is one flag for
+//! the queue, `waiting`.
 
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 
