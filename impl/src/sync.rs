@@ -13,7 +13,9 @@
 //! There is one width of atomic, the machine word: flags, counters and ring indices fit in it.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{self, AtomicU32, AtomicUsize, Ordering};
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{self, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::Wake;
 use std::time::{Duration, Instant};
@@ -38,8 +40,26 @@ pub trait Primitives: Sized + Send + Sync + 'static {
     fn fence(order: Ordering);
 
     /// Starts a thread. The name is the one that counterexamples use.
+    ///
+    /// # Panics
+    /// If the system refuses; [`try_spawn`](Primitives::try_spawn) says so instead.
     #[track_caller]
     fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Self::JoinHandle;
+
+    /// Starts a thread, if the system lets us.
+    ///
+    /// # Errors
+    /// The system's.
+    #[track_caller]
+    fn try_spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<Self::JoinHandle>;
+
+    /// A number that tells the running thread from all others that run.
+    fn thread() -> u64;
+
+    /// Runs `body`; a panic in it is an `Err` with its payload. A checker's own panics, by which it ends an execution, pass.
+    fn catch<R>(body: impl FnOnce() -> R) -> std::thread::Result<R> {
+        panic::catch_unwind(AssertUnwindSafe(body))
+    }
 
     /// Tells whoever listens what was just decided. Nobody listens under [`Native`].
     #[track_caller]
@@ -174,10 +194,20 @@ impl Primitives for Native {
     }
 
     fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Self::JoinHandle {
-        std::thread::Builder::new()
-            .name(name.into())
-            .spawn(body)
-            .expect("the system refused to start a thread")
+        Self::try_spawn(name, body).expect("the system refused to start a thread")
+    }
+
+    fn try_spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<Self::JoinHandle> {
+        std::thread::Builder::new().name(name.into()).spawn(body)
+    }
+
+    fn thread() -> u64 {
+        static THREADS: AtomicU64 = AtomicU64::new(0);
+        thread_local! {
+            // Relaxed: the numbers have to differ, and order nothing.
+            static THREAD: u64 = THREADS.fetch_add(1, Ordering::Relaxed);
+        }
+        THREAD.with(|&thread| thread)
     }
 }
 

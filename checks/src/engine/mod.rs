@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use reveille::sync::Primitives;
 use serde::{Deserialize, Serialize};
 
+use crate::flavour::Traced;
 use crate::flavour::script::{self, Script};
-use crate::flavour::{Flavour, Traced};
 use crate::scenario::Scenario;
 use crate::trace;
 use crate::verdict::{Counterexample, End, Verdict};
@@ -146,7 +147,7 @@ pub(crate) enum Run {
 }
 
 /// Runs `scenario` under `run`, the engine's way to execute a closure again and again. Counts the executions.
-fn run<F: Flavour, S: Scenario>(
+fn run<F: Primitives, S: Scenario>(
     scenario: &S,
     script: &Script,
     found_by: &str,
@@ -158,6 +159,7 @@ fn run<F: Flavour, S: Scenario>(
         let (scenario, executions) = (scenario.clone(), executions.clone());
         move || {
             executions.fetch_add(1, Relaxed);
+            script::begin();
             trace::begin(scenario.main_thread());
             scenario.run::<Traced<F>>();
         }

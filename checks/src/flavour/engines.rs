@@ -3,6 +3,9 @@
 //! Both imitate std, so one macro writes both. The parker is made of the engine's Mutex and Condvar: the engines' own
 //! `park` shares its token with other things (loom) or wakes spuriously without bound (shuttle).
 
+use std::any::Any;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Wake;
@@ -10,7 +13,25 @@ use std::time::Duration;
 
 use reveille::sync::{self, Primitives, Unparked};
 
-use super::{Flavour, script};
+use super::script;
+
+/// The payload of a panic that belongs to a scenario: a job that panics, say.
+///
+/// The engines end an execution by panicking too, and whoever [catches](Primitives::catch) the panics of the code under
+/// test must let those pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScriptedPanic;
+
+impl ScriptedPanic {
+    /// Panics, without a message.
+    pub fn panic() -> ! {
+        panic::resume_unwind(Box::new(ScriptedPanic))
+    }
+}
+
+fn only_scripted<R>(payload: Box<dyn Any + Send>) -> std::thread::Result<R> {
+    if payload.is::<ScriptedPanic>() { Err(payload) } else { panic::resume_unwind(payload) }
+}
 
 /// What a parker's lock guards.
 #[derive(Debug, Default)]
@@ -50,16 +71,25 @@ macro_rules! flavour {
                     JoinHandle(engine::thread::spawn(body))
                 }
 
-                fn tearing_down() -> bool {
-                    std::thread::panicking()
+                fn try_spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle> {
+                    if script::refuses_thread() {
+                        return Err(io::Error::new(io::ErrorKind::WouldBlock, "the script refuses this thread"));
+                    }
+                    Ok(Self::spawn(name, body))
                 }
-            }
 
-            impl Flavour for $Flavour {
                 fn thread() -> u64 {
                     let mut hasher = DefaultHasher::new();
                     engine::thread::current().id().hash(&mut hasher);
                     hasher.finish()
+                }
+
+                fn catch<R>(body: impl FnOnce() -> R) -> std::thread::Result<R> {
+                    panic::catch_unwind(AssertUnwindSafe(body)).or_else(only_scripted)
+                }
+
+                fn tearing_down() -> bool {
+                    std::thread::panicking()
                 }
             }
 

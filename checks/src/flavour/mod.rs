@@ -15,14 +15,6 @@ pub mod script;
 mod sequential;
 mod traced;
 
-pub use engines::{Loom, Shuttle};
+pub use engines::{Loom, ScriptedPanic, Shuttle};
 pub use sequential::Sequential;
 pub use traced::Traced;
-
-use reveille::sync::Primitives;
-
-/// Primitives of a checker: it can say which of the threads it simulates is running.
-pub trait Flavour: Primitives {
-    /// A number that tells the simulated threads of one execution apart.
-    fn thread() -> u64;
-}

@@ -1,45 +1,56 @@
-//! Which parks return early.
+//! Which parks return early, and which threads cannot be started.
 //!
 //! Neither loom nor shuttle has a spurious wake or a timeout that could be explored in a bounded way. So early
 //! returns are decided beforehand: a [`Script`] names parks, and one search is made for each script. A parker that is
-//! not named never returns without its token, and a `park_timeout` that is not named never times out.
+//! not named never returns without its token, and a `park_timeout` that is not named never times out. In the same way
+//! a script names the `try_spawn`s that fail.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
-/// The parks that return early: the label of the parker, and which of its parks, counted from 1.
+/// What goes wrong: parks that return early, threads that do not start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Script(Vec<(&'static str, usize)>);
+pub struct Script {
+    /// The label of the parker, and which of its parks, counted from 1
+    early: Vec<(&'static str, usize)>,
+    /// Which `try_spawn`s of an execution fail, counted from 1
+    refused: Vec<usize>,
+}
 
 impl Script {
-    /// No park returns early.
+    /// Nothing goes wrong.
     pub fn none() -> Self {
         Self::default()
     }
 
     /// The `nth` park of the parker called `label` returns early, besides those named before.
     pub fn early(mut self, label: &'static str, nth: usize) -> Self {
-        self.0.push((label, nth));
+        self.early.push((label, nth));
+        self
+    }
+
+    /// The `nth` `try_spawn` of an execution fails, besides those named before.
+    pub fn refuse_thread(mut self, nth: usize) -> Self {
+        self.refused.push(nth);
         self
     }
 }
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
+        if *self == Self::none() {
             return f.write_str("no spurious wakes");
         }
-        for (i, (label, nth)) in self.0.iter().enumerate() {
-            let separator = if i == 0 { "" } else { ", " };
-            write!(f, "{separator}park {nth} of {label} returns early")?;
-        }
-        Ok(())
+        let parks = self.early.iter().map(|(label, nth)| format!("park {nth} of {label} returns early"));
+        let threads = self.refused.iter().map(|nth| format!("thread {nth} cannot be started"));
+        f.write_str(&parks.chain(threads).collect::<Vec<_>>().join(", "))
     }
 }
 
 thread_local! {
     // Loom and shuttle run all simulated threads of an execution on the operating system's thread that started it.
     static SCRIPT: RefCell<Script> = RefCell::default();
+    static SPAWNS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Makes `script` hold for the executions that this operating system's thread starts from now on.
@@ -47,7 +58,19 @@ pub(crate) fn follow(script: &Script) {
     SCRIPT.set(script.clone());
 }
 
+/// Another execution begins.
+pub(crate) fn begin() {
+    SPAWNS.set(0);
+}
+
 /// Whether the script makes the `nth` park of `label` return early.
 pub(super) fn returns_early(label: &'static str, nth: usize) -> bool {
-    SCRIPT.with_borrow(|script| script.0.contains(&(label, nth)))
+    SCRIPT.with_borrow(|script| script.early.contains(&(label, nth)))
+}
+
+/// Whether the script makes this `try_spawn`, one more of the execution, fail.
+pub(super) fn refuses_thread() -> bool {
+    let nth = SPAWNS.get() + 1;
+    SPAWNS.set(nth);
+    SCRIPT.with_borrow(|script| script.refused.contains(&nth))
 }

@@ -1,11 +1,10 @@
 //! [`Sequential`]: every access is an AcqRel read-modify-write.
 
+use std::io;
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering::{self, AcqRel, Acquire};
 
 use reveille::sync::{Atomic, Note, Primitives};
-
-use super::Flavour;
 
 /// `P` without weak memory: loads become `fetch_add(0)`, stores become swaps, all of them AcqRel, and fences nothing.
 ///
@@ -26,17 +25,20 @@ impl<P: Primitives> Primitives for Sequential<P> {
     fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> P::JoinHandle {
         P::spawn(name, body)
     }
+    fn try_spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<P::JoinHandle> {
+        P::try_spawn(name, body)
+    }
+    fn thread() -> u64 {
+        P::thread()
+    }
+    fn catch<R>(body: impl FnOnce() -> R) -> std::thread::Result<R> {
+        P::catch(body)
+    }
     fn note(note: Note) {
         P::note(note);
     }
     fn tearing_down() -> bool {
         P::tearing_down()
-    }
-}
-
-impl<P: Flavour> Flavour for Sequential<P> {
-    fn thread() -> u64 {
-        P::thread()
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`Traced`]: every operation leaves a row in the [trace](crate::trace), with the source line that asked for it.
 
+use std::io;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::time::Duration;
 
 use reveille::sync::{self, Note, Primitives, Unparked};
 
-use super::Flavour;
 use crate::trace::{self, Modification, Object, Op, order, stale};
 
 /// `P`, recorded.
@@ -17,11 +17,21 @@ use crate::trace::{self, Modification, Object, Op, order, stale};
 pub struct Traced<P>(PhantomData<P>);
 
 #[track_caller]
-fn record<P: Flavour>(op: impl FnOnce(&mut [Object]) -> Op) {
+fn record<P: Primitives>(op: impl FnOnce(&mut [Object]) -> Op) {
     trace::record(P::thread(), Location::caller(), op);
 }
 
-impl<P: Flavour> Primitives for Traced<P> {
+#[track_caller]
+fn recorded<P: Primitives>(name: &'static str, body: impl FnOnce() + Send) -> impl FnOnce() + Send {
+    let spawned = Location::caller();
+    move || {
+        trace::name_thread(P::thread(), name);
+        body();
+        trace::record(P::thread(), spawned, |_| Op::End);
+    }
+}
+
+impl<P: Primitives> Primitives for Traced<P> {
     type Atomic = TracedAtomic<P>;
     type Mutex<T: Send + 'static> = TracedMutex<P, T>;
     type Parker = TracedParker<P>;
@@ -35,11 +45,20 @@ impl<P: Flavour> Primitives for Traced<P> {
 
     fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> P::JoinHandle {
         record::<P>(|_| Op::Spawn { name: name.into() });
-        P::spawn(name, move || {
-            trace::name_thread(P::thread(), name);
-            body();
-            record::<P>(|_| Op::End);
-        })
+        P::spawn(name, recorded::<P>(name, body))
+    }
+
+    fn try_spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<P::JoinHandle> {
+        record::<P>(|_| Op::Spawn { name: name.into() });
+        P::try_spawn(name, recorded::<P>(name, body))
+    }
+
+    fn thread() -> u64 {
+        P::thread()
+    }
+
+    fn catch<R>(body: impl FnOnce() -> R) -> std::thread::Result<R> {
+        P::catch(body)
     }
 
     fn note(note: Note) {
@@ -51,19 +70,13 @@ impl<P: Flavour> Primitives for Traced<P> {
     }
 }
 
-impl<P: Flavour> Flavour for Traced<P> {
-    fn thread() -> u64 {
-        P::thread()
-    }
-}
-
 /// An object of `P` and its place in the trace.
 pub struct TracedAtomic<P: Primitives> {
     inner: P::Atomic,
     object: usize,
 }
 
-impl<P: Flavour> TracedAtomic<P> {
+impl<P: Primitives> TracedAtomic<P> {
     #[track_caller]
     fn rmw(&self, by: Modification, ordering: Ordering, read: usize, wrote: Option<usize>) {
         record::<P>(|objects| {
@@ -76,7 +89,7 @@ impl<P: Flavour> TracedAtomic<P> {
     }
 }
 
-impl<P: Flavour> sync::Atomic for TracedAtomic<P> {
+impl<P: Primitives> sync::Atomic for TracedAtomic<P> {
     fn new(label: &'static str, value: usize) -> Self {
         Self { inner: P::Atomic::new(label, value), object: trace::object(label, value) }
     }
@@ -139,7 +152,7 @@ pub struct TracedMutex<P: Primitives, T: Send + 'static> {
     object: usize,
 }
 
-impl<P: Flavour, T: Send + 'static> sync::Mutex<T> for TracedMutex<P, T> {
+impl<P: Primitives, T: Send + 'static> sync::Mutex<T> for TracedMutex<P, T> {
     fn new(label: &'static str, value: T) -> Self {
         Self { inner: P::Mutex::new(label, value), object: trace::object(label, 0) }
     }
@@ -162,7 +175,7 @@ pub struct TracedParker<P: Primitives> {
     object: usize,
 }
 
-impl<P: Flavour> sync::Parker for TracedParker<P> {
+impl<P: Primitives> sync::Parker for TracedParker<P> {
     fn new(label: &'static str) -> Self {
         Self { inner: P::Parker::new(label), object: trace::object(label, 0) }
     }
@@ -185,7 +198,7 @@ impl<P: Flavour> sync::Parker for TracedParker<P> {
     }
 }
 
-impl<P: Flavour> Wake for TracedParker<P> {
+impl<P: Primitives> Wake for TracedParker<P> {
     fn wake(self: Arc<Self>) {
         sync::Parker::unpark(&*self);
     }
@@ -197,7 +210,7 @@ pub struct TracedCell<P: Primitives, T: Send + 'static> {
     object: usize,
 }
 
-impl<P: Flavour, T: Send + 'static> sync::Cell<T> for TracedCell<P, T> {
+impl<P: Primitives, T: Send + 'static> sync::Cell<T> for TracedCell<P, T> {
     fn new(label: &'static str, value: T) -> Self {
         Self { inner: P::Cell::new(label, value), object: trace::object(label, 0) }
     }
