@@ -26,6 +26,7 @@
 
 pub mod completion;
 pub mod gate;
+pub mod pool;
 pub mod sync;
 pub mod uring;
 pub mod wait_queue;

@@ -1,0 +1,784 @@
+//! The worker pool: blocking work in other threads, in io-wq's terms.
+//!
+//! A job is charged to one of two **accounts**, bounded or unbounded, once and for all when it is enqueued. An account has work
+//! lists, workers, a maximum, and a free list: the [wait queue](crate::wait_queue) in which its idle workers sleep.
+//!
+//! # The protocol
+//!
+//! ```text
+//! submitter                                         worker
+//!   1. lock a work list, append, unlock               1. take a job from a list: run it, and again
+//!   2. wake: the gate, full barrier; a free           2. none: arm (enters the free list, full barrier)
+//!      worker is told?                                3. look at all lists: work? leave the free list, go to 1
+//!   3. no: is there a vacancy? start a worker         4. sleep; woken? go to 1
+//!                                                     5. the idle timeout is over: leave the free list,
+//!                                                        give up the place (a vacancy), full barrier, look at all
+//!                                                        lists: work? do steps 2 and 3 of a submitter. End.
+//! ```
+//!
+//! # Why no job waits while a worker that may run it sleeps
+//!
+//! Two races have to be won, each by a full barrier on either side.
+//!
+//! *A worker arms, looks through the lists, and finds none; a submitter appends, and finds nobody armed.* The worker's barrier
+//! is between arming and looking (in [`PerEntry`](crate::gate::PerEntry)'s `after_enqueue`), the submitter's between appending and
+//! asking (in its `admit`). Whichever comes first, the other side's later read sees what was written before it.
+//! The look goes through *all* lists of the account: one that is skipped is one whose jobs may wait for ever.
+//!
+//! *A submitter appends, and sees no vacancy; a worker makes one, looks, and finds nothing.* The submitter relied on a worker
+//! that was just leaving. The submitter's barrier is the same one as before; it stands between the append and the question for
+//! a vacancy as well. The worker's is between the vacancy and the look. So either the submitter sees the vacancy and
+//! starts a worker, or the one that leaves sees the work and does what the submitter would have done.
+//!
+//! A wake that was spent on a worker whose time was over at the same moment is not lost: leaving the free list passes it on
+//! to the next, and if there is none, the look of step 5 comes after.
+//!
+//! A worker that never sleeps needs no wake: it takes job after job, and the submitters' gate finds nobody armed.
+//!
+//! # Hashes
+//!
+//! Jobs of one hash run one at a time and in order. While one of them is out, the others wait in the [chain](hash) of the hash, where no
+//! worker looks; the one that ends brings the next out, as a submitter would. Nobody sleeps for a hash, so io-wq's mark
+//! STALLED, which was once set too late and lost a wake, is not needed.
+//!
+//! # The end
+//!
+//! Shutdown closes the chains and the lists, each under its lock, so that no job comes after; sets EXIT; and wakes the free workers
+//! of **every** account (Linux 751eedc4b4b7 woke those of the first, and the others slept until their timeout). EXIT is part
+//! of what a worker looks at between arm and sleep, so the same argument holds. It returns when the last worker is gone.
+//!
+//! The formal model has these protocols as programs, `protocol::pool` in `reveille-model`, with a mutant for each
+//! step that is argued here.
+
+mod account;
+mod hash;
+mod job;
+mod stats;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::Duration;
+use std::{fmt, io, iter, thread};
+
+use self::account::{Account, Roster};
+use self::hash::{Admission, Chains};
+use self::job::{AnyJob, Fate, Slot, Task};
+use self::worker::{Station, Worker};
+use crate::completion::CompletionQueue;
+use crate::gate::{PerEntry, WakeOne};
+use crate::sync::{Atomic, JoinHandle, Mutex, Native, Primitives};
+use crate::wait_queue::{Kind, WaitQueue};
+
+pub use self::job::{AccountName, Cancel, Completion, Handle, Outcome, Refusal, Token, Work};
+pub use self::stats::{AccountStats, Stats};
+use self::stats::{Counters, Counts};
+pub use self::worker::Context;
+
+/// How often the system is asked for a thread before it is believed that there is none.
+const ATTEMPTS: usize = 3;
+
+/// How a pool is built.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The most workers of the bounded account, those in blocked regions not counted; 1 at least.
+    pub bounded: usize,
+    /// The same for the unbounded account.
+    pub unbounded: usize,
+    /// After this time without work a worker leaves, unless it is the last of its account.
+    pub idle_timeout: Duration,
+    /// How many locks there are.
+    pub layout: Layout,
+}
+
+impl Default for Config {
+    /// As many bounded workers and lists as the machine has processors, 256 unbounded workers, five seconds.
+    fn default() -> Self {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            bounded: processors,
+            unbounded: 256,
+            idle_timeout: Duration::from_secs(5),
+            layout: Layout::Sharded(processors),
+        }
+    }
+}
+
+impl Config {
+    fn max(&self, account: AccountName) -> usize {
+        let max = match account {
+            AccountName::Bounded => self.bounded,
+            AccountName::Unbounded => self.unbounded,
+        };
+        max.max(1)
+    }
+}
+
+/// How many locks a pool has for its work and its workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// A work list for each account, and one lock for the worker lists of both, taken whenever a worker goes idle, gets
+    /// busy or is woken: io-wq before "add io_worker.acct pointer" and the patch that moved the lists into the accounts.
+    OneLock,
+    /// The same with a lock for each account: io-wq since Linux 6.15.
+    LockPerAccount,
+    /// So many work lists for each account, each with its own lock on its own cache line. Submitters go round, workers begin
+    /// with a list of their own and go through all of them before they sleep. Worker lists have the wait queue's lock only.
+    Sharded(usize),
+}
+
+impl Layout {
+    fn shards(self) -> usize {
+        match self {
+            Layout::OneLock | Layout::LockPerAccount => 1,
+            Layout::Sharded(shards) => shards.max(1),
+        }
+    }
+
+    fn keeps_free_list(self) -> bool {
+        !matches!(self, Layout::Sharded(_))
+    }
+}
+
+/// What becomes of the jobs that wait when a pool shuts down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shutdown {
+    /// They run.
+    Drain,
+    /// They are cancelled, and those that run are told.
+    Cancel,
+}
+
+/// A shutdown was begun by a job of the pool itself, which cannot wait for its own end. The pool ends without it waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a job cannot wait for the end of its own pool; the shutdown goes on without it")]
+pub struct InsideJob;
+
+/// How many jobs a predicate cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cancelled {
+    /// They had not begun and will not.
+    pub before_they_ran: usize,
+    /// They were running and have been told.
+    pub while_running: usize,
+}
+
+/// A pool of workers. It is a [`Submitter`] too.
+///
+/// Dropping it is a shutdown that [drains](Shutdown::Drain) and waits.
+///
+/// ```
+/// use reveille::pool::{Config, Outcome, Pool, Work};
+///
+/// let pool: Pool = Pool::new(Config::default());
+/// let answer = pool.spawn(Work::BOUNDED, |_| 6 * 7);
+/// assert!(matches!(answer.wait(), Outcome::Done(42)));
+/// ```
+pub struct Pool<P: Primitives = Native, G: WakeOne = PerEntry> {
+    submitter: Submitter<P, G>,
+}
+
+/// Gives jobs to a pool. A clone begins with another work list.
+///
+/// A job that comes after the beginning of a shutdown is not lost: its outcome is [`Outcome::Refused`].
+pub struct Submitter<P: Primitives = Native, G: WakeOne = PerEntry> {
+    shared: Arc<Shared<P, G>>,
+    /// Which list is next. Threads that share a submitter may take the same one; that does no harm.
+    turn: AtomicUsize,
+}
+
+pub(in crate::pool) struct Shared<P: Primitives, G: WakeOne> {
+    accounts: [Account<P, G>; AccountName::ALL.len()],
+    chains: P::Mutex<Chains<P, G>>,
+    /// 0, or [`EXIT`], or [`EXIT`]` + `[`CANCEL`].
+    exit: P::Atomic,
+    threads: P::Mutex<Threads<P, G>>,
+    /// How many workers have not gone. Written under the lock of `threads`, read without it.
+    alive: P::Atomic,
+    /// Whether all threads have been joined.
+    down: P::Atomic,
+    /// Whoever waits for the end.
+    end: Arc<WaitQueue<P, G>>,
+    idle_timeout: Duration,
+    submitters: AtomicUsize,
+    /// Jobs that no worker concluded
+    counters: Counters,
+    /// Jobs that came after the lists were closed
+    turned_away: AtomicU64,
+}
+
+const EXIT: usize = 1;
+const CANCEL: usize = 2;
+
+/// The workers' threads.
+struct Threads<P: Primitives, G: WakeOne> {
+    /// Those that were started and not joined
+    running: Vec<Thread<P, G>>,
+    started: [usize; AccountName::ALL.len()],
+    /// What those that have been joined had counted
+    retired: Counts,
+    /// None is started any more
+    ended: bool,
+}
+
+struct Thread<P: Primitives, G: WakeOne> {
+    station: Arc<Station<P, G>>,
+    handle: P::JoinHandle,
+    /// It has ended, or is about to and takes no lock of ours any more
+    gone: bool,
+}
+
+impl<P: Primitives, G: WakeOne> Pool<P, G> {
+    /// A pool without a worker; the first job starts one.
+    pub fn new(config: Config) -> Self {
+        let rosters = AccountName::ALL.map(|name| Roster { max: config.max(name), ..Roster::default() });
+        let lists = || Arc::new(P::Mutex::new("worker lists", rosters));
+        let shared_lists = lists();
+        let accounts = AccountName::ALL.map(|name| {
+            let lists = if config.layout == Layout::OneLock { shared_lists.clone() } else { lists() };
+            Account::new(name, &config, lists)
+        });
+        let threads = Threads {
+            running: Vec::new(),
+            started: [0; AccountName::ALL.len()],
+            retired: Counts::default(),
+            ended: false,
+        };
+        let shared = Arc::new(Shared {
+            accounts,
+            chains: P::Mutex::new("chains", Chains::new()),
+            exit: P::Atomic::new("exit", 0),
+            threads: P::Mutex::new("threads", threads),
+            alive: P::Atomic::new("alive", 0),
+            down: P::Atomic::new("down", 0),
+            end: Arc::new(WaitQueue::new()),
+            idle_timeout: config.idle_timeout,
+            submitters: AtomicUsize::new(0),
+            counters: Counters::default(),
+            turned_away: AtomicU64::new(0),
+        });
+        Self { submitter: Submitter::new(shared) }
+    }
+
+    /// Something that submits to this pool and can be sent elsewhere.
+    pub fn submitter(&self) -> Submitter<P, G> {
+        self.submitter.clone()
+    }
+
+    /// Takes no more jobs, brings those that wait to their end, and returns when the last worker's thread has ended.
+    ///
+    /// Any thread may call it, also several, also again; a later call may cancel what an earlier one drains.
+    ///
+    /// # Errors
+    /// [`InsideJob`]: a job of this pool may begin a shutdown but not wait for it.
+    pub fn shutdown(&self, how: Shutdown) -> Result<(), InsideJob> {
+        self.submitter.shared.shutdown(how)
+    }
+}
+
+impl<P: Primitives, G: WakeOne> Drop for Pool<P, G> {
+    fn drop(&mut self) {
+        if !P::tearing_down() {
+            // Dropped by its own last job: nobody waits, and the workers leave by themselves.
+            let _ = self.shutdown(Shutdown::Drain);
+        }
+    }
+}
+
+impl<P: Primitives, G: WakeOne> std::ops::Deref for Pool<P, G> {
+    type Target = Submitter<P, G>;
+
+    fn deref(&self) -> &Submitter<P, G> {
+        &self.submitter
+    }
+}
+
+impl<P: Primitives, G: WakeOne> Clone for Submitter<P, G> {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone())
+    }
+}
+
+impl<P: Primitives, G: WakeOne> Submitter<P, G> {
+    fn new(shared: Arc<Shared<P, G>>) -> Self {
+        let turn = AtomicUsize::new(shared.submitters.fetch_add(1, Relaxed));
+        Self { shared, turn }
+    }
+
+    /// Runs `run` in a worker, and gives its outcome to a handle.
+    pub fn spawn<T, F>(&self, work: Work, run: F) -> Handle<T, P, G>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+    {
+        let mut batch = self.batch();
+        batch.spawn(work, run)
+    }
+
+    /// Runs `run` in a worker, and publishes its outcome to a completion queue.
+    pub fn offload<T, F, H>(
+        &self,
+        queue: &Arc<CompletionQueue<Completion<T>, P, H>>,
+        user_data: u64,
+        work: Work,
+        run: F,
+    ) -> Token<P, G>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+        H: crate::gate::Gate,
+    {
+        let queue = queue.clone();
+        self.enqueue(work, run, move |outcome| {
+            queue.publish([Completion { user_data, outcome }]);
+        })
+    }
+
+    /// Runs `run` in a worker, and hands its outcome to `deliver`, once, whatever happens.
+    ///
+    /// `deliver` is called by the worker, or by whoever cancels or refuses the job; it must not block. A panic in it is
+    /// logged, and goes no further.
+    pub fn enqueue<T, F, D>(&self, work: Work, run: F, deliver: D) -> Token<P, G>
+    where
+        T: 'static,
+        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+        D: FnOnce(Outcome<T>) + Send + 'static,
+    {
+        let mut batch = self.batch();
+        batch.enqueue(work, run, deliver)
+    }
+
+    /// Jobs to be submitted together.
+    pub fn batch(&self) -> Batch<'_, P, G> {
+        Batch { submitter: self, jobs: [const { Vec::new() }; AccountName::ALL.len()] }
+    }
+
+    /// Cancels the jobs whose [`Work`] the predicate picks among those that have a tag. It is called without any lock.
+    pub fn cancel_where(&self, mut pick: impl FnMut(&Work) -> bool) -> Cancelled {
+        let mut cancelled = Cancelled::default();
+        for job in self.shared.tagged() {
+            if !pick(job.work()) {
+                continue;
+            }
+            match Token(job).cancel() {
+                Cancel::BeforeItRan => cancelled.before_they_ran += 1,
+                Cancel::WhileRunning => cancelled.while_running += 1,
+                Cancel::NotFound => {}
+            }
+        }
+        cancelled
+    }
+
+    /// Changes the most workers that an account may have; 1 at least.
+    ///
+    /// If it gets less, workers leave when they are between two jobs, or at once if they sleep.
+    pub fn resize(&self, account: AccountName, max: usize) {
+        let account = self.shared.account(account);
+        account.roster(|roster| roster.max = max.max(1));
+        if account.has_surplus() {
+            account.idle.broadcast();
+        }
+        self.shared.vacancy_opened(account);
+    }
+
+    /// The counters as they are now. While jobs are on their way the numbers are not all of one moment.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    fn next_turn(&self) -> usize {
+        let turn = self.turn.load(Relaxed);
+        self.turn.store(turn.wrapping_add(1), Relaxed);
+        turn
+    }
+}
+
+/// Jobs that are submitted together, when the batch is [submitted](Batch::submit) or dropped: for each account one lock and one wake
+/// decision, which wakes as many workers as there are jobs for and sleepers for.
+#[must_use = "dropping a batch submits it"]
+pub struct Batch<'a, P: Primitives = Native, G: WakeOne = PerEntry> {
+    submitter: &'a Submitter<P, G>,
+    jobs: [Vec<AnyJob<P, G>>; AccountName::ALL.len()],
+}
+
+impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
+    /// Adds a job, as [`Submitter::spawn`].
+    pub fn spawn<T, F>(&mut self, work: Work, run: F) -> Handle<T, P, G>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+    {
+        let slot = Slot::new();
+        let token = self.enqueue(work, run, {
+            let slot = slot.clone();
+            move |outcome| slot.deliver(outcome)
+        });
+        Handle { slot, token }
+    }
+
+    /// Adds a job, as [`Submitter::enqueue`].
+    pub fn enqueue<T, F, D>(&mut self, work: Work, run: F, deliver: D) -> Token<P, G>
+    where
+        T: 'static,
+        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+        D: FnOnce(Outcome<T>) + Send + 'static,
+    {
+        let job = Task::new(work, run, deliver);
+        let token = Token(job.clone());
+        self.jobs[work.account as usize].push(job);
+        token
+    }
+
+    /// How many jobs it holds.
+    pub fn len(&self) -> usize {
+        self.jobs.iter().map(Vec::len).sum()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Submits it.
+    pub fn submit(self) {}
+}
+
+impl<P: Primitives, G: WakeOne> Drop for Batch<'_, P, G> {
+    fn drop(&mut self) {
+        let shared = &self.submitter.shared;
+        for (account, jobs) in iter::zip(&shared.accounts, &mut self.jobs) {
+            if !jobs.is_empty() {
+                shared.submit(account, self.submitter.next_turn(), std::mem::take(jobs));
+            }
+        }
+    }
+}
+
+impl<P: Primitives, G: WakeOne> Shared<P, G> {
+    fn account(&self, name: AccountName) -> &Account<P, G> {
+        &self.accounts[name as usize]
+    }
+
+    fn is_exiting(&self) -> bool {
+        // Relaxed: whoever reads it after arming has the gate's barrier before it, which pairs with the one in `broadcast`.
+        // Whoever reads it earlier and leaves looks at the lists again, after the barrier in `Account::leave`.
+        self.exit.load(Relaxed) != 0
+    }
+
+    fn is_cancelling(&self) -> bool {
+        self.exit.load(Relaxed) & CANCEL != 0
+    }
+
+    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, mut jobs: Vec<AnyJob<P, G>>) {
+        // Hashed jobs go one by one, in order: each may have to wait in its chain.
+        let hashed = jobs.extract_if(.., |job| job.work().hash.is_some()).collect::<Vec<_>>();
+        for job in hashed {
+            self.submit_hashed(account, turn, job);
+        }
+        let n = jobs.len();
+        if n == 0 {
+            return;
+        }
+        match account.push(turn, jobs.into_iter()) {
+            Ok(()) => self.activate(account, n),
+            Err(jobs) => jobs.iter().for_each(|job| self.turn_away(job)),
+        }
+    }
+
+    fn submit_hashed(self: &Arc<Self>, account: &Account<P, G>, turn: usize, job: AnyJob<P, G>) {
+        let Some(hash) = job.work().hash else { return };
+        let admission = self.chains.with(|chains| match chains.admit(hash, job) {
+            Admission::Free(job) => {
+                account.push_accepted(turn, job);
+                Ok(true)
+            }
+            Admission::Stalled => Ok(false),
+            Admission::Closed(job) => Err(job),
+        });
+        match admission {
+            Ok(true) => self.activate(account, 1),
+            Ok(false) => tracing::trace!(hash, "stalled"),
+            Err(job) => self.turn_away(&job),
+        }
+    }
+
+    fn turn_away(&self, job: &AnyJob<P, G>) {
+        self.turned_away.fetch_add(1, Relaxed);
+        self.refuse(job, Refusal::ShuttingDown);
+    }
+
+    fn refuse(&self, job: &AnyJob<P, G>, why: Refusal) {
+        self.counters.count(job.conclude(Fate::Refused(why)));
+    }
+
+    /// Sees to it that `n` jobs which have just been pushed are looked for: wakes free workers, or starts some.
+    fn activate(self: &Arc<Self>, account: &Account<P, G>, n: usize) {
+        let mut account = account;
+        let mut missing = n;
+        loop {
+            match self.wake_or_start(account, missing) {
+                Ok(()) => return,
+                // Jobs of a hash may have been brought out for the other account, and need somebody there.
+                Err(error) => {
+                    let other = self.refuse_all(account, error);
+                    self.end.notify_all(); // for a shutdown that waits for these jobs
+                    match other {
+                        Some(other) => (account, missing) = (other, 1),
+                        None => return,
+                    }
+                }
+            }
+        }
+    }
+
+    fn wake_or_start(self: &Arc<Self>, account: &Account<P, G>, n: usize) -> io::Result<()> {
+        let told = account.wake(n);
+        tracing::trace!(account = ?account.name, jobs = n, told, "wake");
+        let mut missing = n - told.min(n);
+        while missing > 0 && account.has_vacancy() {
+            if !self.start(account)? {
+                break;
+            }
+            missing -= 1;
+        }
+        Ok(())
+    }
+
+    /// [`activate`](Shared::activate) for the jobs that wait, if any do: whoever pushed them may have relied on somebody who
+    /// is not there any more.
+    fn activate_unprompted(self: &Arc<Self>, account: &Account<P, G>) {
+        let waiting = account.waiting();
+        if waiting > 0 {
+            account.decisions.fetch_add(1, Relaxed);
+            self.activate(account, waiting);
+        }
+    }
+
+    /// There may be a vacancy that was not there when the jobs that wait were pushed.
+    fn vacancy_opened(self: &Arc<Self>, account: &Account<P, G>) {
+        // Full barrier between the vacancy and the look for work. Pairs with the gate's barrier in `Account::wake`, as that in
+        // `Account::leave` does.
+        P::fence(SeqCst);
+        self.activate_unprompted(account);
+    }
+
+    /// Starts a worker if there is a vacancy. An error if the system refuses and the account has no worker that could run
+    /// its jobs.
+    fn start(self: &Arc<Self>, account: &Account<P, G>) -> io::Result<bool> {
+        if !account.reserve() {
+            return Ok(false);
+        }
+        let mut attempts = 0;
+        let started = loop {
+            match self.threads.with(|threads| self.start_thread(account.name, threads)) {
+                Err(error) if attempts + 1 == ATTEMPTS => break Err(error),
+                Err(_) => attempts += 1,
+                Ok(started) => break Ok(started),
+            }
+        };
+        if let Ok(true) = started {
+            return Ok(true);
+        }
+        let deserted = account.roster(|roster| {
+            roster.workers -= 1;
+            roster.workers == roster.lent
+        });
+        let Err(error) = started else { return Ok(false) };
+        tracing::warn!(account = ?account.name, %error, deserted, "no worker could be started");
+        if !deserted {
+            return Ok(false); // those that run look for work before they sleep
+        }
+        // Full barrier between the vacancy and the look for work in `refuse_all`: a submitter may have relied on the worker
+        // that does not come. Pairs with the gate's barrier in `Account::wake`.
+        P::fence(SeqCst);
+        Err(error)
+    }
+
+    fn start_thread(self: &Arc<Self>, account: AccountName, threads: &mut Threads<P, G>) -> io::Result<bool> {
+        threads.reap();
+        if threads.ended {
+            return Ok(false);
+        }
+        let number = threads.started[account as usize];
+        let station = Arc::new(Station::new(number, account));
+        let worker = Worker { shared: self.clone(), station: station.clone() };
+        // Under the lock, which a worker that leaves takes: so its handle is there before it is gone.
+        let handle = P::try_spawn(worker::name(account, number), move || worker.run())?;
+        tracing::debug!(?account, worker = number, "worker started");
+        threads.started[account as usize] += 1;
+        threads.running.push(Thread { station, handle, gone: false });
+        self.alive.store(threads.alive(), Relaxed);
+        Ok(true)
+    }
+
+    /// A worker that has left its account has nothing more to do.
+    fn gone(&self, station: &Station<P, G>) {
+        let alive = self.threads.with(|threads| {
+            threads.gone(station);
+            self.alive.store(threads.alive(), Relaxed);
+            threads.alive()
+        });
+        if alive == 0 {
+            self.end.notify_all();
+        }
+    }
+
+    /// Brings all jobs in an account's lists to their end without running them. If jobs of the other account came out
+    /// of their chains meanwhile, that account.
+    fn refuse_all(&self, account: &Account<P, G>, error: io::Error) -> Option<&Account<P, G>> {
+        let why = Refusal::NoWorker(Arc::new(error));
+        let mut other = None;
+        loop {
+            let jobs = account.drain();
+            if jobs.is_empty() {
+                return other;
+            }
+            for job in jobs {
+                self.refuse(&job, why.clone());
+                let next = job.work().hash.and_then(|hash| self.bring_out(hash, None).1);
+                other = next.filter(|next| next.name != account.name).or(other);
+            }
+        }
+    }
+
+    /// A job of this hash is over, and this worker asks what is next: the next of the hash, if nothing else waits.
+    fn next_of_hash(self: &Arc<Self>, hash: u64, station: &Station<P, G>) -> Option<AnyJob<P, G>> {
+        let (next, pushed) = self.bring_out(hash, Some(station));
+        if let Some(account) = pushed {
+            self.activate(account, 1);
+        }
+        next
+    }
+
+    /// Brings the next job of a hash out of its chain: for this worker to run at once, if there is no other work that was there
+    /// first; else into a list of its account, for which somebody must be activated.
+    fn bring_out(
+        &self,
+        hash: u64,
+        station: Option<&Station<P, G>>,
+    ) -> (Option<AnyJob<P, G>>, Option<&Account<P, G>>) {
+        self.chains.with(|chains| {
+            let Some(job) = chains.next(hash) else { return (None, None) };
+            let account = self.account(job.work().account);
+            match station {
+                Some(station)
+                    if station.account == account.name && !account.has_work() && !account.has_surplus() =>
+                {
+                    station.begin(&job);
+                    (Some(job), None)
+                }
+                _ => {
+                    account.push_accepted(hash as usize, job);
+                    (None, Some(account))
+                }
+            }
+        })
+    }
+
+    /// All jobs with a tag that have not ended. A job moves from its chain to a list and from there to a worker, each time
+    /// under the lock of where it was; we look in the same order, so we do not miss it. We may meet it twice.
+    fn tagged(&self) -> Vec<AnyJob<P, G>> {
+        let tagged = |job: &AnyJob<P, G>| job.work().tag.is_some();
+        let mut found = Vec::new();
+        self.chains.with(|chains| found.extend(chains.waiting().filter(|job| tagged(job)).cloned()));
+        for account in &self.accounts {
+            account.find(tagged, &mut found);
+        }
+        self.threads.with(|threads| {
+            found.extend(threads.running.iter().filter_map(|thread| thread.station.current()));
+        });
+        found.sort_unstable_by_key(|job| Arc::as_ptr(job).cast::<()>());
+        found.dedup_by_key(|job| Arc::as_ptr(job).cast::<()>());
+        found
+    }
+
+    fn shutdown(&self, how: Shutdown) -> Result<(), InsideJob> {
+        tracing::debug!(?how, "shutdown");
+        self.chains.with(Chains::close);
+        self.accounts.iter().for_each(Account::close);
+        let exit = match how {
+            Shutdown::Drain => EXIT,
+            Shutdown::Cancel => EXIT | CANCEL,
+        };
+        if how == Shutdown::Cancel || !self.is_exiting() {
+            self.exit.store(exit, Relaxed);
+        }
+        if how == Shutdown::Cancel {
+            let chained = self.chains.with(Chains::drain);
+            for job in
+                chained.iter().chain(&self.accounts.iter().flat_map(Account::drain).collect::<Vec<_>>())
+            {
+                self.counters.count(job.conclude(Fate::Cancelled));
+            }
+        }
+        // Everyone, in every account.
+        for account in &self.accounts {
+            account.idle.broadcast();
+        }
+        self.wait_for_the_end()
+    }
+
+    fn wait_for_the_end(&self) -> Result<(), InsideJob> {
+        let me = P::thread();
+        let inside = self
+            .threads
+            .with(|threads| threads.running.iter().any(|thread| thread.station.thread.get() == Some(&me)));
+        if inside {
+            return Err(InsideJob);
+        }
+        // A job that was pushed before the lists were closed may have nobody yet: its submitter is about to start somebody.
+        self.end.wait_until(Kind::Shared, || {
+            let over = self.alive.load(Relaxed) == 0 && !self.accounts.iter().any(Account::has_work);
+            over.then_some(())
+        });
+        let last = self.threads.with(|threads| {
+            let first = !std::mem::replace(&mut threads.ended, true);
+            first.then(|| std::mem::take(&mut threads.running))
+        });
+        match last {
+            Some(running) => {
+                let retired = running.into_iter().map(Thread::join).sum::<Counts>();
+                self.threads.with(|threads| threads.retired += retired);
+                // Release: pairs with the acquire below; what the workers did is before our callers' return.
+                self.down.store(1, Release);
+                self.end.notify_all();
+            }
+            None => self.end.wait_until(Kind::Shared, || (self.down.load(Acquire) == 1).then_some(())),
+        }
+        Ok(())
+    }
+}
+
+impl<P: Primitives, G: WakeOne> Threads<P, G> {
+    fn alive(&self) -> usize {
+        self.running.iter().filter(|thread| !thread.gone).count()
+    }
+
+    fn gone(&mut self, station: &Station<P, G>) {
+        let thread = self.running.iter_mut().find(|thread| std::ptr::eq(&*thread.station, station));
+        if let Some(thread) = thread {
+            thread.gone = true;
+        }
+    }
+
+    /// Joins those that are gone.
+    fn reap(&mut self) {
+        let gone = self.running.extract_if(.., |thread| thread.gone);
+        self.retired += gone.map(Thread::join).sum();
+    }
+}
+
+impl<P: Primitives, G: WakeOne> Thread<P, G> {
+    /// Waits for the thread's end, and takes over what it has counted.
+    fn join(self) -> Counts {
+        let _ = self.handle.join(); // a worker does not panic
+        self.station.counters.get()
+    }
+}
+
+impl<P: Primitives, G: WakeOne> fmt::Debug for Pool<P, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pool").field(&self.stats()).finish()
+    }
+}

@@ -1,0 +1,199 @@
+//! A worker: it takes jobs until there are none, sleeps, and after a while leaves.
+
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+
+use super::account::{Account, Leave};
+use super::job::{AccountName, AnyJob, Fate, Job};
+use super::stats::Counters;
+use super::{Shared, Submitter};
+use crate::gate::{PerEntry, WakeOne};
+use crate::sync::{Mutex, Native, Parker, Primitives, Unparked};
+use crate::wait_queue::{Kind, Waiter};
+
+/// What others may know of a worker.
+pub(super) struct Station<P: Primitives, G: WakeOne> {
+    pub number: usize,
+    pub account: AccountName,
+    /// The job that it runs, if that has a tag.
+    current: P::Mutex<Option<AnyJob<P, G>>>,
+    /// [`Primitives::thread`] of its thread, once that runs.
+    pub thread: OnceLock<u64>,
+    /// Written by this worker only.
+    pub counters: Counters,
+}
+
+impl<P: Primitives, G: WakeOne> Station<P, G> {
+    pub fn new(number: usize, account: AccountName) -> Self {
+        Self {
+            number,
+            account,
+            current: P::Mutex::new("current job", None),
+            thread: OnceLock::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// This job is about to run. To be called with the lock of the list or chain that it was taken from.
+    pub fn begin(&self, job: &AnyJob<P, G>) {
+        if job.work().tag.is_some() {
+            self.current.with(|current| *current = Some(job.clone()));
+        }
+    }
+
+    fn end(&self, job: &AnyJob<P, G>) {
+        if job.work().tag.is_some() {
+            let over = self.current.with(Option::take);
+            drop(over); // outside of the lock: it may be the last reference
+        }
+    }
+
+    pub fn current(&self) -> Option<AnyJob<P, G>> {
+        self.current.with(|current| current.clone())
+    }
+}
+
+/// What a job may ask of the worker that runs it.
+pub struct Context<'a, P: Primitives = Native, G: WakeOne = PerEntry> {
+    pub(super) worker: &'a Worker<P, G>,
+    pub(super) job: &'a dyn Job<P, G>,
+}
+
+impl<P: Primitives, G: WakeOne> Context<'_, P, G> {
+    /// Whether this job has been asked to end: by a cancellation, or by a shutdown that cancels.
+    pub fn cancelled(&self) -> bool {
+        self.job.told() || self.worker.shared.is_cancelling()
+    }
+
+    /// Runs `body`, which may block, and lends the worker's slot meanwhile: another worker is woken or started if there
+    /// is work, as io-wq does when one of its workers sleeps.
+    ///
+    /// When it comes back there may be one worker too many for a moment. That one leaves as soon as it is between two jobs.
+    pub fn blocking<R>(&self, body: impl FnOnce() -> R) -> R {
+        let account = self.worker.account();
+        account.roster(|roster| roster.lent += 1);
+        self.worker.shared.vacancy_opened(account);
+        let result = P::catch(body);
+        account.roster(|roster| roster.lent -= 1);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Submits to the same pool.
+    pub fn submitter(&self) -> Submitter<P, G> {
+        Submitter::new(self.worker.shared.clone())
+    }
+}
+
+pub(super) struct Worker<P: Primitives, G: WakeOne> {
+    pub shared: Arc<Shared<P, G>>,
+    pub station: Arc<Station<P, G>>,
+}
+
+impl<P: Primitives, G: WakeOne> Worker<P, G> {
+    fn account(&self) -> &Account<P, G> {
+        self.shared.account(self.station.account)
+    }
+
+    /// The life of a worker. The vacancy that it fills has been taken for it.
+    pub fn run(self) {
+        let _ = self.station.thread.set(P::thread());
+        let account = self.account();
+        let parker = Arc::new(P::Parker::new(name(self.station.account, self.station.number)));
+        let mut waiter = account.idle.register(Kind::Exclusive, Waker::from(parker.clone()));
+        let why = loop {
+            let leave = match self.next(account) {
+                Next::Job(job) => {
+                    self.perform(job);
+                    continue;
+                }
+                Next::Leave(why) => why,
+                Next::Sleep => match self.sleep(account, &parker, &mut waiter) {
+                    Unparked::Token => continue,
+                    Unparked::Early => Leave::TimedOut,
+                },
+            };
+            // It is not on the free list any more when it leaves the roster, and a wake that it was told is passed on.
+            waiter.disarm();
+            if account.leave(leave) {
+                break leave;
+            }
+        };
+        drop(waiter);
+        self.shared.activate_unprompted(account);
+        tracing::debug!(account = ?account.name, worker = self.station.number, ?why, "worker leaves");
+        self.shared.gone(&self.station);
+    }
+
+    /// What to do next.
+    fn next(&self, account: &Account<P, G>) -> Next<P, G> {
+        if account.has_surplus() {
+            return Next::Leave(Leave::Surplus);
+        }
+        match account.take(self.station.number, &self.station) {
+            Some(job) => Next::Job(job),
+            None if self.shared.is_exiting() => Next::Leave(Leave::Exiting),
+            None => Next::Sleep,
+        }
+    }
+
+    /// Sleeps, unless there is something to do. `Early` if the time was over.
+    fn sleep(&self, account: &Account<P, G>, parker: &P::Parker, waiter: &mut Waiter<P, G>) -> Unparked {
+        waiter.arm();
+        // The look after the arm.
+        if account.has_work() || self.shared.is_exiting() || account.has_surplus() {
+            waiter.disarm();
+            return Unparked::Token;
+        }
+        account.set_free(true);
+        let unparked = parker.park_timeout(self.shared.idle_timeout);
+        account.set_free(false);
+        unparked
+    }
+
+    /// Runs a job, and those of its hash that come next as long as nothing else waits.
+    fn perform(&self, job: AnyJob<P, G>) {
+        let mut next = Some(job);
+        while let Some(job) = next {
+            self.station.counters.count_alone(job.conclude(Fate::Run(self)));
+            self.station.end(&job);
+            // Unhashed work has nothing to do with the chains.
+            next = job.work().hash.and_then(|hash| self.shared.next_of_hash(hash, &self.station));
+        }
+    }
+}
+
+/// What a worker does next.
+enum Next<P: Primitives, G: WakeOne> {
+    Job(AnyJob<P, G>),
+    Leave(Leave),
+    Sleep,
+}
+
+/// The name of a worker, for its thread, its parker and counterexamples.
+pub(super) fn name(account: AccountName, number: usize) -> &'static str {
+    const BOUNDED: [&str; 8] = [
+        "bounded 0",
+        "bounded 1",
+        "bounded 2",
+        "bounded 3",
+        "bounded 4",
+        "bounded 5",
+        "bounded 6",
+        "bounded 7",
+    ];
+    const UNBOUNDED: [&str; 8] = [
+        "unbounded 0",
+        "unbounded 1",
+        "unbounded 2",
+        "unbounded 3",
+        "unbounded 4",
+        "unbounded 5",
+        "unbounded 6",
+        "unbounded 7",
+    ];
+    let (names, more) = match account {
+        AccountName::Bounded => (&BOUNDED, "bounded"),
+        AccountName::Unbounded => (&UNBOUNDED, "unbounded"),
+    };
+    names.get(number).copied().unwrap_or(more)
+}
