@@ -4,6 +4,7 @@
 //! as a table of threads. [`check_gate`] does the same for a [`Gate`](reveille::gate::Gate) of yours, with every consumer that this project
 //! knows. The binary `reveille` prints the verdict on the gates of the question.
 
+pub mod bench;
 mod check;
 pub mod conformance;
 pub mod engine;

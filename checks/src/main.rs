@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{cell, explain, stress, verdict};
+use command::{bench, cell, explain, stress, verdict};
 
 /// Can this optimisation miss a wakeup, under which memory model, and how?
 ///
@@ -29,6 +29,8 @@ enum Command {
     Explain(explain::Args),
     /// The same code on real threads and a real io_uring: stalls per million completions.
     Stress(stress::Args),
+    /// Measurements beside peers, in one interleaved run.
+    Bench(bench::Args),
     /// One cell of the table, as JSON.
     #[command(hide = true)]
     Cell(cell::Args),
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Some(Command::Verdict(args)) => verdict::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Stress(args)) => stress::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Cell(args)) => cell::run(&args),
     };
     match result {

@@ -1,5 +1,6 @@
 //! The commands of the binary. Each returns whether what came out agrees with this project's documentation.
 
+pub mod bench;
 pub mod cell;
 pub mod explain;
 pub mod stress;

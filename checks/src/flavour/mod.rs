@@ -6,6 +6,7 @@
 //! | [`Shuttle`] | shuttle's | interleavings under sequential consistency |
 //! | [`Sequential<P>`] | an AcqRel read-modify-write of `P` | under loom: interleavings only, no stale reads |
 //! | [`Traced<P>`] | `P`'s, and a row in a [trace](crate::trace) | as `P` |
+//! | [`Timed`] | the machine's, as `Native`'s; wakes and waits for a lock are counted | nothing: it is for [measurements](crate::bench) |
 //!
 //! They compose: `Traced<Sequential<Loom>>` is what the `sc` row of the verdict runs on. All of them are ordinary types,
 //! so one binary holds them all.
@@ -13,8 +14,10 @@
 mod engines;
 pub mod script;
 mod sequential;
+pub mod timed;
 mod traced;
 
 pub use engines::{Loom, ScriptedPanic, Shuttle};
 pub use sequential::Sequential;
+pub use timed::Timed;
 pub use traced::Traced;

@@ -1,0 +1,142 @@
+//! The machine under a measurement: the CPUs it may use, the time it got, and how much others took.
+
+use std::fs;
+use std::io;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+/// Which CPUs a run may use. Crossing from one to another costs more than everything measured here, so numbers of the two
+/// regimes are never compared with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Regime {
+    /// Everything is pinned to one CPU.
+    P,
+    /// All CPUs that this process was given are free to use.
+    Q,
+}
+
+impl Regime {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::P, Self::Q];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::P => "P",
+            Self::Q => "Q",
+        }
+    }
+}
+
+impl FromStr for Regime {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|regime| regime.name() == name).ok_or_else(|| {
+            format!("no regime is called `{name}`; there are P (one CPU) and Q (all CPUs are free)")
+        })
+    }
+}
+
+/// The CPUs that this process was given when the measuring began. Dropping it gives them back.
+pub(super) struct Cpus {
+    given: Vec<usize>,
+}
+
+impl Cpus {
+    pub(super) fn given() -> io::Result<Self> {
+        let set = sched_getaffinity(None)?;
+        Ok(Self { given: (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect() })
+    }
+
+    pub(super) fn enough_for(&self, regime: Regime) -> bool {
+        regime == Regime::P || self.given.len() > 1
+    }
+
+    /// Puts all threads of this process under `regime`; those that are started later inherit it. All and not only our own: a
+    /// peer may keep idle threads of an earlier round.
+    pub(super) fn enter(&self, regime: Regime) -> io::Result<()> {
+        let mut set = CpuSet::new();
+        self.of(regime).iter().for_each(|&cpu| set.set(cpu));
+        for entry in fs::read_dir("/proc/self/task")? {
+            let thread =
+                entry?.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            match sched_setaffinity(thread, &set) {
+                Err(rustix::io::Errno::SRCH) => {} // it has ended meanwhile
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&self, regime: Regime) -> &[usize] {
+        match regime {
+            Regime::P => &self.given[..1],
+            Regime::Q => &self.given,
+        }
+    }
+
+    pub(super) fn stopwatch(&self, regime: Regime) -> io::Result<Stopwatch<'_>> {
+        let cpus = self.of(regime);
+        Ok(Stopwatch { cpus, busy: busy(cpus)?, cpu: process_cpu_time(), wall: Instant::now() })
+    }
+}
+
+impl Drop for Cpus {
+    fn drop(&mut self) {
+        let _ = self.enter(Regime::Q);
+    }
+}
+
+/// What a piece of work took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spent {
+    pub wall: Duration,
+    /// The CPU time of this process, io_uring's kernel workers included: they are threads of it.
+    pub cpu: Duration,
+    /// The CPU time that these CPUs spent on something else: other programs, or another guest of the host.
+    pub others: Duration,
+    /// Wall time × CPUs.
+    pub capacity: Duration,
+}
+
+pub(super) struct Stopwatch<'a> {
+    cpus: &'a [usize],
+    busy: Duration,
+    cpu: Duration,
+    wall: Instant,
+}
+
+impl Stopwatch<'_> {
+    pub(super) fn stop(self) -> io::Result<Spent> {
+        let wall = self.wall.elapsed();
+        let cpu = process_cpu_time() - self.cpu;
+        let busy = busy(self.cpus)?.saturating_sub(self.busy);
+        Ok(Spent { wall, cpu, others: busy.saturating_sub(cpu), capacity: wall * self.cpus.len() as u32 })
+    }
+}
+
+fn process_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+/// The time for which `cpus` were not idle since the machine was started, time that the host stole included. In ticks of 10 ms:
+/// sums over many rounds mean something, a single round means little.
+fn busy(cpus: &[usize]) -> io::Result<Duration> {
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string("/proc/stat")?;
+    let ticks = stat.lines().filter_map(|line| {
+        let mut fields = line.strip_prefix("cpu")?.split_ascii_whitespace();
+        let cpu = fields.next()?.parse().ok()?;
+        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user and nice already.
+        let busy = |(i, ticks): (usize, &str)| if i == 3 || i == 4 { Some(0) } else { ticks.parse().ok() };
+        cpus.contains(&cpu).then(|| fields.take(8).enumerate().filter_map(busy).sum::<u32>())
+    });
+    Ok(TICK * ticks.sum::<u32>())
+}

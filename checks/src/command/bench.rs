@@ -1,0 +1,163 @@
+//! `reveille bench NAME`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comfy_table::{Cell, CellAlignment};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reveille_checks::bench::{self, Line, Name, Plan, QUIET, Regime, Row};
+use reveille_checks::report;
+
+use super::{Format, Outcome, say, seconds};
+
+/// Measurements beside peers, in one interleaved run: wait_queue.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to measure: wait_queue
+    name: Name,
+    /// So many rounds, in each of which every contender runs once
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// For how long a contender runs in a round; by default, so that the whole takes most of a minute
+    #[arg(long, value_parser = seconds)]
+    seconds: Option<Duration>,
+    /// These numbers of operations in flight, or of waiting threads, only
+    #[arg(long, value_delimiter = ',')]
+    depth: Vec<usize>,
+    /// These regimes only: P (everything on one CPU), Q (all CPUs are free)
+    #[arg(long, value_delimiter = ',')]
+    regime: Vec<Regime>,
+    /// These contenders only
+    #[arg(long, value_delimiter = ',')]
+    contender: Vec<String>,
+    /// Draw a page of the results, as SVG, into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// What to print: text or json
+    #[arg(long, default_value = "text")]
+    format: Format,
+}
+
+/// How long a run without `--seconds` takes.
+const DEFAULT_TIME: Duration = Duration::from_secs(45);
+
+/// Runs `reveille bench`.
+pub fn run(args: &Args) -> Outcome {
+    let lines = bench::choose(args.name, &args.contender, &args.depth)?;
+    let regimes = if args.regime.is_empty() { Regime::ALL.to_vec() } else { args.regime.clone() };
+    let rounds = usize::from(args.rounds);
+    let runs = lines.iter().map(Line::runs).sum::<usize>() * rounds * regimes.len();
+    let time = args.seconds.unwrap_or((DEFAULT_TIME / runs.max(1) as u32).min(Duration::from_secs(1)));
+    let plan = Plan { regimes, rounds, time };
+
+    let progress = ProgressBar::with_draw_target(
+        Some((lines.len() * rounds * plan.regimes.len()) as u64),
+        ProgressDrawTarget::stderr(),
+    );
+    progress.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}").expect("the template is valid"));
+    let result = bench::run(args.name, &lines, &plan, || progress.inc(1));
+    progress.finish_and_clear();
+    let rows = match result {
+        Err(error) if error.loses() => {
+            eprintln!("reveille: {error}");
+            return Ok(false);
+        }
+        rows => rows?,
+    };
+    match args.format {
+        Format::Json => say(serde_json::to_string_pretty(&rows)?),
+        Format::Text => text(&rows, &plan),
+    }
+    Ok(true)
+}
+
+fn text(rows: &[Row], plan: &Plan) {
+    say(format_args!("{}\n", table(rows).trim_fmt()));
+    say("P: everything on one CPU; Q: all CPUs are free. Never compare the one with the other.");
+    say(format_args!(
+        "Medians of {} rounds of {:.0} ms, with the slowest and the fastest; per operation but for the share: the time waited for\n\
+         locks, summed over the threads, over wall time. -: nobody counts it.",
+        plan.rounds,
+        plan.time.as_secs_f64() * 1e3
+    ));
+    say("Everything that was submitted came back.");
+    let others = rows.iter().map(|row| row.others).fold(0.0, f64::max);
+    if others > QUIET {
+        say(format_args!(
+            "THE MACHINE WAS BUSY: others took up to {:.0} % of the CPUs (rows with ~). These are not the numbers of a quiet machine;\n\
+             ratios within a regime still say something.",
+            others * 100.0
+        ));
+    }
+}
+
+fn table(rows: &[Row]) -> comfy_table::Table {
+    let mut table = report::plain_table();
+    table.set_header([
+        "",
+        "depth",
+        "regime",
+        "contender",
+        "op/s",
+        "least",
+        "most",
+        "CPU ns",
+        "wakes",
+        "skipped",
+        "system calls",
+        "lock waits",
+        "share",
+        "ratio",
+        "",
+    ]);
+    let mut rows: Vec<&Row> = rows.iter().collect();
+    rows.sort_by_key(|row| (row.case, row.regime.name(), row.depth, row.workers));
+    let mut group = None;
+    for row in rows {
+        let rate = |rate: Option<f64>| rate.map_or("-".into(), three_digits);
+        let this = (row.case, row.depth, row.regime, row.workers);
+        let first = group.replace(this) != Some(this);
+        let of_group = |text: String| if first { text } else { String::new() };
+        table.add_row(
+            [
+                of_group(row.case.unwrap_or_default().into()),
+                of_group(row.depth.to_string()),
+                of_group(row.regime.name().into()),
+                row.contender.into(),
+                three_digits(row.ops_per_s),
+                three_digits(row.ops_per_s_min),
+                three_digits(row.ops_per_s_max),
+                three_digits(row.cpu_ns_per_op),
+                rate(row.wakes_per_op),
+                rate(row.skipped_per_op),
+                rate(row.syscalls_per_op),
+                rate(row.lock_waits_per_op),
+                rate(row.lock_wait_share),
+                rate(row.ratio),
+                if row.others > QUIET { "~".into() } else { String::new() },
+            ]
+            .map(Cell::new),
+        );
+    }
+    for (i, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if i != 0 && i != 3 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// A number to three digits: `12.3M`, `456`, `0.00789`.
+fn three_digits(n: f64) -> String {
+    let (n, unit) = match n {
+        1e6.. => (n / 1e6, "M"),
+        1e4.. => (n / 1e3, "k"),
+        _ => (n, ""),
+    };
+    let digits = match n {
+        0.0 => 0,
+        _ => (2 - n.log10().floor() as i32).clamp(0, 4) as usize,
+    };
+    format!("{n:.digits$}{unit}")
+}
