@@ -16,7 +16,11 @@
 //!   as does a run that does not come back: its wake is lost.
 //! - *Others*: the share of the CPUs that something else took meanwhile. Above [`QUIET`] the numbers are not those of a quiet machine.
 
+mod hand_off;
 mod machine;
+mod nop;
+mod ours;
+mod peers;
 mod wait_queue;
 
 use std::fmt;
@@ -84,6 +88,9 @@ pub enum Error {
         /// What came out.
         completed: u64,
     },
+    /// As much came back as was submitted, but not the same.
+    #[error("what came back is not what was submitted: something was LOST, and something came twice")]
+    Mixed,
     /// A contender did not come back.
     #[error("{0} did not come back: a wakeup was LOST, or the machine stands still")]
     Stuck(String),
@@ -92,7 +99,7 @@ pub enum Error {
 impl Error {
     /// Whether it is a fault of what was measured, and not one of the machine's or of the caller's.
     pub fn loses(&self) -> bool {
-        matches!(self, Self::Panicked(_) | Self::Lost { .. } | Self::Stuck(_))
+        matches!(self, Self::Panicked(_) | Self::Lost { .. } | Self::Mixed | Self::Stuck(_))
     }
 }
 
@@ -101,16 +108,19 @@ impl Error {
 pub enum Name {
     /// The wait queue alone: a wake that nobody needs, ping-pong, and waking many.
     WaitQueue,
+    /// The letter's micro-benchmark: what does nothing, and goes through a worker.
+    Nop,
 }
 
 impl Name {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::WaitQueue];
+    pub const ALL: [Self; 2] = [Self::WaitQueue, Self::Nop];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
             Self::WaitQueue => "wait_queue",
+            Self::Nop => "nop",
         }
     }
 
@@ -118,6 +128,7 @@ impl Name {
     pub fn lines(self) -> Vec<Line> {
         match self {
             Self::WaitQueue => wait_queue::lines(),
+            Self::Nop => nop::lines(),
         }
     }
 }
@@ -242,6 +253,15 @@ impl fmt::Display for Line {
 
 /// The contender that others are compared to, where it takes part: the kernel's own worker pool.
 pub const BASELINE: &str = "kernel";
+
+/// Tells a peer that learns it from the environment how many threads it may have.
+///
+/// # Safety
+/// No other thread of this process may run, as [`std::env::set_var`] demands.
+pub unsafe fn limit_peers() {
+    // SAFETY: passed on to the caller.
+    unsafe { std::env::set_var(peers::Blocking::MAX_THREADS, hand_off::WORKERS.to_string()) };
+}
 
 /// How to measure.
 #[derive(Debug, Clone)]

@@ -43,6 +43,8 @@ const DEFAULT_TIME: Duration = Duration::from_secs(45);
 
 /// Runs `reveille bench`.
 pub fn run(args: &Args) -> Outcome {
+    // SAFETY: a command has started no thread when it begins.
+    unsafe { bench::limit_peers() };
     let lines = bench::choose(args.name, &args.contender, &args.depth)?;
     let regimes = if args.regime.is_empty() { Regime::ALL.to_vec() } else { args.regime.clone() };
     let rounds = usize::from(args.rounds);

@@ -1,0 +1,163 @@
+//! Blocking work handed to workers, and its result handed back to a thread that sleeps in io_uring.
+//!
+//! The thread keeps `depth` jobs in flight. It takes all results there are, submits as many jobs, and sleeps in `io_uring_enter`
+//! when there are none. An operation is one job, there and back.
+
+use std::ops::Range;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use io_uring::{IoUring, opcode, squeue};
+use reveille::uring::{self, RingParker};
+
+use super::{Contender, Counts, Error};
+
+/// How many workers there are, where that is not varied.
+pub(super) const WORKERS: usize = 2;
+
+/// Somebody who runs jobs in other threads. A job returns its token, and that is its result.
+pub(super) trait Workers {
+    /// Hands over a job for each token.
+    fn submit(&mut self, tokens: Range<u64>);
+
+    /// Takes a result, if there is one.
+    fn take(&mut self) -> Option<u64>;
+
+    /// Announces that the thread is going to sleep. If false there is a result: do not.
+    fn prepare_to_sleep(&mut self) -> bool {
+        true
+    }
+}
+
+/// A contender of workers.
+pub(super) struct HandOff<W> {
+    // Dropped first: its workers may still ring the bell.
+    workers: W,
+    parker: RingParker,
+    depth: u64,
+    next: u64,
+}
+
+impl<W: Workers> HandOff<W> {
+    /// `workers` get a waker for the thread that sleeps.
+    pub(super) fn new(depth: usize, workers: impl FnOnce(Waker) -> Result<W, Error>) -> Result<Self, Error> {
+        let parker = RingParker::new()?;
+        Ok(Self { workers: workers(parker.waker())?, parker, depth: depth as u64, next: 0 })
+    }
+
+    fn submit(&mut self, n: u64) {
+        self.workers.submit(self.next..self.next + n);
+        self.next += n;
+    }
+}
+
+impl<W: Workers> Contender for HandOff<W> {
+    fn run(&mut self, time: Duration) -> Result<Counts, Error> {
+        let mut clock = Clock::new(time);
+        let first = self.next;
+        let mut balance = Balance::default();
+        self.submit(self.depth);
+        while balance.completed < self.next - first {
+            let before = balance.completed;
+            while let Some(token) = self.workers.take() {
+                balance.add(token);
+            }
+            let taken = balance.completed - before;
+            if taken == 0 {
+                if self.workers.prepare_to_sleep() {
+                    self.parker.park()?;
+                }
+            } else if !clock.is_over() {
+                self.submit(taken);
+            }
+        }
+        balance.close(first..self.next)
+    }
+}
+
+/// The same by the kernel: `IORING_OP_NOP` with `IOSQE_ASYNC`, which io-wq's workers run. The completions come by the ring itself.
+pub(super) struct Kernel {
+    ring: IoUring,
+    depth: u64,
+    next: u64,
+}
+
+impl Kernel {
+    pub(super) fn new(depth: usize) -> Result<Self, Error> {
+        let ring = IoUring::new(depth.next_power_of_two() as u32).map_err(uring::Error::Other)?;
+        Ok(Self { ring, depth: depth as u64, next: 0 })
+    }
+
+    fn submit(&mut self, n: u64) {
+        let mut queue = self.ring.submission();
+        for token in self.next..self.next + n {
+            let nop = opcode::Nop::new().build().flags(squeue::Flags::ASYNC).user_data(token);
+            // SAFETY: a NOP has no buffer, nor anything else that would have to outlive it.
+            unsafe { queue.push(&nop) }.expect("the queue has room for all that may be in flight");
+        }
+        self.next += n;
+    }
+}
+
+impl Contender for Kernel {
+    fn run(&mut self, time: Duration) -> Result<Counts, Error> {
+        let mut clock = Clock::new(time);
+        let (first, mut balance, mut syscalls) = (self.next, Balance::default(), 0);
+        self.submit(self.depth);
+        while balance.completed < self.next - first {
+            self.ring.submit_and_wait(1)?;
+            syscalls += 1;
+            let before = balance.completed;
+            self.ring.completion().for_each(|completion| balance.add(completion.user_data()));
+            if !clock.is_over() {
+                self.submit(balance.completed - before);
+            }
+        }
+        Ok(Counts { syscalls: Some(syscalls), ..balance.close(first..self.next)? })
+    }
+}
+
+/// Looks at the time now and then.
+struct Clock {
+    start: Instant,
+    time: Duration,
+    asked: u32,
+    over: bool,
+}
+
+impl Clock {
+    fn new(time: Duration) -> Self {
+        Self { start: Instant::now(), time, asked: 0, over: false }
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.asked = self.asked.wrapping_add(1);
+        if self.asked.is_multiple_of(16) {
+            self.over = self.start.elapsed() >= self.time;
+        }
+        self.over
+    }
+}
+
+/// What came back.
+#[derive(Default)]
+struct Balance {
+    completed: u64,
+    tokens: u64,
+}
+
+impl Balance {
+    fn add(&mut self, token: u64) {
+        self.completed += 1;
+        self.tokens = self.tokens.wrapping_add(token);
+    }
+
+    /// Compares it with what was submitted. The same number of others would not do.
+    fn close(self, submitted: Range<u64>) -> Result<Counts, Error> {
+        let tokens = submitted.clone().fold(0, u64::wrapping_add);
+        if self.tokens != tokens {
+            return Err(Error::Mixed);
+        }
+        Ok(Counts { submitted: submitted.end - submitted.start, completed: self.completed, syscalls: None })
+    }
+}
