@@ -1,15 +1,20 @@
 //! Blocking work handed to workers, and its result handed back to a thread that sleeps in io_uring.
 //!
-//! The thread keeps `depth` jobs in flight. It takes all results there are, submits as many jobs, and sleeps in `io_uring_enter`
-//! when there are none. An operation is one job, there and back.
+//! The thread keeps `depth` jobs in flight. It takes all results there are, submits as many jobs, and sleeps in its [`Bed`] when there are
+//! none. An operation is one job, there and back.
+//!
+//! Wakes are the rings of the bed's bell: eventfd writes. A result that came without one of its own counts as a wake skipped.
+//! The system calls counted are those of the way back, the sleeper's and the bell's; how the workers sleep is not seen from here.
 
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, opcode, squeue};
 use reveille::uring::{self, RingParker};
 
+use super::bed::{self, Bed};
 use super::{Contender, Counts, Error};
 
 /// How many workers there are, where that is not varied.
@@ -27,22 +32,27 @@ pub(super) trait Workers {
     fn prepare_to_sleep(&mut self) -> bool {
         true
     }
+
+    /// How many workers have been woken so far, if somebody counts.
+    fn woken(&self) -> Option<u64> {
+        None
+    }
 }
 
-/// A contender of workers.
-pub(super) struct HandOff<W> {
+/// A contender of workers and a bed.
+pub(super) struct HandOff<W, B = RingParker> {
     // Dropped first: its workers may still ring the bell.
     workers: W,
-    parker: RingParker,
+    bed: B,
     depth: u64,
     next: u64,
 }
 
-impl<W: Workers> HandOff<W> {
+impl<W: Workers, B: Bed> HandOff<W, B> {
     /// `workers` get a waker for the thread that sleeps.
     pub(super) fn new(depth: usize, workers: impl FnOnce(Waker) -> Result<W, Error>) -> Result<Self, Error> {
-        let parker = RingParker::new()?;
-        Ok(Self { workers: workers(parker.waker())?, parker, depth: depth as u64, next: 0 })
+        let bed = B::new()?;
+        Ok(Self { workers: workers(bed.waker())?, bed, depth: depth as u64, next: 0 })
     }
 
     fn submit(&mut self, n: u64) {
@@ -51,11 +61,11 @@ impl<W: Workers> HandOff<W> {
     }
 }
 
-impl<W: Workers> Contender for HandOff<W> {
+impl<W: Workers, B: Bed> Contender for HandOff<W, B> {
     fn run(&mut self, time: Duration) -> Result<Counts, Error> {
         let mut clock = Clock::new(time);
-        let first = self.next;
-        let mut balance = Balance::default();
+        let (first, heard, woken) = (self.next, self.bed.heard(), self.workers.woken());
+        let (mut balance, mut syscalls) = (Balance::default(), 0);
         self.submit(self.depth);
         while balance.completed < self.next - first {
             let before = balance.completed;
@@ -65,19 +75,29 @@ impl<W: Workers> Contender for HandOff<W> {
             let taken = balance.completed - before;
             if taken == 0 {
                 if self.workers.prepare_to_sleep() {
-                    self.parker.park()?;
+                    syscalls += self.bed.sleep()?;
                 }
             } else if !clock.is_over() {
                 self.submit(taken);
             }
         }
-        balance.close(first..self.next)
+        let counts = balance.close(first..self.next)?;
+        let wakes = self.bed.heard() - heard;
+        Ok(Counts {
+            wakes: Some(wakes),
+            skipped: Some(counts.completed.saturating_sub(wakes)),
+            worker_wakes: woken.and_then(|before| Some(self.workers.woken()? - before)),
+            syscalls: Some(syscalls + wakes),
+            ..counts
+        })
     }
 }
 
-/// The same by the kernel: `IORING_OP_NOP` with `IOSQE_ASYNC`, which io-wq's workers run. The completions come by the ring itself.
+/// The same by the kernel: `IORING_OP_NOP` with `IOSQE_ASYNC`, which io-wq's workers run. The completions come by the ring itself,
+/// and nobody counts its wakes. All its system calls are the sleeper's.
 pub(super) struct Kernel {
     ring: IoUring,
+    epoll: Option<OwnedFd>,
     depth: u64,
     next: u64,
 }
@@ -85,7 +105,33 @@ pub(super) struct Kernel {
 impl Kernel {
     pub(super) fn new(depth: usize) -> Result<Self, Error> {
         let ring = IoUring::new(depth.next_power_of_two() as u32).map_err(uring::Error::Other)?;
-        Ok(Self { ring, depth: depth as u64, next: 0 })
+        Ok(Self { ring, epoll: None, depth: depth as u64, next: 0 })
+    }
+
+    /// Sleeps in epoll on the ring.
+    pub(super) fn in_epoll(depth: usize) -> Result<Self, Error> {
+        let kernel = Self::new(depth)?;
+        Ok(Self { epoll: Some(bed::epoll_on(&kernel.ring)?), ..kernel })
+    }
+
+    /// With so many workers at most. There is one account only: a NOP is bounded.
+    pub(super) fn with_workers(depth: usize, workers: usize) -> Result<Self, Error> {
+        let kernel = Self::new(depth)?;
+        kernel.ring.submitter().register_iowq_max_workers(&mut [workers as u32; 2])?;
+        Ok(kernel)
+    }
+
+    fn sleep(&mut self) -> Result<u64, Error> {
+        let Some(epoll) = &self.epoll else {
+            self.ring.submit_and_wait(1)?;
+            return Ok(1);
+        };
+        self.ring.submit()?;
+        if !self.ring.completion().is_empty() {
+            return Ok(1);
+        }
+        bed::sleep_in(epoll)?;
+        Ok(2)
     }
 
     fn submit(&mut self, n: u64) {
@@ -105,8 +151,7 @@ impl Contender for Kernel {
         let (first, mut balance, mut syscalls) = (self.next, Balance::default(), 0);
         self.submit(self.depth);
         while balance.completed < self.next - first {
-            self.ring.submit_and_wait(1)?;
-            syscalls += 1;
+            syscalls += self.sleep()?;
             let before = balance.completed;
             self.ring.completion().for_each(|completion| balance.add(completion.user_data()));
             if !clock.is_over() {
@@ -158,6 +203,10 @@ impl Balance {
         if self.tokens != tokens {
             return Err(Error::Mixed);
         }
-        Ok(Counts { submitted: submitted.end - submitted.start, completed: self.completed, syscalls: None })
+        Ok(Counts {
+            submitted: submitted.end - submitted.start,
+            completed: self.completed,
+            ..Counts::default()
+        })
     }
 }

@@ -9,13 +9,17 @@
 //! the time and its tear-down are not measured. What is reported is the median over the rounds, beside the least and the most.
 //!
 //! - *CPU time* is that of the whole process, with the kernel's io_uring workers. Only one contender runs at a time.
-//! - *Wakes* and *waits for a lock* of our own code are counted by a second run in the same round, on
-//!   [`Timed`](crate::flavour::Timed); the speed is that of `Native`. Nobody counts those of the peers: they are null, not zero.
-//! - *System calls* are counted where this code makes all of them itself, and are null elsewhere.
+//! - *Wakes* and *system calls* are counted where this code sends or makes them; each bench says which those are.
+//! - *Waits for a lock* of our own code, and the wakes in `wait_queue`, are counted by a second run in the same round, on
+//!   [`Timed`](crate::flavour::Timed); the speed is that of `Native`.
+//! - What nobody counts, as the locks inside of a peer, is null and not zero.
 //! - *Nothing lost*: each run ends by waiting for everything it has submitted, and compares. A difference ends the bench with an error,
 //!   as does a run that does not come back: its wake is lost.
 //! - *Others*: the share of the CPUs that something else took meanwhile. Above [`QUIET`] the numbers are not those of a quiet machine.
 
+mod accounts;
+mod bed;
+mod gates;
 mod hand_off;
 mod machine;
 mod nop;
@@ -110,17 +114,23 @@ pub enum Name {
     WaitQueue,
     /// The letter's micro-benchmark: what does nothing, and goes through a worker.
     Nop,
+    /// The sound gates: what skipping a wake saves.
+    Gates,
+    /// The pool's locks: one, one an account, one a work list.
+    Accounts,
 }
 
 impl Name {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::WaitQueue, Self::Nop];
+    pub const ALL: [Self; 4] = [Self::Nop, Self::Gates, Self::Accounts, Self::WaitQueue];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
             Self::WaitQueue => "wait_queue",
             Self::Nop => "nop",
+            Self::Gates => "gates",
+            Self::Accounts => "accounts",
         }
     }
 
@@ -129,6 +139,8 @@ impl Name {
         match self {
             Self::WaitQueue => wait_queue::lines(),
             Self::Nop => nop::lines(),
+            Self::Gates => gates::lines(),
+            Self::Accounts => accounts::lines(),
         }
     }
 }
@@ -188,7 +200,13 @@ pub struct Counts {
     pub submitted: u64,
     /// Operations ended; the same number, unless something is lost.
     pub completed: u64,
-    /// System calls, if all of them are made where they can be counted.
+    /// Wakes of the thread that measures, if they are counted; else they come from the watched run.
+    pub wakes: Option<u64>,
+    /// Operations without a wake of their own, likewise.
+    pub skipped: Option<u64>,
+    /// Wakes of workers.
+    pub worker_wakes: Option<u64>,
+    /// System calls; which, the bench says.
     pub syscalls: Option<u64>,
 }
 
@@ -227,6 +245,10 @@ impl Line {
         make: impl Fn() -> Result<C, Error> + Send + Sync + 'static,
     ) -> Self {
         Self { watched: Some(boxed(make)), ..self }
+    }
+
+    fn of_workers(self, workers: usize) -> Self {
+        Self { workers: Some(workers), ..self }
     }
 
     /// How often it runs in a round.
@@ -297,10 +319,12 @@ pub struct Row {
     pub ops_per_s_max: f64,
     /// CPU time of the process in nanoseconds: the median of the rounds.
     pub cpu_ns_per_op: f64,
-    /// Sleepers woken.
+    /// Wakes sent.
     pub wakes_per_op: Option<f64>,
-    /// Wakes that the gate skipped.
+    /// Wakes skipped.
     pub skipped_per_op: Option<f64>,
+    /// Wakes of the pool's workers, which are not among the others.
+    pub worker_wakes_per_op: Option<f64>,
     /// System calls.
     pub syscalls_per_op: Option<f64>,
     /// Acquisitions of a lock that had to wait.
@@ -411,7 +435,9 @@ fn row(
     let watched = |rate: &dyn Fn(&Sample) -> f64| {
         median(samples[i].iter().filter_map(|(_, sample)| Some(rate(sample.as_ref()?))))
     };
-    let syscalls = samples[i].iter().filter_map(|(sample, _)| Some(sample.per_op(sample.counts.syscalls?)));
+    let counted = |count: fn(&Counts) -> Option<u64>| {
+        median(samples[i].iter().filter_map(|(sample, _)| Some(sample.per_op(count(&sample.counts)?))))
+    };
     let baseline = lines.iter().position(|other| other.contender == BASELINE && other.comparable(line));
     let ratio = baseline.and_then(|base| {
         let base = samples[base].iter().map(|(sample, _)| sample.ops_per_s());
@@ -434,9 +460,12 @@ fn row(
             samples[i].iter().map(|(sample, _)| sample.per_op(sample.spent.cpu.as_nanos() as u64)),
         )
         .unwrap_or(0.0),
-        wakes_per_op: watched(&|sample| sample.per_op(sample.watched.sent)),
-        skipped_per_op: watched(&|sample| sample.per_op(sample.watched.skipped)),
-        syscalls_per_op: median(syscalls),
+        wakes_per_op: counted(|counts| counts.wakes)
+            .or_else(|| watched(&|sample| sample.per_op(sample.watched.sent))),
+        skipped_per_op: counted(|counts| counts.skipped)
+            .or_else(|| watched(&|sample| sample.per_op(sample.watched.skipped))),
+        worker_wakes_per_op: counted(|counts| counts.worker_wakes),
+        syscalls_per_op: counted(|counts| counts.syscalls),
         lock_waits_per_op: watched(&|sample| sample.per_op(sample.watched.lock_waits)),
         lock_wait_share: watched(&|sample| sample.watched.lock_wait.div_duration_f64(sample.spent.wall)),
         ratio,

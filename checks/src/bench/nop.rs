@@ -1,11 +1,13 @@
 //! The letter's micro-benchmark: operations that do nothing and go through a worker.
 
+use std::task::Waker;
+
 use reveille::gate::PerEntry;
 use reveille::pool::{Config, Layout};
 use reveille::sync::{Native, Primitives};
 
-use super::hand_off::{HandOff, Kernel, WORKERS};
-use super::ours::Ours;
+use super::hand_off::{HandOff, Kernel, WORKERS, Workers};
+use super::ours::{Charge, Ours};
 use super::peers::{Blocking, Crossbeam, Mpsc, Rayon, Spawning, Tokio};
 use super::{BASELINE, Error, Line};
 use crate::flavour::Timed;
@@ -17,23 +19,23 @@ pub(super) fn lines() -> Vec<Line> {
         .into_iter()
         .flat_map(|n| {
             [
-                kernel(n),
+                Line::new(BASELINE, n, move || Kernel::new(n)),
                 Line::new("reveille", n, move || ours::<Native>(n)).watched(move || ours::<Timed>(n)),
-                Line::new("std-mpsc", n, move || HandOff::new(n, Mpsc::new)),
-                Line::new("crossbeam-channel", n, move || HandOff::new(n, Crossbeam::new)),
-                Line::new("tokio-spawn_blocking", n, move || HandOff::new(n, Spawning::<Tokio>::new)),
-                Line::new("rayon", n, move || HandOff::new(n, Spawning::<Rayon>::new)),
-                Line::new("blocking", n, move || HandOff::new(n, Spawning::<Blocking>::new)),
+                Line::new("std-mpsc", n, move || peer(n, Mpsc::new)),
+                Line::new("crossbeam-channel", n, move || peer(n, Crossbeam::new)),
+                Line::new("tokio-spawn_blocking", n, move || peer(n, Spawning::<Tokio>::new)),
+                Line::new("rayon", n, move || peer(n, Spawning::<Rayon>::new)),
+                Line::new("blocking", n, move || peer(n, Spawning::<Blocking>::new)),
             ]
         })
         .collect()
 }
 
-pub(super) fn kernel(depth: usize) -> Line {
-    Line::new(BASELINE, depth, move || Kernel::new(depth))
-}
-
 fn ours<P: Primitives>(depth: usize) -> Result<HandOff<Ours<P, PerEntry>>, Error> {
     let config = Config { bounded: WORKERS, layout: Layout::Sharded(WORKERS), ..Config::default() };
-    HandOff::new(depth, |bell| Ours::new(config, bell))
+    HandOff::new(depth, |bell| Ours::new(config, Charge::Batched, bell))
+}
+
+fn peer<W: Workers>(depth: usize, workers: fn(Waker) -> Result<W, Error>) -> Result<HandOff<W>, Error> {
+    HandOff::new(depth, workers)
 }

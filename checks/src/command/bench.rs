@@ -10,10 +10,10 @@ use reveille_checks::report;
 
 use super::{Format, Outcome, say, seconds};
 
-/// Measurements beside peers, in one interleaved run: wait_queue.
+/// Measurements beside peers, in one interleaved run: nop, gates, accounts, wait_queue.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to measure: wait_queue
+    /// What to measure: nop, gates, accounts, wait_queue
     name: Name,
     /// So many rounds, in each of which every contender runs once
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
@@ -106,6 +106,7 @@ fn table(rows: &[Row]) -> comfy_table::Table {
         "CPU ns",
         "wakes",
         "skipped",
+        "workers'",
         "system calls",
         "lock waits",
         "share",
@@ -132,6 +133,7 @@ fn table(rows: &[Row]) -> comfy_table::Table {
                 three_digits(row.cpu_ns_per_op),
                 rate(row.wakes_per_op),
                 rate(row.skipped_per_op),
+                rate(row.worker_wakes_per_op),
                 rate(row.syscalls_per_op),
                 rate(row.lock_waits_per_op),
                 rate(row.lock_wait_share),

@@ -1,0 +1,46 @@
+//! The pool's layouts: one lock, a lock for each account, work lists with a lock each. The letter's third patch, and the step after it.
+//!
+//! The hand-off of `nop`, to both accounts in turn, and job by job: each takes the locks that io-wq takes for it.
+
+use reveille::gate::PerEntry;
+use reveille::pool::{Config, Layout};
+use reveille::sync::{Native, Primitives};
+use reveille::uring::RingParker;
+
+use super::hand_off::{HandOff, Kernel};
+use super::ours::{Charge, Ours};
+use super::{BASELINE, Error, Line};
+use crate::flavour::Timed;
+
+const DEPTH: usize = 64;
+
+/// How many workers an account may have.
+const WORKERS: [usize; 5] = [1, 2, 4, 8, 16];
+
+pub(super) fn lines() -> Vec<Line> {
+    let mut lines = Vec::new();
+    for workers in WORKERS {
+        lines.push(
+            Line::new(BASELINE, DEPTH, move || Kernel::with_workers(DEPTH, workers)).of_workers(workers),
+        );
+        let layouts = [
+            ("one-lock", Layout::OneLock),
+            ("lock-per-account", Layout::LockPerAccount),
+            ("sharded", Layout::Sharded(workers)),
+        ];
+        lines.extend(layouts.map(|(name, layout)| {
+            Line::new(name, DEPTH, move || hand_off::<Native>(layout, workers))
+                .of_workers(workers)
+                .watched(move || hand_off::<Timed>(layout, workers))
+        }));
+    }
+    lines
+}
+
+fn hand_off<P: Primitives>(
+    layout: Layout,
+    workers: usize,
+) -> Result<HandOff<Ours<P, PerEntry>, RingParker>, Error> {
+    let config = Config { bounded: workers, unbounded: workers, layout, ..Config::default() };
+    HandOff::new(DEPTH, |bell| Ours::new(config, Charge::Alternating, bell))
+}
