@@ -705,11 +705,15 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             self.exit.store(exit, Relaxed);
         }
         if how == Shutdown::Cancel {
-            let chained = self.chains.with(Chains::drain);
-            for job in
-                chained.iter().chain(&self.accounts.iter().flat_map(Account::drain).collect::<Vec<_>>())
-            {
+            // The chains first: then nothing comes out of them for a job that is cancelled in its list.
+            for job in self.chains.with(Chains::drain) {
                 self.counters.count(job.conclude(Fate::Cancelled));
+            }
+            for job in self.accounts.iter().flat_map(Account::drain) {
+                self.counters.count(job.conclude(Fate::Cancelled));
+                if let Some(hash) = job.work().hash {
+                    self.bring_out(hash, None);
+                }
             }
         }
         // Everyone, in every account.
