@@ -27,7 +27,7 @@ enum Command {
     Verdict(verdict::Args),
     /// The counterexample of a gate with a consumer, or what was searched if there is none.
     Explain(explain::Args),
-    /// The same code on real threads and a real io_uring: stalls per million completions.
+    /// The same code on real threads: a gate on a real io_uring, or the worker pool.
     Stress(stress::Args),
     /// One cell of the table, as JSON.
     #[command(hide = true)]

@@ -351,7 +351,7 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 
     /// Jobs to be submitted together.
     pub fn batch(&self) -> Batch<'_, P, G> {
-        Batch { submitter: self, jobs: [const { Vec::new() }; AccountName::ALL.len()] }
+        Batch { submitter: self, jobs: [const { Vec::new() }; AccountName::ALL.len()], hashed: Vec::new() }
     }
 
     /// Cancels the jobs whose [`Work`] the predicate picks among those that have a tag. It is called without any lock.
@@ -395,11 +395,13 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 }
 
 /// Jobs that are submitted together, when the batch is [submitted](Batch::submit) or dropped: for each account one lock and one wake
-/// decision, which wakes as many workers as there are jobs for and sleepers for.
+/// decision, which wakes as many workers as there are jobs for and sleepers for. Hashed jobs go one by one, before the others.
 #[must_use = "dropping a batch submits it"]
 pub struct Batch<'a, P: Primitives = Native, G: WakeOne = PerEntry> {
     submitter: &'a Submitter<P, G>,
     jobs: [Vec<AnyJob<P, G>>; AccountName::ALL.len()],
+    /// Those with a hash, of both accounts: their order is kept.
+    hashed: Vec<AnyJob<P, G>>,
 }
 
 impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
@@ -426,13 +428,16 @@ impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
     {
         let job = Task::new(work, run, deliver);
         let token = Token(job.clone());
-        self.jobs[work.account as usize].push(job);
+        match work.hash {
+            None => self.jobs[work.account as usize].push(job),
+            Some(_) => self.hashed.push(job),
+        }
         token
     }
 
     /// How many jobs it holds.
     pub fn len(&self) -> usize {
-        self.jobs.iter().map(Vec::len).sum()
+        self.hashed.len() + self.jobs.iter().map(Vec::len).sum::<usize>()
     }
 
     /// Whether it holds none.
@@ -447,6 +452,10 @@ impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
 impl<P: Primitives, G: WakeOne> Drop for Batch<'_, P, G> {
     fn drop(&mut self) {
         let shared = &self.submitter.shared;
+        // One by one: each may have to wait in its chain.
+        for job in self.hashed.drain(..) {
+            shared.submit_hashed(self.submitter.next_turn(), job);
+        }
         for (account, jobs) in iter::zip(&shared.accounts, &mut self.jobs) {
             if !jobs.is_empty() {
                 shared.submit(account, self.submitter.next_turn(), std::mem::take(jobs));
@@ -470,24 +479,18 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         self.exit.load(Relaxed) & CANCEL != 0
     }
 
-    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, mut jobs: Vec<AnyJob<P, G>>) {
-        // Hashed jobs go one by one, in order: each may have to wait in its chain.
-        let hashed = jobs.extract_if(.., |job| job.work().hash.is_some()).collect::<Vec<_>>();
-        for job in hashed {
-            self.submit_hashed(account, turn, job);
-        }
+    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, jobs: Vec<AnyJob<P, G>>) {
         let n = jobs.len();
-        if n == 0 {
-            return;
-        }
         match account.push(turn, jobs.into_iter()) {
             Ok(()) => self.activate(account, n),
             Err(jobs) => jobs.iter().for_each(|job| self.turn_away(job)),
         }
     }
 
-    fn submit_hashed(self: &Arc<Self>, account: &Account<P, G>, turn: usize, job: AnyJob<P, G>) {
-        let Some(hash) = job.work().hash else { return };
+    fn submit_hashed(self: &Arc<Self>, turn: usize, job: AnyJob<P, G>) {
+        let work = *job.work();
+        let Some(hash) = work.hash else { return };
+        let account = self.account(work.account);
         let admission = self.chains.with(|chains| match chains.admit(hash, job) {
             Admission::Free(job) => {
                 account.push_accepted(turn, job);
