@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::HumanCount;
 use reveille::pool::Layout;
+use reveille_checks::report;
 use reveille_checks::scenario::Consumer;
 use reveille_checks::soak::{self, Soak};
 use reveille_checks::stress;
@@ -110,8 +111,7 @@ fn stress_pool(args: &Args) -> Outcome {
     }
     let workers = soak::WORKERS;
     say(format_args!("the worker pool on real threads, up to {workers} workers an account\n"));
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    let mut table = report::plain_table();
     let names = layouts.map(|layout| format!("{layout:?}"));
     table.set_header(std::iter::once(String::new()).chain(names));
     type Figure = fn(&soak::Report) -> String;
