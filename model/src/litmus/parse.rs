@@ -140,25 +140,27 @@ fn whole<'a, T>(
     text: &'a str,
     content: impl Parser<Input<'a>, T, ErrMode<ContextError>>,
 ) -> Result<T, Error> {
-    delimited(blank, content, eof.context(expected("the end of the file"))).parse(LocatingSlice::new(text)).map_err(|error| {
-        let offset = error.offset();
-        let expected: Vec<String> = error
-            .inner()
-            .context()
-            .filter_map(|context| match context {
-                StrContext::Expected(StrContextValue::Description(what)) => Some((*what).to_owned()),
-                StrContext::Expected(StrContextValue::StringLiteral(what)) => Some(format!("`{what}`")),
-                StrContext::Expected(StrContextValue::CharLiteral(what)) => Some(format!("`{what}`")),
-                _ => None,
-            })
-            .collect();
-        let found = text.get(offset..).and_then(|rest| rest.split_whitespace().next());
-        Error::Syntax {
-            place: Place::of(text, offset),
-            expected: expected.first().cloned().unwrap_or_else(|| "something else".to_owned()),
-            found: found.map_or_else(|| "the end of the file".to_owned(), |word| format!("`{word}`")),
-        }
-    })
+    delimited(blank, content, eof.context(expected("the end of the file")))
+        .parse(LocatingSlice::new(text))
+        .map_err(|error| {
+            let offset = error.offset();
+            let expected: Vec<String> = error
+                .inner()
+                .context()
+                .filter_map(|context| match context {
+                    StrContext::Expected(StrContextValue::Description(what)) => Some((*what).to_owned()),
+                    StrContext::Expected(StrContextValue::StringLiteral(what)) => Some(format!("`{what}`")),
+                    StrContext::Expected(StrContextValue::CharLiteral(what)) => Some(format!("`{what}`")),
+                    _ => None,
+                })
+                .collect();
+            let found = text.get(offset..).and_then(|rest| rest.split_whitespace().next());
+            Error::Syntax {
+                place: Place::of(text, offset),
+                expected: expected.first().cloned().unwrap_or_else(|| "something else".to_owned()),
+                found: found.map_or_else(|| "the end of the file".to_owned(), |word| format!("`{word}`")),
+            }
+        })
 }
 
 /// White space and comments.
