@@ -340,7 +340,11 @@ impl World {
         p.when(cached.is(head), |p| {
             let overflowed = p.load("look overflow", self.overflowed, Relaxed);
             p.when(overflowed.above(0), |p| {
-                p.locked(("refill lock", "refill unlock"), self.lock, |p| self.refill(p));
+                p.locked(("refill lock", "refill unlock"), self.lock, |p| {
+                    let some = p.length(self.overflow);
+                    p.claim("the lock is not taken in vain", some);
+                    self.refill(p);
+                });
                 if !self.is(Mutant::RefillNotSeen) {
                     let tail = p.load("refilled tail", self.ring.tail, order);
                     p.set(cached, tail);
