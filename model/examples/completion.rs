@@ -1,40 +1,39 @@
+//! The completion queue: state counts, and which memory model it takes for a mistake to show.
+//!
+//! ```text
+//! cargo run --release -p reveille-model --example completion
+//! ```
+
 use reveille_model::memory::Memory;
-use reveille_model::protocol::completion::*;
+use reveille_model::protocol::completion::{CompletionQueue, Error, Mutant, Size};
 use reveille_model::search::{Options, Verdict};
-use std::time::Duration;
-fn main() {
-    let sizes: &[Size] = &[
-        Size { capacity: 1, producers: &[&[2], &[1]], spurious: 0 },
-        Size { capacity: 1, producers: &[&[1, 1]], spurious: 0 },
-        Size { capacity: 1, producers: &[&[3]], spurious: 0 },
-        Size { capacity: 1, producers: &[&[2, 1]], spurious: 0 },
-        Size { capacity: 1, producers: &[&[1, 1, 1]], spurious: 0 },
-        Size { capacity: 1, producers: &[&[1, 1, 1, 1]], spurious: 0 },
-        Size { capacity: 2, producers: &[&[1, 1, 1]], spurious: 0 },
-        Size { capacity: 2, producers: &[&[3]], spurious: 0 },
-        Size { capacity: 2, producers: &[&[3, 1]], spurious: 0 },
-        Size { capacity: 2, producers: &[&[1, 3]], spurious: 0 },
-        Size { capacity: 2, producers: &[&[2, 2]], spurious: 0 },
-        Size { capacity: 2, producers: &[&[2], &[1]], spurious: 0 },
-        Size { capacity: 2, producers: &[&[2], &[2]], spurious: 0 },
-        Size { capacity: 1, producers: &[&[1], &[1]], spurious: 0 },
-    ];
-    for size in sizes {
+
+fn main() -> Result<(), Error> {
+    println!("| completion queue | sc | tso | rc11 |\n|---|---|---|---|");
+    for &size in Size::ALL {
+        print!("| {size} |");
         for memory in Memory::ALL {
-            let o = Options { max_time: Some(Duration::from_secs(10)), ..Options::default() };
-            let r = CompletionQueue::new(*size, None).unwrap().check(memory, o).unwrap();
-            println!("{size} {memory} {} {:?} {}", r.states, r.time, match &r.verdict { Verdict::Violated(c) => c.to_string(), v => format!("{v:?}") });
+            let report = CompletionQueue::new(size, None)?.check(memory, Options::default())?;
+            let verdict = if report.verdict == Verdict::Complete { "" } else { "VIOLATED after " };
+            print!(" {verdict}{} ({:.1?}) |", report.states, report.time);
         }
+        println!();
     }
-    for &m in Mutant::ALL {
-        for size in sizes.iter() {
-            print!("{m} {size}:");
-            for memory in Memory::ALL {
-                let o = Options { max_time: Some(Duration::from_secs(3)), ..Options::default() };
-                let r = CompletionQueue::new(*size, Some(m)).unwrap().check(memory, o).unwrap();
-                print!(" {}", match &r.verdict { Verdict::Violated(c) => format!("{:?}@{}", c.violation, c.steps.len()), v => format!("{v:?}") });
+    println!("\n| mistake | sc | tso | rc11 |\n|---|---|---|---|");
+    for &mutant in Mutant::ALL {
+        print!("| `{mutant}` |");
+        for memory in Memory::ALL {
+            let mut shortest: Option<usize> = None;
+            for &size in &Size::ALL[..Size::ALL.len() - 1] {
+                let report = CompletionQueue::new(size, Some(mutant))?.check(memory, Options::default())?;
+                if let Verdict::Violated(found) = report.verdict {
+                    let steps = found.steps.len();
+                    shortest = Some(shortest.map_or(steps, |shortest| shortest.min(steps)));
+                }
             }
-            println!();
+            print!(" {} |", shortest.map_or("-".to_owned(), |steps| format!("{steps} steps")));
         }
+        println!();
     }
+    Ok(())
 }

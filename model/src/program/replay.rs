@@ -178,11 +178,7 @@ impl Replay<'_> {
         self.step(seen, None)
     }
 
-    fn step(
-        &mut self,
-        seen: &Recorded,
-        mut data: Option<&mut Data>,
-    ) -> Result<BTreeSet<Site>, Mismatch> {
+    fn step(&mut self, seen: &Recorded, mut data: Option<&mut Data>) -> Result<BTreeSet<Site>, Mismatch> {
         let mut sites = BTreeSet::new();
         let (mut reached, mut stored) = (Vec::new(), BTreeSet::new());
         let newest = seen.object.as_ref().and_then(|object| data.as_ref()?.newest.get(object));

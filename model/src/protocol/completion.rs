@@ -41,7 +41,9 @@ use super::poll_wake::{self, build};
 use crate::memory::Memory;
 use crate::memory::Order::{self, Acquire, Relaxed, Release};
 use crate::memory::Value;
-use crate::program::{BuildError, Builder, Code, Expr, List, Object, Place, Program, Register, Sequence, Term};
+use crate::program::{
+    BuildError, Builder, Code, Expr, List, Object, Place, Program, Register, Sequence, Term,
+};
 use crate::search::{self, End, Options, Report, Rest};
 
 named! {
@@ -49,8 +51,10 @@ named! {
     Mutant ("mutant") {
         /// `tail` is published by a relaxed store.
         TailPublishedRelaxed = "tail-published-relaxed",
-        /// The consumer reads `tail` relaxed.
+        /// The consumer's first read of `tail` is relaxed.
         TailReadRelaxed = "tail-read-relaxed",
+        /// The consumer's read of `tail` after a refill is relaxed.
+        RefilledTailReadRelaxed = "refilled-tail-read-relaxed",
         /// The consumer moves `head` by a relaxed store.
         HeadPublishedRelaxed = "head-published-relaxed",
         /// Producers read `head` relaxed.
@@ -92,6 +96,15 @@ pub struct Size {
 }
 
 impl Size {
+    /// Those that are searched in tests, the largest last. In the others every [`Mutant`] shows.
+    pub const ALL: &[Size] = &[
+        Size { capacity: 1, producers: &[&[2], &[1]], spurious: 0 },
+        Size { capacity: 1, producers: &[&[1, 1, 1]], spurious: 0 },
+        Size { capacity: 2, producers: &[&[3, 1]], spurious: 0 },
+        Size { capacity: 2, producers: &[&[2], &[2]], spurious: 0 },
+        Size { capacity: 2, producers: &[&[3, 1], &[1]], spurious: 0 },
+    ];
+
     /// How many completions there are in all.
     pub fn completions(&self) -> usize {
         self.producers.iter().copied().flatten().map(|&size| usize::from(size)).sum()
@@ -331,8 +344,7 @@ impl World {
 
     /// Reads the tail anew, and refills the ring from the overflow list if it is empty.
     fn look(&self, p: &mut Code, head: Register, cached: Register) {
-        let order = self.order(Mutant::TailReadRelaxed, Acquire);
-        let tail = p.load("look tail", self.ring.tail, order);
+        let tail = p.load("look tail", self.ring.tail, self.order(Mutant::TailReadRelaxed, Acquire));
         p.set(cached, tail);
         if self.is(Mutant::OverflowNotLookedAt) {
             return;
@@ -346,6 +358,7 @@ impl World {
                     self.refill(p);
                 });
                 if !self.is(Mutant::RefillNotSeen) {
+                    let order = self.order(Mutant::RefilledTailReadRelaxed, Acquire);
                     let tail = p.load("refilled tail", self.ring.tail, order);
                     p.set(cached, tail);
                 }
