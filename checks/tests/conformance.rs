@@ -288,7 +288,65 @@ fn every_thread_of_the_completion_queue_does_what_its_program_does_and_comes_by_
         }
     }
     for (protocol, taken) in taken {
-        let never = never_taken(&protocol, &taken).unwrap();
-        println!("{protocol}: {never:?}");
+        assert_eq!(never_taken(&protocol, &taken).unwrap(), [], "{protocol}");
     }
+}
+
+/// What the program with a mistake expects where it is first seen that the code has not made it.
+fn mistake_expects(mistake: completion::Mutant) -> &'static str {
+    use completion::Mutant as M;
+    match mistake {
+        M::TailPublishedRelaxed => "publish: store tail",
+        M::TailReadRelaxed => "look tail: load tail",
+        M::RefilledTailReadRelaxed => "refilled tail: load tail",
+        M::HeadPublishedRelaxed => "take: store head",
+        M::HeadReadRelaxed => "room: load head",
+        M::OneSlotTooMany => "slot free: load slot 0",
+        M::Overtaking => "own tail: load tail",
+        M::OverflowNotCounted => "publish unlock: unlock completion",
+        M::OverflowNotLookedAt => "enqueue lock: lock wait queue",
+        M::RefillCountsNothing => "count left: store overflowed",
+        M::RefillNotCounted => "refill unlock: unlock completion",
+        M::RefillNotSeen => "armed already: load mark 0",
+        M::NoLookAfterArm => "sleep: park parker 0",
+        M::WakeBeforePublish => "waker barrier: fence",
+        M::WakerWithoutBarrier => "anybody armed: load armed",
+        M::SleeperWithoutBarrier => "own head: load head",
+    }
+}
+
+#[test]
+fn every_mistake_in_the_model_of_the_completion_queue_is_caught() {
+    for &mistake in completion::Mutant::ALL {
+        let size = sizes()[usize::from(mistake == completion::Mutant::Overtaking)];
+        let protocol = CompletionProtocol { size, mutant: Some(mistake) };
+        let departure = departure(completions::<PerEntry>(size), &protocol);
+        let expected = mistake_expects(mistake);
+        assert!(departure.expected.iter().any(|other| other == expected), "{departure}");
+    }
+}
+
+#[test]
+fn a_completion_queue_that_does_something_else_is_caught() {
+    let size = sizes()[0];
+    let protocol = CompletionProtocol { size, mutant: None };
+    let expects = |departure: Departure, thread: &str, expected: &str| {
+        assert_eq!(
+            (departure.thread.as_str(), &*departure.expected),
+            (thread, &[expected.to_owned()][..]),
+            "{departure}"
+        );
+    };
+    // One barrier less, two operations in the other order.
+    let gate = departure(completions::<Mutant<NO_BARRIER_AFTER_ARM>>(size), &protocol);
+    expects(gate, "consumer", "arm barrier: fence");
+    let gate = departure(completions::<Mutant<NO_BARRIER_BEFORE_QUESTION>>(size), &protocol);
+    expects(gate, "producer 0", "waker barrier: fence");
+    let gate = departure(completions::<Mutant<COUNTED_LATE>>(size), &protocol);
+    expects(gate, "consumer", "count armed: fetch_add armed");
+    // The batch of two, one by one; a slot more.
+    let one_by_one = departure(Completions::<PerEntry>::new(1, &[&[1, 1], &[1]]), &protocol);
+    expects(one_by_one, "producer 0", "count overflow: store overflowed");
+    let roomier = departure(Completions::<PerEntry>::new(2, size.producers), &protocol);
+    expects(roomier, "producer 0", "publish: store tail");
 }
