@@ -259,10 +259,10 @@ impl Replay<'_> {
         if next.kind() != seen.kind || object != seen.object.as_deref() {
             return None;
         }
-        let after = (next.site().to_owned().into(), next.done(&cursor.position, read));
+        let (site, position) = (next.site().to_owned().into(), next.done(&cursor.position, read));
         // A lock's and a parker's word is nobody's business, and so is its order.
         if matches!(seen.kind, Kind::Lock | Kind::Unlock | Kind::Park | Kind::Unpark) {
-            return Some((after.0, after.1, None));
+            return Some((site, position, None));
         }
         let written = match operation {
             Operation::Store { value, .. } => Some(value),
@@ -271,7 +271,7 @@ impl Replay<'_> {
         };
         let reads = matches!(operation, Operation::Load { .. } | Operation::Modify { .. });
         let as_recorded = written == seen.written && next.orders() == (seen.order, seen.failure);
-        (reads == read.is_some() && (as_recorded || seen.is_plain())).then_some((after.0, after.1, written))
+        (reads == read.is_some() && (as_recorded || seen.is_plain())).then_some((site, position, written))
     }
 
     /// All contents that the lists of a lock may have when it is taken: those that are known, or every arrangement of some
