@@ -392,7 +392,7 @@ impl<M: Protocol> Judge<M> {
                 let row = Row { thread: step.thread, operation, source: step.source.clone(), cell };
                 // Reading cells in a row that are one location in the program is reading the last of them.
                 match rows.iter_mut().rev().find(|last| last.thread == row.thread) {
-                    Some(last) if last.reads_cell() && row.reads_cell() => *last = row,
+                    Some(last) if last.reads_cell_as(&row) => *last = row,
                     _ => rows.push(row),
                 }
             }
@@ -506,8 +506,10 @@ impl<M: Protocol> Judge<M> {
 }
 
 impl Row {
-    fn reads_cell(&self) -> bool {
-        self.cell && self.operation.kind == Kind::Load
+    /// Do both read cells that are one location in the program?
+    fn reads_cell_as(&self, other: &Row) -> bool {
+        let read = |row: &Row| row.cell && row.operation.kind == Kind::Load;
+        read(self) && read(other) && self.operation.object == other.operation.object
     }
 }
 
