@@ -239,6 +239,18 @@ fn a_waker_without_a_full_barrier_misses_in_every_sound_cell() {
 }
 
 #[test]
+fn a_sleeper_without_a_full_barrier_misses_under_rc11_and_not_on_x86_where_arming_is_one() {
+    for consumer in [Consumer::EpollLevel, Consumer::EpollEdge, Consumer::PollOnce, Consumer::Activation] {
+        let size = Size::of(consumer);
+        let mutant = Mutant::SleeperWithoutBarrier;
+        let violation = rejects(mutant, Gate::PerEntry, consumer, Rc11, size);
+        assert!(matches!(violation, Violation::Owed(_)), "{violation:?}");
+        let on_x86 = PollWake::new(Gate::PerEntry, consumer, size, Some(mutant)).unwrap();
+        assert_eq!(on_x86.check(Tso, Options::default()).unwrap().verdict, Verdict::Complete);
+    }
+}
+
+#[test]
 fn a_tail_published_without_release_shows_a_completion_that_is_not_there() {
     for consumer in [Consumer::EpollLevel, Consumer::EpollEdge, Consumer::PollOnce, Consumer::Activation] {
         let violation = rejects(Mutant::RelaxedTail, Gate::PerEntry, consumer, Rc11, Size::of(consumer));

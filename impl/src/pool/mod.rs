@@ -21,7 +21,7 @@
 //! Two races have to be won, each by a full barrier on either side.
 //!
 //! *A worker arms, looks through the lists, and finds none; a submitter appends, and finds nobody armed.* The worker's barrier
-//! is between arming and looking (in [`PerEntry`](crate::gate::PerEntry)'s `after_enqueue`), the submitter's between appending and
+//! is between arming and looking (in [`PerEntry`]'s `after_enqueue`), the submitter's between appending and
 //! asking (in its `admit`). Whichever comes first, the other side's later read sees what was written before it.
 //! The look goes through *all* lists of the account: one that is skipped is one whose jobs may wait for ever.
 //!
@@ -37,7 +37,7 @@
 //!
 //! # Hashes
 //!
-//! Jobs of one hash run one at a time and in order. While one of them is out, the others wait in the [chain](hash) of the hash, where no
+//! Jobs of one hash run one at a time and in order. While one of them is out, the others wait in the chain of the hash, where no
 //! worker looks; the one that ends brings the next out, as a submitter would. Nobody sleeps for a hash, so io-wq's mark
 //! STALLED, which was once set too late and lost a wake, is not needed.
 //!
@@ -426,7 +426,7 @@ impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
         F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
         D: FnOnce(Outcome<T>) + Send + 'static,
     {
-        let job = Task::new(work, run, deliver);
+        let job = Task::boxed(work, run, deliver);
         let token = Token(job.clone());
         match work.hash {
             None => self.jobs[work.account as usize].push(job),
@@ -639,41 +639,44 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             }
             for job in jobs {
                 self.refuse(&job, why.clone());
-                let next = job.work().hash.and_then(|hash| self.bring_out(hash, None).1);
-                other = next.filter(|next| next.name != account.name).or(other);
+                let next = job.work().hash.map(|hash| self.bring_out(hash, None));
+                if let Some(Next::Pushed(next)) = next
+                    && next.name != account.name
+                {
+                    other = Some(next);
+                }
             }
         }
     }
 
     /// A job of this hash is over, and this worker asks what is next: the next of the hash, if nothing else waits.
     fn next_of_hash(self: &Arc<Self>, hash: u64, station: &Station<P, G>) -> Option<AnyJob<P, G>> {
-        let (next, pushed) = self.bring_out(hash, Some(station));
-        if let Some(account) = pushed {
-            self.activate(account, 1);
+        match self.bring_out(hash, Some(station)) {
+            Next::None => None,
+            Next::Runs(job) => Some(job),
+            Next::Pushed(account) => {
+                self.activate(account, 1);
+                None
+            }
         }
-        next
     }
 
     /// Brings the next job of a hash out of its chain: for this worker to run at once, if there is no other work that was there
     /// first; else into a list of its account, for which somebody must be activated.
-    fn bring_out(
-        &self,
-        hash: u64,
-        station: Option<&Station<P, G>>,
-    ) -> (Option<AnyJob<P, G>>, Option<&Account<P, G>>) {
+    fn bring_out(&self, hash: u64, station: Option<&Station<P, G>>) -> Next<'_, P, G> {
         self.chains.with(|chains| {
-            let Some(job) = chains.next(hash) else { return (None, None) };
+            let Some(job) = chains.next(hash) else { return Next::None };
             let account = self.account(job.work().account);
             match station {
                 Some(station)
                     if station.account == account.name && !account.has_work() && !account.has_surplus() =>
                 {
                     station.begin(&job);
-                    (Some(job), None)
+                    Next::Runs(job)
                 }
                 _ => {
                     account.push_accepted(hash as usize, job);
-                    (None, Some(account))
+                    Next::Pushed(account)
                 }
             }
         })
@@ -755,6 +758,16 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         }
         Ok(())
     }
+}
+
+/// What became of the next job of a hash.
+enum Next<'a, P: Primitives, G: WakeOne> {
+    /// There was none; the hash is free.
+    None,
+    /// Whoever asked runs it at once.
+    Runs(AnyJob<P, G>),
+    /// It is in a list of this account.
+    Pushed(&'a Account<P, G>),
 }
 
 impl<P: Primitives, G: WakeOne> Threads<P, G> {
