@@ -232,6 +232,8 @@ pub struct Footprint {
     pub loads: u16,
     /// Locations touched by anything else than locking and unlocking
     pub unlocked: u16,
+    /// Locations unlocked
+    pub unlocks: u16,
     /// Is there an acquire fence, or a stronger one?
     pub acquire_fence: bool,
     /// Is there a `seq_cst` fence?
@@ -246,6 +248,7 @@ impl Footprint {
         unreleased: !0,
         loads: !0,
         unlocked: !0,
+        unlocks: !0,
         acquire_fence: true,
         full_barrier: true,
     };
@@ -263,6 +266,7 @@ impl Footprint {
             unreleased: self.unreleased | other.unreleased,
             loads: self.loads | other.loads,
             unlocked: self.unlocked | other.unlocked,
+            unlocks: self.unlocks | other.unlocks,
             acquire_fence: self.acquire_fence || other.acquire_fence,
             full_barrier: self.full_barrier || other.full_barrier,
         }
@@ -274,6 +278,23 @@ impl Footprint {
             || self.reads & other.writes != 0
             || self.full_barrier && other.full_barrier
     }
+}
+
+/// A step that was done.
+#[derive(Clone, Copy, Debug)]
+pub struct Done {
+    /// Whose
+    pub thread: usize,
+    /// By memory
+    pub drain: bool,
+    /// Where
+    pub location: Option<Location>,
+    /// Was something read
+    pub reads: bool,
+    /// Was something written
+    pub writes: bool,
+    /// Was it a full barrier
+    pub full_barrier: bool,
 }
 
 /// One possible result of an operation.
@@ -301,6 +322,17 @@ pub struct Internal<M> {
     pub value: Value,
     /// Memory afterwards
     pub machine: M,
+}
+
+/// What a step of one thread means to another thread that could do its own next step before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stir {
+    /// Nothing: in either order the two lead to the same memory
+    Nothing,
+    /// It may now also read the message that was just written, and what it could do before it still can
+    News,
+    /// The order of the two matters
+    Everything,
 }
 
 /// What a machine cannot hold.
@@ -334,12 +366,32 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     /// The stores that `thread` has executed and that have not reached memory.
     fn pending(&self, thread: usize) -> Footprint;
 
+    /// The location of the oldest store in `thread`'s buffer.
+    fn first_pending(&self, _thread: usize) -> Option<Location> {
+        None
+    }
+
     /// The newest value of a location: the last in modification order that has reached memory.
     fn newest(&self, location: Location) -> Value;
 
     /// From now on `thread` does nothing but this. What only other doings could find out may be forgotten, so that
     /// memories that differ in nothing else are equal. Before the first call a thread may do anything.
     fn narrow(&mut self, thread: usize, future: Footprint);
+
+    /// Appends those outcomes that read what was written last.
+    fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit>;
+
+    /// Forgets which message was written last.
+    fn forget_news(&mut self);
+
+    /// What did the step of another thread from `before` to here mean to `thread`, which could execute `operation` there?
+    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Operation) -> Stir;
+
+    /// And to its buffer?
+    fn buffer_stirred(&self, before: &Self, step: Done, thread: usize) -> bool;
+
+    /// Can anything in `others` ever stir `thread` that could execute this now?
+    fn may_stir(&self, next: Footprint, locks: u16, others: Footprint, pending: Footprint) -> bool;
 
     /// Can `thread`'s execution of `operation` neither help nor hinder any other thread, now or later, **whatever**
     /// the others do? (A relaxed fence under SC, a store into the thread's own buffer.) A search may then try it

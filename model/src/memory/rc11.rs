@@ -50,7 +50,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{
-    Barrier, Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
+    Done, Stir, Barrier, Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
     Value,
 };
 
@@ -88,6 +88,8 @@ struct Message {
     value: Value,
     /// Written by a read-modify-write that read the message before it: nothing may come between the two
     glued: bool,
+    /// Written by the last step
+    new: bool,
     /// What an acquire read of this message teaches
     view: View,
 }
@@ -248,7 +250,7 @@ impl Rc11 {
         if let Some(read) = read {
             view.join(&read);
         }
-        let message = Message { value, glued: read.is_some(), view: view.without(location) };
+        let message = Message { value, glued: read.is_some(), new: true, view: view.without(location) };
         self.messages.insert(span.start + position, message);
         self.ends[location..].iter_mut().for_each(|end| *end += 1);
         Ok(())
@@ -342,32 +344,18 @@ impl Rc11 {
     }
 }
 
-impl Machine for Rc11 {
-    fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
-        if values.len() > LOCATIONS {
-            return Err(Limit::Locations(values.len()));
-        }
-        let thread = Thread {
-            future: Footprint::ANYTHING,
-            current: View::default(),
-            acquire: View::default(),
-            fenced: View::default(),
-            released: SmallVec::new(),
-        };
-        let message = |value: &Value| Message { value: *value, glued: false, view: View::default() };
-        Ok(Rc11 {
-            messages: values.iter().map(message).collect(),
-            ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
-            locations: values.len() as u8,
-            threads: vec![thread; threads],
-            sc: View::default(),
-        })
+impl Rc11 {
+    fn cleared(&self) -> Self {
+        let mut machine = self.clone();
+        machine.forget_news();
+        machine
     }
 
-    fn outcomes(
+    fn outcomes_from(
         &self,
         thread: usize,
         operation: Operation,
+        include: impl Fn(&Message) -> bool,
         found: &mut Vec<Outcome<Self>>,
     ) -> Result<(), Limit> {
         // The history of a location, what is old in it, and the positions that the thread may still read.
@@ -380,9 +368,9 @@ impl Machine for Rc11 {
         match operation {
             Operation::Load { location, order } => {
                 let (location, history, positions) = readable(location);
-                for position in positions {
+                for position in positions.filter(|position| include(&history[*position])) {
                     let (message, stale) = (&history[position], position + 1 < history.len());
-                    let mut machine = self.clone();
+                    let mut machine = self.cleared();
                     machine.threads[thread].read(location, position as u8, &message.view, order);
                     found.push(machine.found(Some((message, stale)), None));
                 }
@@ -390,16 +378,16 @@ impl Machine for Rc11 {
             Operation::Store { location, order, value } => {
                 let (location, _, positions) = readable(location);
                 for before in positions.filter(|before| !self.taken(location, *before)) {
-                    let mut machine = self.clone();
+                    let mut machine = self.cleared();
                     machine.write(thread, location, before + 1, value, order, None)?;
                     found.push(machine.found(None, Some(value)));
                 }
             }
             Operation::Modify { location, order, update } => {
                 let (location, history, positions) = readable(location);
-                for position in positions {
+                for position in positions.filter(|position| include(&history[*position])) {
                     let (message, stale) = (&history[position], position + 1 < history.len());
-                    let mut machine = self.clone();
+                    let mut machine = self.cleared();
                     let reader = &mut machine.threads[thread];
                     let written = match update.on(message.value) {
                         Effect::Write(value) if !self.taken(location, position) => {
@@ -424,13 +412,98 @@ impl Machine for Rc11 {
                 }
             }
             Operation::Fence(barrier) => {
-                let mut machine = self.clone();
+                let mut machine = self.cleared();
                 let Rc11 { threads, sc, .. } = &mut machine;
                 threads[thread].fence(barrier, sc);
                 found.push(machine.found(None, None));
             }
         }
         Ok(())
+    }
+}
+
+impl Machine for Rc11 {
+    fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
+        if values.len() > LOCATIONS {
+            return Err(Limit::Locations(values.len()));
+        }
+        let thread = Thread {
+            future: Footprint::ANYTHING,
+            current: View::default(),
+            acquire: View::default(),
+            fenced: View::default(),
+            released: SmallVec::new(),
+        };
+        let message = |value: &Value| Message { value: *value, glued: false, new: false, view: View::default() };
+        Ok(Rc11 {
+            messages: values.iter().map(message).collect(),
+            ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
+            locations: values.len() as u8,
+            threads: vec![thread; threads],
+            sc: View::default(),
+        })
+    }
+
+    fn outcomes(
+        &self,
+        thread: usize,
+        operation: Operation,
+        found: &mut Vec<Outcome<Self>>,
+    ) -> Result<(), Limit> {
+        self.outcomes_from(thread, operation, |_| true, found)
+    }
+
+    fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
+        self.outcomes_from(thread, operation, |message| message.new, found)
+    }
+
+    fn forget_news(&mut self) {
+        self.messages.iter_mut().for_each(|message| message.new = false);
+    }
+
+    fn stirred(&self, _: &Self, step: Done, thread: usize, operation: Operation) -> Stir {
+        let can = |location: Location, ok: &dyn Fn(Value) -> Option<bool>| {
+            if step.location != Some(location) || !step.writes {
+                return Stir::Nothing;
+            }
+            let at = usize::from(location.0);
+            let (mut new, mut old) = (false, false);
+            let history = self.history(at);
+            for position in usize::from(self.threads[thread].current.0[at])..history.len() {
+                let possible = match ok(history[position].value) {
+                    None => false,
+                    Some(takes) => !takes || !self.taken(at, position),
+                };
+                if possible && history[position].new {
+                    new = true;
+                } else if possible {
+                    old = true;
+                }
+            }
+            match (new, old) {
+                (_, false) => Stir::Everything,
+                (true, true) => Stir::News,
+                (false, true) => Stir::Nothing,
+            }
+        };
+        match operation {
+            Operation::Load { location, .. } => can(location, &|_| Some(false)),
+            Operation::Modify { location, update, .. } => can(location, &|value| match update.on(value) {
+                Effect::Write(_) => Some(true),
+                Effect::FailingRead(_) => Some(false),
+                Effect::Wait => None,
+            }),
+            Operation::Fence(Barrier::SeqCst) if step.full_barrier => Stir::Everything,
+            Operation::Store { .. } | Operation::Fence(_) => Stir::Nothing,
+        }
+    }
+
+    fn buffer_stirred(&self, _: &Self, _: Done, _: usize) -> bool {
+        false
+    }
+
+    fn may_stir(&self, next: Footprint, _: u16, others: Footprint, _: Footprint) -> bool {
+        next.reads & others.writes != 0 || next.full_barrier && others.full_barrier
     }
 
     fn internal(&self, _found: &mut Vec<Internal<Self>>) {}

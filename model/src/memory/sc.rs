@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
+use super::{Done, Stir, Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
 
 /// Memory under sequential consistency.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,34 @@ impl Machine for Sc {
     }
 
     fn narrow(&mut self, _thread: usize, _future: Footprint) {}
+
+    fn news(&self, _: usize, _: Operation, _: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
+        Ok(())
+    }
+
+    fn forget_news(&mut self) {}
+
+    fn stirred(&self, before: &Self, step: Done, _: usize, operation: Operation) -> Stir {
+        let (location, writes) = match operation {
+            Operation::Load { location, .. } => (location, false),
+            Operation::Store { location, .. } => (location, true),
+            Operation::Modify { location, update, .. } => {
+                (location, update.written(before.newest(location)).is_some())
+            }
+            Operation::Fence(_) => return Stir::Nothing,
+        };
+        let same = step.location == Some(location);
+        if same && (writes || step.writes) { Stir::Everything } else { Stir::Nothing }
+    }
+
+    fn buffer_stirred(&self, _: &Self, _: Done, _: usize) -> bool {
+        false
+    }
+
+    fn may_stir(&self, next: Footprint, locks: u16, others: Footprint, _: Footprint) -> bool {
+        let writes = next.writes & !(next.unlocks & locks);
+        writes & (others.reads | others.writes) != 0 || next.reads & others.writes != 0
+    }
 
     fn private(&self, _thread: usize, operation: Operation) -> bool {
         matches!(operation, Operation::Fence(_))

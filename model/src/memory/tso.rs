@@ -12,7 +12,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
+use super::{Done, Stir, Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
 
 /// A thread's stores that have not reached memory, the oldest first.
 type Buffer = SmallVec<[(Location, Value); 4]>;
@@ -103,11 +103,61 @@ impl Machine for Tso {
         stores.fold(Footprint::default(), Footprint::union)
     }
 
+    fn first_pending(&self, thread: usize) -> Option<Location> {
+        self.buffers[thread].first().map(|(location, _)| *location)
+    }
+
     fn newest(&self, location: Location) -> Value {
         self.memory.newest(location)
     }
 
     fn narrow(&mut self, _thread: usize, _future: Footprint) {}
+
+    fn news(&self, _: usize, _: Operation, _: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
+        Ok(())
+    }
+
+    fn forget_news(&mut self) {}
+
+    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Operation) -> Stir {
+        let Some(at) = step.location else { return Stir::Nothing };
+        if step.thread == thread {
+            return Stir::Nothing;
+        }
+        let stores = !step.drain && step.writes && !step.reads;
+        let forwarded = !step.drain && before.forwarded(step.thread, at).is_some();
+        if stores || forwarded {
+            return Stir::Nothing;
+        }
+        let stirs = match operation {
+            Operation::Load { location, .. } => {
+                location == at && step.writes && before.forwarded(thread, location).is_none()
+            }
+            Operation::Modify { location, update, .. } => {
+                let writes = update.written(before.newest(location)).is_some();
+                location == at && (step.writes || writes)
+            }
+            Operation::Store { .. } | Operation::Fence(_) => false,
+        };
+        if stirs { Stir::Everything } else { Stir::Nothing }
+    }
+
+    fn buffer_stirred(&self, before: &Self, step: Done, thread: usize) -> bool {
+        if step.thread == thread {
+            return false;
+        }
+        let stores = !step.drain && step.writes && !step.reads;
+        let Some(at) = step.location else { return false };
+        let forwarded = !step.drain && before.forwarded(step.thread, at).is_some();
+        !stores && !forwarded && before.buffers[thread].first().is_some_and(|(location, _)| *location == at)
+    }
+
+    fn may_stir(&self, next: Footprint, locks: u16, others: Footprint, pending: Footprint) -> bool {
+        // A store only enters the buffer; a drain is given as a footprint that reads what it writes.
+        let writes = if next.reads == 0 { 0 } else { next.writes & !locks };
+        writes & (others.reads | others.writes | pending.writes) != 0
+            || next.reads & !(next.unlocks & locks) & (others.writes | pending.writes) != 0
+    }
 
     fn private(&self, thread: usize, operation: Operation) -> bool {
         match operation {

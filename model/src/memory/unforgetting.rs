@@ -1,6 +1,6 @@
 //! For tests: what RC11 forgets is checked against RC11 that does not.
 
-use super::{Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Rc11, Value};
+use super::{Done, Stir, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Rc11, Value};
 
 /// RC11 that forgets nothing on account of what the threads will not do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +39,34 @@ impl Machine for Unforgetting {
     }
 
     fn narrow(&mut self, _: usize, _: Footprint) {}
+
+    fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
+        let mut plain = Vec::new();
+        self.0.news(thread, operation, &mut plain)?;
+        found.extend(plain.into_iter().map(|Outcome { read, written, stale, machine }| Outcome {
+            read,
+            written,
+            stale,
+            machine: Unforgetting(machine),
+        }));
+        Ok(())
+    }
+
+    fn forget_news(&mut self) {
+        self.0.forget_news();
+    }
+
+    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Operation) -> Stir {
+        self.0.stirred(&before.0, step, thread, operation)
+    }
+
+    fn buffer_stirred(&self, _: &Self, _: Done, _: usize) -> bool {
+        false
+    }
+
+    fn may_stir(&self, next: Footprint, locks: u16, others: Footprint, pending: Footprint) -> bool {
+        self.0.may_stir(next, locks, others, pending)
+    }
 
     fn private(&self, thread: usize, operation: Operation) -> bool {
         self.0.private(thread, operation)

@@ -14,7 +14,8 @@ pub(super) fn footprint(instruction: &Instruction) -> Footprint {
             let loads =
                 if matches!(action, Action::Load(_) | Action::CompareExchange { .. }) { mask } else { 0 };
             let unlocked = if matches!(action, Action::Lock | Action::Unlock) { 0 } else { mask };
-            Footprint { reads, writes, unreleased, loads, unlocked, ..Footprint::default() }
+            let unlocks = if *action == Action::Unlock { mask } else { 0 };
+            Footprint { reads, writes, unreleased, loads, unlocked, unlocks, ..Footprint::default() }
         }
         Instruction::Fence { barrier, .. } => Footprint {
             acquire_fence: *barrier != Barrier::Release,

@@ -256,6 +256,20 @@ impl<'a> Next<'a> {
         analysis::footprint(self.0)
     }
 
+    /// As footprint, but the element of an array is known.
+    pub(crate) fn precise(self, position: &Position) -> Footprint {
+        let mut footprint = self.footprint();
+        if let Instruction::Access { place, .. } = self.0
+            && let Some(location) = place.object.location(place.index.value(&position.registers))
+        {
+            let here = 1 << location.0;
+            footprint.reads &= here;
+            footprint.writes &= here;
+            footprint.unlocks &= here;
+        }
+        footprint
+    }
+
     /// What memory is asked to do, and where; `None` for a choice, and for an index outside its array.
     pub(crate) fn operation(self, position: &Position) -> Option<(Option<Location>, Operation)> {
         let registers = &position.registers;

@@ -18,7 +18,7 @@ use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
 use petgraph::visit::{EdgeFiltered, EdgeRef};
 
 use super::system::{Move, State, System};
-use super::{Bound, Counterexample, End, Error, Options, Report, Verdict, Violation, replay, sleepers};
+use super::{Bound, Counterexample, End, Error, Options, Report, Verdict, Violation, sleepers};
 use crate::memory::{Machine, Memory, Rc11, Sc, Tso};
 use crate::program::Program;
 
@@ -63,7 +63,7 @@ fn explore<M: Machine>(
     mut owed: impl FnMut(&End<'_>) -> Vec<String>,
 ) -> Result<Report, Error> {
     let begun = Instant::now();
-    let system = System { program, reduce: false };
+    let system = System::new(program, false);
     let hasher = FixedState::default();
     let mut node = |state: &State<M>| Node {
         fingerprint: hasher.hash_one(state),
@@ -91,7 +91,8 @@ fn explore<M: Machine>(
     while !level.is_empty() {
         for (from, state) in level.drain(..) {
             system.moves(&state, &mut found)?;
-            for (mv, next) in found.drain(..) {
+            for (mv, mut next) in found.drain(..) {
+                next.memory.forget_news();
                 let to = *numbers.entry(hasher.hash_one(&next)).or_insert_with(|| {
                     let number = graph.add_node(node(&next));
                     next_level.push((number, next));
@@ -117,7 +118,7 @@ fn explore<M: Machine>(
     let nodes = stem.iter().chain(&cycle[1..]).skip(1);
     let fingerprints: Vec<u64> = nodes.map(|node| graph[*node].fingerprint).collect();
     let mut end = start.clone();
-    let steps = replay(&system, &mut end, &fingerprints, &hasher)?;
+    let steps = super::replay_all(&system, &mut end, &fingerprints, &hasher)?;
     let violation = match cycle.len() {
         0 | 1 => Violation::Owed(debts),
         _ => Violation::OwedForEver { debts, from: stem.len() - 1 },

@@ -22,13 +22,15 @@ use crate::memory::{Limit, Location, Machine, Memory, Rc11, Sc, Tso, Value};
 use crate::program::{Kind, List, Object, Position, Program, Register};
 
 mod liveness;
+mod reduction;
 mod seen;
 mod system;
 
 pub use liveness::check_liveness;
 
+use reduction::Node;
 use seen::Seen;
-use system::{State, System};
+use system::{Move, State, System};
 
 /// How far to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,9 +290,9 @@ pub(crate) fn explore<M: Machine>(
     mut judge: impl FnMut(&End<'_>) -> Option<Violation>,
 ) -> Result<Report, Error> {
     let begun = Instant::now();
-    let system = System { program, reduce: options.reduce };
+    let system = System::new(program, options.reduce);
     let hasher = FixedState::default();
-    let start: State<M> = system.start()?;
+    let start: Node<M> = Node::new(system.start()?);
     let mut seen = Seen::new(hasher.hash_one(&start));
     let (mut level, mut next_level) = (vec![(0, start.clone())], Vec::new());
     let mut found = Vec::new();
@@ -304,10 +306,11 @@ pub(crate) fn explore<M: Machine>(
     };
     while !level.is_empty() {
         for (index, state) in level.drain(..) {
-            system.moves(&state, &mut found)?;
+            let stuck = !expand(&system, &state, &mut found)?;
             moves += found.len();
-            let violation = match claim_violated(program, &state) {
-                None if found.is_empty() => judge(&End {
+            let state = &state.state;
+            let violation = match claim_violated(program, state) {
+                None if stuck => judge(&End {
                     program,
                     newest: &|location| state.memory.newest(location),
                     threads: &state.threads,
@@ -320,7 +323,7 @@ pub(crate) fn explore<M: Machine>(
                     memory,
                     steps: replay(&system, &mut start.clone(), &seen.path(index), &hasher)?,
                     violation,
-                    sleepers: sleepers(program, &state),
+                    sleepers: sleepers(program, state),
                 };
                 return Ok(report(Verdict::Violated(Box::new(counterexample)), &seen, moves, depth));
             }
@@ -366,8 +369,40 @@ fn sleepers<M: Machine>(program: &Program, state: &State<M>) -> Vec<Sleeper> {
     asleep.collect()
 }
 
+fn expand<M: Machine>(system: &System<'_>, node: &Node<M>, found: &mut Vec<(Move, Node<M>)>) -> Result<bool, Error> {
+    if system.reduce {
+        return system.reduced_moves(node, found);
+    }
+    let mut all = Vec::new();
+    system.moves(&node.state, &mut all)?;
+    found.extend(all.into_iter().map(|(mv, mut next)| {
+        next.memory.forget_news();
+        (mv, Node::new(next))
+    }));
+    Ok(!found.is_empty())
+}
+
 /// Walks from a state along a path of fingerprints, and says what happens.
 fn replay<M: Machine>(
+    system: &System<'_>,
+    state: &mut Node<M>,
+    path: &[u64],
+    hasher: &FixedState,
+) -> Result<Vec<Step>, Error> {
+    let mut steps = Vec::new();
+    let mut found = Vec::new();
+    for fingerprint in path {
+        expand(system, state, &mut found)?;
+        if let Some((mv, next)) = found.drain(..).find(|(_, next)| hasher.hash_one(next) == *fingerprint) {
+            steps.push(system.step(&state.state, mv));
+            *state = next;
+        }
+    }
+    Ok(steps)
+}
+
+/// Walks from a state along a path of fingerprints, and says what happens.
+fn replay_all<M: Machine>(
     system: &System<'_>,
     state: &mut State<M>,
     path: &[u64],
@@ -377,6 +412,7 @@ fn replay<M: Machine>(
     let mut found = Vec::new();
     for fingerprint in path {
         system.moves(state, &mut found)?;
+        found.iter_mut().for_each(|(_, next)| next.memory.forget_news());
         if let Some((mv, next)) = found.drain(..).find(|(_, next)| hasher.hash_one(next) == *fingerprint) {
             steps.push(system.step(state, mv));
             *state = next;
@@ -402,7 +438,7 @@ mod tests {
     impl Stateright {
         fn moves(&self, state: &State<Tso>) -> Vec<State<Tso>> {
             let mut found = Vec::new();
-            let system = System { program: self.protocol.program(), reduce: true };
+            let system = System::new(self.protocol.program(), true);
             system.moves(state, &mut found).unwrap();
             found.into_iter().map(|(_, next)| next).collect()
         }
@@ -413,7 +449,7 @@ mod tests {
         type Action = usize;
 
         fn init_states(&self) -> Vec<State<Tso>> {
-            vec![System { program: self.protocol.program(), reduce: true }.start().unwrap()]
+            vec![System::new(self.protocol.program(), true).start().unwrap()]
         }
 
         fn actions(&self, state: &State<Tso>, actions: &mut Vec<usize>) {

@@ -27,9 +27,9 @@ pub(super) struct Move {
     pub thread: usize,
     /// Does memory move, not the thread?
     pub drain: bool,
-    location: Option<Location>,
-    read: Option<Value>,
-    written: Option<Value>,
+    pub location: Option<Location>,
+    pub read: Option<Value>,
+    pub written: Option<Value>,
     pub stale: bool,
 }
 
@@ -38,9 +38,17 @@ pub(super) struct System<'a> {
     pub program: &'a Program,
     /// Leave out interleavings that differ only in the order of independent steps?
     pub reduce: bool,
+    /// Locations that are only locked and unlocked
+    pub locks: u16,
 }
 
-impl System<'_> {
+impl<'a> System<'a> {
+    pub fn new(program: &'a Program, reduce: bool) -> Self {
+        let all = program.threads().iter().map(|thread| thread.future(&thread.start()));
+        let locks = !all.fold(Footprint::default(), Footprint::union).unlocked;
+        System { program, reduce, locks }
+    }
+
     /// The state before the first step.
     pub fn start<M: Machine>(&self) -> Result<State<M>, Error> {
         let program = self.program;
@@ -86,7 +94,7 @@ impl System<'_> {
             for thread in threads.clone() {
                 let next = self.program.threads()[thread].next(&state.threads[thread]);
                 if next.is_some_and(|next| self.alone(state, thread, &next)) {
-                    self.thread_moves(state, thread, found)?;
+                    self.thread_moves(state, thread, false, found)?;
                     let here = &state.threads[thread];
                     if !found.is_empty() && found.iter().all(|(_, next)| next.threads[thread].is_after(here))
                     {
@@ -104,7 +112,7 @@ impl System<'_> {
             }
         }
         for thread in threads {
-            self.thread_moves(state, thread, found)?;
+            self.thread_moves(state, thread, false, found)?;
         }
         found.extend(drains.into_iter().map(|drain| Self::drained(state, drain)));
         Ok(())
@@ -127,10 +135,11 @@ impl System<'_> {
         })
     }
 
-    fn thread_moves<M: Machine>(
+    pub fn thread_moves<M: Machine>(
         &self,
         state: &State<M>,
         thread: usize,
+        news: bool,
         found: &mut Vec<(Move, State<M>)>,
     ) -> Result<(), Error> {
         let code = &self.program.threads()[thread];
@@ -157,7 +166,11 @@ impl System<'_> {
             return Err(Error::Broken(code.name().to_owned()));
         };
         let mut outcomes = Vec::new();
-        state.memory.outcomes(thread, operation, &mut outcomes)?;
+        if news {
+            state.memory.news(thread, operation, &mut outcomes)?;
+        } else {
+            state.memory.outcomes(thread, operation, &mut outcomes)?;
+        }
         for Outcome { read, written, stale, machine } in outcomes {
             let mv = Move { location, read, written, stale, ..quiet };
             reached(machine, mv, next.done(position, read))?;
@@ -165,7 +178,7 @@ impl System<'_> {
         Ok(())
     }
 
-    fn drained<M: Machine>(state: &State<M>, drain: Internal<M>) -> (Move, State<M>) {
+    pub fn drained<M: Machine>(state: &State<M>, drain: Internal<M>) -> (Move, State<M>) {
         let Internal { thread, location, value, machine } = drain;
         let after = state.with(machine);
         let written = Some(value);
