@@ -280,6 +280,36 @@ impl Footprint {
     }
 }
 
+/// What a thread may still do from a place in its code on, and what it must do first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Future {
+    /// Everything that it may do
+    pub all: Footprint,
+    /// Locations by reading which it may come to know what their writers knew: it reads with acquire, or with relaxed and
+    /// executes an acquire fence later, or its read-modify-write passes on what it read
+    pub learns: u16,
+    /// Locations that it may touch after having come to know something
+    pub informed: u16,
+    /// Locks that it holds
+    pub holds: u16,
+    /// For every location the locks that it takes before it touches the location
+    pub locked: [u16; LOCATIONS],
+    /// Locations that it touches after a `seq_cst` fence only
+    pub fenced: u16,
+}
+
+impl Future {
+    /// Anything at all.
+    pub const ANYTHING: Future = Future {
+        all: Footprint::ANYTHING,
+        learns: !0,
+        informed: !0,
+        holds: 0,
+        locked: [0; LOCATIONS],
+        fenced: 0,
+    };
+}
+
 /// A step that was done.
 #[derive(Clone, Copy, Debug)]
 pub struct Done {
@@ -366,6 +396,9 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     /// The stores that `thread` has executed and that have not reached memory.
     fn pending(&self, thread: usize) -> Footprint;
 
+    fn scratch(&mut self, _: usize) {}
+    fn show(&self, _: &crate::program::Program) -> String { String::new() }
+
     /// The location of the oldest store in `thread`'s buffer.
     fn first_pending(&self, _thread: usize) -> Option<Location> {
         None
@@ -376,7 +409,7 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
 
     /// From now on `thread` does nothing but this. What only other doings could find out may be forgotten, so that
     /// memories that differ in nothing else are equal. Before the first call a thread may do anything.
-    fn narrow(&mut self, thread: usize, future: Footprint);
+    fn narrow(&mut self, thread: usize, future: &Future, next: Option<Operation>);
 
     /// Appends those outcomes that read what was written last.
     fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit>;

@@ -50,7 +50,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{
-    Done, Stir, Barrier, Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
+    Done, Stir, Barrier, Effect, Footprint, Future, Internal, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome, Update,
     Value,
 };
 
@@ -72,6 +72,20 @@ impl View {
         }
     }
 
+    fn meet(&mut self, other: &View) {
+        for (mine, other) in self.0.iter_mut().zip(other.0) {
+            *mine = (*mine).min(other);
+        }
+    }
+
+    fn drop(&mut self, known: &View) {
+        for (mine, known) in self.0.iter_mut().zip(known.0) {
+            if *mine <= known {
+                *mine = 0;
+            }
+        }
+    }
+
     fn raise(&mut self, location: usize, position: u8) {
         self.0[location] = self.0[location].max(position);
     }
@@ -82,6 +96,8 @@ impl View {
         self
     }
 }
+
+const NOTHING: View = View([0; LOCATIONS]);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Message {
@@ -97,7 +113,9 @@ struct Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Thread {
     /// What it may still do
-    future: Footprint,
+    future: Future,
+    /// What it does next
+    next: Option<Operation>,
     current: View,
     acquire: View,
     /// `rel(x)` for every `x` without an entry in `released`: `cur` at the last release fence
@@ -156,7 +174,7 @@ impl Thread {
     }
 
     fn touches(&self, location: usize) -> bool {
-        (self.future.reads | self.future.writes) & 1 << location != 0
+        (self.future.all.reads | self.future.all.writes) & 1 << location != 0
     }
 
     fn views(&mut self) -> impl Iterator<Item = &mut View> {
@@ -166,7 +184,7 @@ impl Thread {
 
     /// Forgets what it will not need.
     fn forget(&mut self) {
-        let Footprint { unreleased, acquire_fence, .. } = self.future;
+        let Footprint { unreleased, acquire_fence, .. } = self.future.all;
         if !acquire_fence {
             self.acquire = View::default();
         }
@@ -177,7 +195,7 @@ impl Thread {
         self.released.retain(|(location, view)| {
             unreleased & 1 << *location != 0 && *view != fenced.without(usize::from(*location))
         });
-        if self.future == Footprint::default() {
+        if self.future.all == Footprint::default() {
             self.current = View::default();
         }
     }
@@ -192,6 +210,8 @@ pub struct Rc11 {
     ends: [u8; LOCATIONS],
     locations: u8,
     threads: Vec<Thread>,
+    /// Locations that are only locked and unlocked any more
+    locks: u16,
     /// What the last `seq_cst` fence knew
     sc: View,
 }
@@ -258,12 +278,15 @@ impl Rc11 {
 
     /// Forgets what nobody can find out any more.
     fn forget(&mut self) {
-        let future = self.threads.iter().fold(Footprint::default(), |all, thread| all.union(thread.future));
+        self.foresee();
+        let future = self.threads.iter().fold(Footprint::default(), |all, thread| all.union(thread.future.all));
         for location in 0..usize::from(self.locations) {
             let span = self.span(location);
             let mut oldest = span.len() as u8 - 1;
-            for thread in self.threads.iter().filter(|thread| thread.touches(location)) {
-                oldest = oldest.min(thread.current.0[location]);
+            for (number, thread) in self.threads.iter().enumerate() {
+                if thread.touches(location) {
+                    oldest = oldest.min(self.effective(number, location, true).min(span.len() as u8 - 1));
+                }
             }
             if oldest > 0 {
                 self.messages.drain(span.start..span.start + usize::from(oldest));
@@ -285,6 +308,8 @@ impl Rc11 {
             self.sc = View::default();
         }
         self.threads.iter_mut().for_each(Thread::forget);
+        self.locks = !future.unlocked;
+        self.forget_known();
     }
 
     /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock, and a lock that is
@@ -337,8 +362,168 @@ impl Rc11 {
         }
     }
 
-    fn found(mut self, read: Option<(&Message, bool)>, written: Option<Value>) -> Outcome<Self> {
-        self.forget();
+    /// Whoever waits will know at least what everybody knows who may end the waiting.
+    fn foresee(&mut self) {
+        loop {
+            let mut changed = false;
+            for thread in 0..self.threads.len() {
+                let least = match self.threads[thread].next {
+                    Some(Operation::Fence(Barrier::SeqCst)) => {
+                        let mut least = self.threads[thread].acquire;
+                        least.join(&self.sc);
+                        least
+                    }
+                    Some(Operation::Modify { location, order, update: Update::Await { expected, .. } })
+                        if order.acquires() =>
+                    {
+                        let mut least = View([u8::MAX; LOCATIONS]);
+                        let at = usize::from(location.0);
+                        let oldest = usize::from(self.threads[thread].current.0[at]);
+                        for (position, message) in self.history(at).iter().enumerate().skip(oldest) {
+                            if message.value == expected && !self.taken(at, position) {
+                                least.meet(&message.view);
+                            }
+                        }
+                        for (other, writer) in self.threads.iter().enumerate() {
+                            let bit = location.bit();
+                            if other != thread && writer.future.all.writes & bit != 0 {
+                                least.meet(if writer.future.all.unreleased & bit != 0 { &NOTHING } else { &writer.current });
+                            }
+                        }
+                        if least.0[0] == u8::MAX {
+                            continue;
+                        }
+                        least.without(at)
+                    }
+                    _ => continue,
+                };
+                let thread = &mut self.threads[thread];
+                let before = thread.current;
+                thread.current.join(&least);
+                thread.acquire.join(&least);
+                changed |= thread.current != before;
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    /// What a thread will know of `x` when it next touches it, at least.
+    fn effective(&self, thread: usize, x: usize, fences: bool) -> u8 {
+        let Thread { future, current, .. } = &self.threads[thread];
+        let mut least = current.0[x];
+        if fences && future.fenced & 1 << x != 0 {
+            least = least.max(self.sc.0[x]);
+        }
+        let mut locks = future.locked[x] & self.locks;
+        while locks != 0 {
+            let lock = locks.trailing_zeros() as usize;
+            locks &= locks - 1;
+            if lock >= usize::from(self.locations) {
+                break;
+            }
+            let message = &self.messages[usize::from(self.ends[lock]) - 1];
+            let known = if message.value == 0 {
+                message.view.0[x]
+            } else {
+                let holder = self.threads.iter().enumerate().find(|(other, holder)| *other != thread && holder.future.holds & 1 << lock != 0);
+                holder.map_or(0, |(_, holder)| holder.current.0[x])
+            };
+            least = least.max(known);
+        }
+        least
+    }
+
+    /// What of the views nobody needs to be told.
+    fn forget_known(&mut self) {
+        let locations = usize::from(self.locations);
+        let informed = |thread: &Thread, x: usize| thread.future.informed & 1 << x != 0;
+        // By plain knowledge: what everybody knows who may be told.
+        let mut heard = View([u8::MAX; LOCATIONS]);
+        for x in 0..locations {
+            for thread in self.threads.iter().filter(|thread| informed(thread, x)) {
+                heard.0[x] = heard.0[x].min(thread.current.0[x]);
+            }
+        }
+        for location in 0..locations {
+            let mut known = View([u8::MAX; LOCATIONS]);
+            for thread in self.threads.iter().filter(|thread| thread.future.learns & 1 << location != 0) {
+                known.meet(&thread.current);
+            }
+            known.join(&heard);
+            let span = self.span(location);
+            for message in &mut self.messages[span] {
+                message.view.drop(&known);
+            }
+            for thread in &mut self.threads {
+                for (at, view) in &mut thread.released {
+                    if usize::from(*at) == location {
+                        view.drop(&known);
+                    }
+                }
+            }
+        }
+        let mut known = View([u8::MAX; LOCATIONS]);
+        for thread in self.threads.iter().filter(|thread| thread.future.all.full_barrier) {
+            known.meet(&thread.current);
+        }
+        known.join(&heard);
+        self.sc.drop(&known);
+        // By what they will know when they need it.
+        for x in 0..locations {
+            let mut heard = u8::MAX;
+            for number in 0..self.threads.len() {
+                if informed(&self.threads[number], x) {
+                    heard = heard.min(self.effective(number, x, true));
+                }
+            }
+            let clear = |view: &mut View| {
+                if view.0[x] <= heard {
+                    view.0[x] = 0;
+                }
+            };
+            for location in (0..locations).filter(|location| self.locks & 1 << location == 0) {
+                let span = self.span(location);
+                self.messages[span].iter_mut().for_each(|message| clear(&mut message.view));
+            }
+            for thread in &mut self.threads {
+                clear(&mut thread.fenced);
+                thread.released.iter_mut().for_each(|(_, view)| clear(view));
+                if thread.future.all.acquire_fence && thread.acquire.0[x] <= heard {
+                    thread.acquire.0[x] = thread.current.0[x];
+                }
+            }
+            for number in 0..self.threads.len() {
+                let Thread { future, current, .. } = &self.threads[number];
+                let mine = current.0[x];
+                if mine == 0 || future.holds != 0 {
+                    continue;
+                }
+                if self.threads[number].touches(x) {
+                    let mut without = self.threads[number].current.0[x];
+                    std::mem::swap(&mut without, &mut self.threads[number].current.0[x]);
+                    self.threads[number].current.0[x] = 0;
+                    let alone = self.effective(number, x, true);
+                    self.threads[number].current.0[x] = mine;
+                    if alone < mine {
+                        continue;
+                    }
+                }
+                let others = (0..self.threads.len()).filter(|other| *other != number && informed(&self.threads[*other], x));
+                let least = others.map(|other| self.effective(other, x, true)).min().unwrap_or(u8::MAX);
+                if mine <= least {
+                    let thread = &mut self.threads[number];
+                    thread.current.0[x] = 0;
+                    if thread.acquire.0[x] == mine {
+                        thread.acquire.0[x] = 0;
+                    }
+                }
+            }
+        }
+    }
+
+    fn found(self, read: Option<(&Message, bool)>, written: Option<Value>) -> Outcome<Self> {
         let (read, stale) = read.map_or((None, false), |(message, stale)| (Some(message.value), stale));
         Outcome { read, written, stale, machine: self }
     }
@@ -428,7 +613,8 @@ impl Machine for Rc11 {
             return Err(Limit::Locations(values.len()));
         }
         let thread = Thread {
-            future: Footprint::ANYTHING,
+            future: Future::ANYTHING,
+            next: None,
             current: View::default(),
             acquire: View::default(),
             fenced: View::default(),
@@ -440,6 +626,7 @@ impl Machine for Rc11 {
             ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
             locations: values.len() as u8,
             threads: vec![thread; threads],
+            locks: 0,
             sc: View::default(),
         })
     }
@@ -455,6 +642,27 @@ impl Machine for Rc11 {
 
     fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
         self.outcomes_from(thread, operation, |message| message.new, found)
+    }
+
+    fn show(&self, program: &crate::program::Program) -> String {
+        use std::fmt::Write;
+        let n = usize::from(self.locations);
+        let mut s = String::new();
+        let v = |v: &View| { let mut s = String::new(); for l in 0..n { if v.0[l] > 0 { write!(s, "{}{} ", program.label(Location(l as u8)), v.0[l]).unwrap(); } } s };
+        for l in 0..n { write!(s, "{}:", program.label(Location(l as u8))).unwrap(); for m in self.history(l) { write!(s, " {}{}({})", if m.glued {"+"} else {""}, m.value, v(&m.view)).unwrap(); } write!(s, "; ").unwrap(); }
+        for t in &self.threads { write!(s, "| cur {} acq {} fen {} rel {:?}", v(&t.current), v(&t.acquire), v(&t.fenced), t.released.iter().map(|(l, x)| (*l, v(x))).collect::<Vec<_>>()).unwrap(); }
+        write!(s, "| sc {}", v(&self.sc)).unwrap();
+        s
+    }
+
+    fn scratch(&mut self, k: usize) {
+        let z = View::default();
+        if k == 0 || k == 6 { self.threads.iter_mut().for_each(|t| { t.acquire = z; }); }
+        if k == 1 || k == 6 { self.threads.iter_mut().for_each(|t| { t.fenced = z; t.released.clear(); }); }
+        if k == 2 || k == 6 { self.sc = z; }
+        if k == 3 || k == 6 { self.messages.iter_mut().for_each(|m| m.view = z); }
+        if k == 4 || k == 6 { self.threads.iter_mut().for_each(|t| t.current = z); }
+        if k == 5 { self.messages.clear(); self.ends = [0; LOCATIONS]; }
     }
 
     fn forget_news(&mut self) {
@@ -516,11 +724,10 @@ impl Machine for Rc11 {
         self.messages[self.span(usize::from(location.0)).end - 1].value
     }
 
-    fn narrow(&mut self, thread: usize, future: Footprint) {
-        if self.threads[thread].future != future {
-            self.threads[thread].future = future;
-            self.forget();
-        }
+    fn narrow(&mut self, thread: usize, future: &Future, next: Option<Operation>) {
+        self.threads[thread].future = *future;
+        self.threads[thread].next = next;
+        self.forget();
     }
 
     fn private(&self, _thread: usize, operation: Operation) -> bool {

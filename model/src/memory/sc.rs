@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Done, Stir, Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
+use super::{Done, Stir, Effect, Footprint, Future, Internal, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
 
 /// Memory under sequential consistency.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +59,7 @@ impl Machine for Sc {
         self.values[location.0 as usize]
     }
 
-    fn narrow(&mut self, _thread: usize, _future: Footprint) {}
+    fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
 
     fn news(&self, _: usize, _: Operation, _: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
         Ok(())

@@ -12,7 +12,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Done, Stir, Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
+use super::{Done, Stir, Barrier, Effect, Footprint, Future, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
 
 /// A thread's stores that have not reached memory, the oldest first.
 type Buffer = SmallVec<[(Location, Value); 4]>;
@@ -111,7 +111,7 @@ impl Machine for Tso {
         self.memory.newest(location)
     }
 
-    fn narrow(&mut self, _thread: usize, _future: Footprint) {}
+    fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
 
     fn news(&self, _: usize, _: Operation, _: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
         Ok(())

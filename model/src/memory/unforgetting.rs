@@ -1,6 +1,6 @@
 //! For tests: what RC11 forgets is checked against RC11 that does not.
 
-use super::{Done, Stir, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Rc11, Value};
+use super::{Done, Stir, Footprint, Future, Internal, Limit, Location, Machine, Operation, Outcome, Rc11, Value};
 
 /// RC11 that forgets nothing on account of what the threads will not do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +38,9 @@ impl Machine for Unforgetting {
         self.0.newest(location)
     }
 
-    fn narrow(&mut self, _: usize, _: Footprint) {}
+    fn narrow(&mut self, thread: usize, _: &Future, _: Option<Operation>) {
+        self.0.narrow(thread, &Future::ANYTHING, None);
+    }
 
     fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
         let mut plain = Vec::new();

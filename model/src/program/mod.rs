@@ -407,7 +407,7 @@ pub struct Thread {
     /// Before each instruction, and at the end: the registers that may still be read
     live: Vec<u32>,
     /// Before each instruction: what may still be touched
-    future: Vec<Footprint>,
+    future: Vec<crate::memory::Future>,
 }
 
 impl Thread {

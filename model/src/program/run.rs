@@ -6,7 +6,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::analysis;
 use super::{Instruction, Kind, ListAction, Register, Thread};
-use crate::memory::{Footprint, Location, Operation, Value};
+use crate::memory::{Footprint, Future, Location, Operation, Value};
 
 /// The content of a list: up to [`Sequence::CAPACITY`] numbers in `0..`[`Sequence::LIMIT`], four bits each, the first
 /// one lowest. A number is stored as itself plus one, so that 0 is the end.
@@ -198,7 +198,12 @@ impl Thread {
 
     /// Everything that the thread may still do.
     pub(crate) fn future(&self, position: &Position) -> Footprint {
-        self.future[usize::from(position.at)]
+        self.outlook(position).all
+    }
+
+    /// That, and what it must do first.
+    pub(crate) fn outlook(&self, position: &Position) -> &Future {
+        &self.future[usize::from(position.at)]
     }
 }
 

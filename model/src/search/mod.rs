@@ -297,6 +297,8 @@ pub(crate) fn explore<M: Machine>(
     let (mut level, mut next_level) = (vec![(0, start.clone())], Vec::new());
     let mut found = Vec::new();
     let (mut moves, mut depth) = (0, 0);
+    let mut counts: std::collections::HashMap<u64, (usize, Vec<String>)> = std::collections::HashMap::new();
+    let mut sets = std::env::var("SETS").is_ok().then(|| vec![std::collections::HashSet::<u64>::new(); 9]);
     let report = |verdict, seen: &Seen, moves, depth| Report {
         verdict,
         states: seen.count(),
@@ -329,6 +331,20 @@ pub(crate) fn explore<M: Machine>(
             }
             for (_, next) in found.drain(..) {
                 if let Some(number) = seen.insert(hasher.hash_one(&next), index) {
+                    if let Some(sets) = &mut sets {
+                        if let Ok(want) = std::env::var("DUMP") {
+                            let key = hasher.hash_one((&next.state.threads, &next.state.lists));
+                            let count = { let c = counts.entry(key).or_insert((0usize, Vec::<String>::new())); c.0 += 1; if c.1.len() < want.parse::<usize>().unwrap() { c.1.push(format!("{}", next.state.memory.show(program))); if c.1.len() == 1 { let sites: Vec<String> = program.threads().iter().zip(&next.state.threads).map(|(t, p)| format!("{}@{} {:?}", t.name(), t.next(p).map_or("-", |n| n.site()), p)).collect(); c.1[0] = format!("{sites:?} {:?}\n{}", next.state.lists, c.1[0]); } } c.0 };
+                            let _ = count;
+                        }
+                        sets[0].insert(hasher.hash_one(&next.state));
+                        sets[1].insert(hasher.hash_one((&next.state.threads, &next.state.lists)));
+                        for k in 0..7 {
+                            let mut c = next.state.clone();
+                            c.memory.scratch(k);
+                            sets[2 + k].insert(hasher.hash_one(&c));
+                        }
+                    }
                     next_level.push((number, next));
                 }
             }
@@ -342,6 +358,12 @@ pub(crate) fn explore<M: Machine>(
         }
         depth += usize::from(!next_level.is_empty());
         std::mem::swap(&mut level, &mut next_level);
+    }
+    if let Some(sets) = sets {
+        let mut all: Vec<_> = counts.into_values().collect();
+        all.sort_by_key(|c| std::cmp::Reverse(c.0));
+        for (n, texts) in all.into_iter().take(3) { println!("{n}\n{}", texts.join("\n")); }
+        println!("{:?}", sets.iter().map(|s| s.len()).collect::<Vec<_>>());
     }
     Ok(report(Verdict::Complete, &seen, moves, depth))
 }
@@ -436,39 +458,44 @@ mod tests {
     }
 
     impl Stateright {
-        fn moves(&self, state: &State<Tso>) -> Vec<State<Tso>> {
+fn stuck(&self, node: &Node<Tso>) -> bool {
+            let system = System::new(self.protocol.program(), true);
+            !expand(&system, node, &mut Vec::new()).unwrap()
+        }
+
+                fn moves(&self, state: &Node<Tso>) -> Vec<Node<Tso>> {
             let mut found = Vec::new();
             let system = System::new(self.protocol.program(), true);
-            system.moves(state, &mut found).unwrap();
+            expand(&system, state, &mut found).unwrap();
             found.into_iter().map(|(_, next)| next).collect()
         }
     }
 
     impl Model for Stateright {
-        type State = State<Tso>;
+        type State = Node<Tso>;
         type Action = usize;
 
-        fn init_states(&self) -> Vec<State<Tso>> {
-            vec![System::new(self.protocol.program(), true).start().unwrap()]
+        fn init_states(&self) -> Vec<Node<Tso>> {
+            vec![Node::new(System::new(self.protocol.program(), true).start().unwrap())]
         }
 
-        fn actions(&self, state: &State<Tso>, actions: &mut Vec<usize>) {
+        fn actions(&self, state: &Node<Tso>, actions: &mut Vec<usize>) {
             actions.extend(0..self.moves(state).len());
         }
 
-        fn next_state(&self, state: &State<Tso>, action: usize) -> Option<State<Tso>> {
+        fn next_state(&self, state: &Node<Tso>, action: usize) -> Option<Node<Tso>> {
             self.moves(state).into_iter().nth(action)
         }
 
         fn properties(&self) -> Vec<Property<Self>> {
-            vec![Property::always("nothing is owed", |model: &Stateright, state: &State<Tso>| {
+            vec![Property::always("nothing is owed", |model: &Stateright, state: &Node<Tso>| {
                 let end = End {
                     program: model.protocol.program(),
-                    newest: &|location| state.memory.newest(location),
-                    threads: &state.threads,
-                    lists: &state.lists,
+                    newest: &|location| state.state.memory.newest(location),
+                    threads: &state.state.threads,
+                    lists: &state.state.lists,
                 };
-                !model.moves(state).is_empty() || model.protocol.owed(&end).is_empty()
+                !model.stuck(state) || model.protocol.owed(&end).is_empty()
             })]
         }
     }

@@ -66,8 +66,10 @@ impl<'a> System<'a> {
     fn settle<M: Machine>(&self, state: &mut State<M>, thread: usize) -> Result<(), Error> {
         match self.program.threads()[thread].settle(&mut state.threads[thread], &mut state.lists) {
             Settled::Waiting | Settled::Violated | Settled::Finished => {
-                let future = self.program.threads()[thread].future(&state.threads[thread]);
-                state.memory.narrow(thread, future);
+                let code = &self.program.threads()[thread];
+                let position = &state.threads[thread];
+                let next = code.next(position).and_then(|next| next.operation(position));
+                state.memory.narrow(thread, code.outlook(position), next.map(|(_, operation)| operation));
             }
             Settled::Broken => {
                 return Err(Error::Broken(self.program.threads()[thread].name().to_owned()));
