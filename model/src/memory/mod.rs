@@ -396,9 +396,6 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     /// The stores that `thread` has executed and that have not reached memory.
     fn pending(&self, thread: usize) -> Footprint;
 
-    fn scratch(&mut self, _: usize) {}
-    fn show(&self, _: &crate::program::Program) -> String { String::new() }
-
     /// The location of the oldest store in `thread`'s buffer.
     fn first_pending(&self, _thread: usize) -> Option<Location> {
         None

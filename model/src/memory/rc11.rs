@@ -438,6 +438,17 @@ impl Rc11 {
     /// What of the views nobody needs to be told.
     fn forget_known(&mut self) {
         let locations = usize::from(self.locations);
+        // What a relaxed store will teach matters if somebody may learn from one.
+        for number in 0..self.threads.len() {
+            let unreleased = self.threads[number].future.all.unreleased;
+            let mut known = View([u8::MAX; LOCATIONS]);
+            for (other, thread) in self.threads.iter().enumerate() {
+                if other != number && thread.future.learns & unreleased != 0 {
+                    known.meet(&thread.current);
+                }
+            }
+            self.threads[number].fenced.drop(&known);
+        }
         let informed = |thread: &Thread, x: usize| thread.future.informed & 1 << x != 0;
         // By plain knowledge: what everybody knows who may be told.
         let mut heard = View([u8::MAX; LOCATIONS]);
@@ -642,27 +653,6 @@ impl Machine for Rc11 {
 
     fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
         self.outcomes_from(thread, operation, |message| message.new, found)
-    }
-
-    fn show(&self, program: &crate::program::Program) -> String {
-        use std::fmt::Write;
-        let n = usize::from(self.locations);
-        let mut s = String::new();
-        let v = |v: &View| { let mut s = String::new(); for l in 0..n { if v.0[l] > 0 { write!(s, "{}{} ", program.label(Location(l as u8)), v.0[l]).unwrap(); } } s };
-        for l in 0..n { write!(s, "{}:", program.label(Location(l as u8))).unwrap(); for m in self.history(l) { write!(s, " {}{}({})", if m.glued {"+"} else {""}, m.value, v(&m.view)).unwrap(); } write!(s, "; ").unwrap(); }
-        for t in &self.threads { write!(s, "| cur {} acq {} fen {} rel {:?}", v(&t.current), v(&t.acquire), v(&t.fenced), t.released.iter().map(|(l, x)| (*l, v(x))).collect::<Vec<_>>()).unwrap(); }
-        write!(s, "| sc {}", v(&self.sc)).unwrap();
-        s
-    }
-
-    fn scratch(&mut self, k: usize) {
-        let z = View::default();
-        if k == 0 || k == 6 { self.threads.iter_mut().for_each(|t| { t.acquire = z; }); }
-        if k == 1 || k == 6 { self.threads.iter_mut().for_each(|t| { t.fenced = z; t.released.clear(); }); }
-        if k == 2 || k == 6 { self.sc = z; }
-        if k == 3 || k == 6 { self.messages.iter_mut().for_each(|m| m.view = z); }
-        if k == 4 || k == 6 { self.threads.iter_mut().for_each(|t| t.current = z); }
-        if k == 5 { self.messages.clear(); self.ends = [0; LOCATIONS]; }
     }
 
     fn forget_news(&mut self) {

@@ -297,8 +297,6 @@ pub(crate) fn explore<M: Machine>(
     let (mut level, mut next_level) = (vec![(0, start.clone())], Vec::new());
     let mut found = Vec::new();
     let (mut moves, mut depth) = (0, 0);
-    let mut counts: std::collections::HashMap<u64, (usize, Vec<String>)> = std::collections::HashMap::new();
-    let mut sets = std::env::var("SETS").is_ok().then(|| vec![std::collections::HashSet::<u64>::new(); 9]);
     let report = |verdict, seen: &Seen, moves, depth| Report {
         verdict,
         states: seen.count(),
@@ -331,20 +329,6 @@ pub(crate) fn explore<M: Machine>(
             }
             for (_, next) in found.drain(..) {
                 if let Some(number) = seen.insert(hasher.hash_one(&next), index) {
-                    if let Some(sets) = &mut sets {
-                        if let Ok(want) = std::env::var("DUMP") {
-                            let key = hasher.hash_one((&next.state.threads, &next.state.lists));
-                            let count = { let c = counts.entry(key).or_insert((0usize, Vec::<String>::new())); c.0 += 1; if c.1.len() < want.parse::<usize>().unwrap() { c.1.push(format!("{}", next.state.memory.show(program))); if c.1.len() == 1 { let sites: Vec<String> = program.threads().iter().zip(&next.state.threads).map(|(t, p)| format!("{}@{} {:?}", t.name(), t.next(p).map_or("-", |n| n.site()), p)).collect(); c.1[0] = format!("{sites:?} {:?}\n{}", next.state.lists, c.1[0]); } } c.0 };
-                            let _ = count;
-                        }
-                        sets[0].insert(hasher.hash_one(&next.state));
-                        sets[1].insert(hasher.hash_one((&next.state.threads, &next.state.lists)));
-                        for k in 0..7 {
-                            let mut c = next.state.clone();
-                            c.memory.scratch(k);
-                            sets[2 + k].insert(hasher.hash_one(&c));
-                        }
-                    }
                     next_level.push((number, next));
                 }
             }
@@ -358,12 +342,6 @@ pub(crate) fn explore<M: Machine>(
         }
         depth += usize::from(!next_level.is_empty());
         std::mem::swap(&mut level, &mut next_level);
-    }
-    if let Some(sets) = sets {
-        let mut all: Vec<_> = counts.into_values().collect();
-        all.sort_by_key(|c| std::cmp::Reverse(c.0));
-        for (n, texts) in all.into_iter().take(3) { println!("{n}\n{}", texts.join("\n")); }
-        println!("{:?}", sets.iter().map(|s| s.len()).collect::<Vec<_>>());
     }
     Ok(report(Verdict::Complete, &seen, moves, depth))
 }
