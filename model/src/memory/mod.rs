@@ -232,8 +232,6 @@ pub struct Footprint {
     pub loads: u16,
     /// Locations touched by anything else than locking and unlocking
     pub unlocked: u16,
-    /// Locations unlocked
-    pub unlocks: u16,
     /// Is there an acquire fence, or a stronger one?
     pub acquire_fence: bool,
     /// Is there a `seq_cst` fence?
@@ -248,7 +246,6 @@ impl Footprint {
         unreleased: !0,
         loads: !0,
         unlocked: !0,
-        unlocks: !0,
         acquire_fence: true,
         full_barrier: true,
     };
@@ -266,17 +263,14 @@ impl Footprint {
             unreleased: self.unreleased | other.unreleased,
             loads: self.loads | other.loads,
             unlocked: self.unlocked | other.unlocked,
-            unlocks: self.unlocks | other.unlocks,
             acquire_fence: self.acquire_fence || other.acquire_fence,
             full_barrier: self.full_barrier || other.full_barrier,
         }
     }
 
-    /// Can something in the one matter to something in the other?
+    /// Does one access a location that the other writes?
     pub fn conflicts(self, other: Footprint) -> bool {
-        self.writes & (other.reads | other.writes) != 0
-            || self.reads & other.writes != 0
-            || self.full_barrier && other.full_barrier
+        self.writes & (other.reads | other.writes) != 0 || self.reads & other.writes != 0
     }
 }
 
@@ -313,17 +307,17 @@ impl Future {
 /// A step that was done.
 #[derive(Clone, Copy, Debug)]
 pub struct Done {
-    /// Whose
+    /// By whom, or by whose buffer
     pub thread: usize,
-    /// By memory
+    /// Did a store leave the buffer?
     pub drain: bool,
-    /// Where
+    /// Where, if anywhere
     pub location: Option<Location>,
-    /// Was something read
-    pub reads: bool,
-    /// Was something written
-    pub writes: bool,
-    /// Was it a full barrier
+    /// What was read
+    pub read: Option<Value>,
+    /// What was written
+    pub written: Option<Value>,
+    /// Was it a `seq_cst` fence?
     pub full_barrier: bool,
 }
 
@@ -391,42 +385,44 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     ) -> Result<(), Limit>;
 
     /// Appends everything that memory can do on its own.
-    fn internal(&self, found: &mut Vec<Internal<Self>>);
+    fn internal(&self, _found: &mut Vec<Internal<Self>>) {}
 
     /// The stores that `thread` has executed and that have not reached memory.
-    fn pending(&self, thread: usize) -> Footprint;
+    fn pending(&self, _thread: usize) -> Footprint {
+        Footprint::default()
+    }
 
     /// The location of the oldest store in `thread`'s buffer.
-    fn first_pending(&self, _thread: usize) -> Option<Location> {
+    fn oldest(&self, _thread: usize) -> Option<Location> {
         None
     }
 
     /// The newest value of a location: the last in modification order that has reached memory.
     fn newest(&self, location: Location) -> Value;
 
-    /// From now on `thread` does nothing but this. What only other doings could find out may be forgotten, so that
-    /// memories that differ in nothing else are equal. Before the first call a thread may do anything.
+    /// From now on `thread` does nothing but this, and this operation first. What only other doings could find out may be
+    /// forgotten, so that memories that differ in nothing else are equal. Before the first call a thread may do anything.
     fn narrow(&mut self, thread: usize, future: &Future, next: Option<Operation>);
 
-    /// Appends those outcomes that read what was written last.
-    fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit>;
+    /// Appends those outcomes that read the message that the last step wrote, where there are messages.
+    fn news(
+        &self,
+        _thread: usize,
+        _operation: Operation,
+        _found: &mut Vec<Outcome<Self>>,
+    ) -> Result<(), Limit> {
+        Ok(())
+    }
 
-    /// Forgets which message was written last.
-    fn forget_news(&mut self);
+    /// Forgets which message the last step wrote. Until then machines that differ in this are different.
+    fn forget_news(&mut self) {}
 
-    /// What did the step of another thread from `before` to here mean to `thread`, which could execute `operation` there?
-    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Operation) -> Stir;
+    /// In `before`, `thread` could execute `operation`, or if that is `None`, the oldest store could leave its buffer; then
+    /// `step` was done, which led here. What does that mean to it?
+    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir;
 
-    /// And to its buffer?
-    fn buffer_stirred(&self, before: &Self, step: Done, thread: usize) -> bool;
-
-    /// Can anything in `others` ever stir `thread` that could execute this now?
-    fn may_stir(&self, next: Footprint, locks: u16, others: Footprint, pending: Footprint) -> bool;
-
-    /// Can `thread`'s execution of `operation` neither help nor hinder any other thread, now or later, **whatever**
-    /// the others do? (A relaxed fence under SC, a store into the thread's own buffer.) A search may then try it
-    /// first and nothing else. `false` is always right.
-    fn private(&self, thread: usize, operation: Operation) -> bool;
+    /// Can anything that the others do stir somebody who does `next`? A store leaving a buffer reads and writes.
+    fn may_stir(next: Footprint, others: Footprint) -> bool;
 }
 
 /// The memory models by name: `sc`, `tso`, `rc11`.

@@ -50,8 +50,8 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{
-    Done, Stir, Barrier, Effect, Footprint, Future, Internal, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome, Update,
-    Value,
+    Barrier, Done, Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
+    Stir, Update, Value,
 };
 
 /// For every location the position of the oldest message that may still be read.
@@ -659,55 +659,39 @@ impl Machine for Rc11 {
         self.messages.iter_mut().for_each(|message| message.new = false);
     }
 
-    fn stirred(&self, _: &Self, step: Done, thread: usize, operation: Operation) -> Stir {
-        let can = |location: Location, ok: &dyn Fn(Value) -> Option<bool>| {
-            if step.location != Some(location) || !step.writes {
-                return Stir::Nothing;
-            }
-            let at = usize::from(location.0);
-            let (mut new, mut old) = (false, false);
-            let history = self.history(at);
-            for position in usize::from(self.threads[thread].current.0[at])..history.len() {
-                let possible = match ok(history[position].value) {
-                    None => false,
-                    Some(takes) => !takes || !self.taken(at, position),
-                };
-                if possible && history[position].new {
-                    new = true;
-                } else if possible {
-                    old = true;
-                }
-            }
-            match (new, old) {
-                (_, false) => Stir::Everything,
-                (true, true) => Stir::News,
-                (false, true) => Stir::Nothing,
-            }
-        };
-        match operation {
-            Operation::Load { location, .. } => can(location, &|_| Some(false)),
-            Operation::Modify { location, update, .. } => can(location, &|value| match update.on(value) {
+    fn stirred(&self, _before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir {
+        let (location, takes): (_, &dyn Fn(Value) -> Option<bool>) = match operation {
+            Some(Operation::Load { location, .. }) => (location, &|_| Some(false)),
+            Some(Operation::Modify { location, update, .. }) => (location, &move |value| match update.on(value) {
                 Effect::Write(_) => Some(true),
                 Effect::FailingRead(_) => Some(false),
                 Effect::Wait => None,
             }),
-            Operation::Fence(Barrier::SeqCst) if step.full_barrier => Stir::Everything,
-            Operation::Store { .. } | Operation::Fence(_) => Stir::Nothing,
+            Some(Operation::Fence(Barrier::SeqCst)) if step.full_barrier => return Stir::Everything,
+            Some(Operation::Store { .. } | Operation::Fence(_)) | None => return Stir::Nothing,
+        };
+        if step.location != Some(location) || step.written.is_none() {
+            return Stir::Nothing;
+        }
+        // What it could read but for the new message it could read before; if that is nothing, it does not sleep.
+        let (mut old, mut new) = (false, false);
+        let at = usize::from(location.0);
+        let readable = usize::from(self.threads[thread].current.0[at])..self.history(at).len();
+        for position in readable {
+            let message = &self.history(at)[position];
+            if takes(message.value).is_some_and(|takes| !takes || !self.taken(at, position)) {
+                *(if message.new { &mut new } else { &mut old }) = true;
+            }
+        }
+        match (old, new) {
+            (false, _) => Stir::Everything,
+            (true, true) => Stir::News,
+            (true, false) => Stir::Nothing,
         }
     }
 
-    fn buffer_stirred(&self, _: &Self, _: Done, _: usize) -> bool {
-        false
-    }
-
-    fn may_stir(&self, next: Footprint, _: u16, others: Footprint, _: Footprint) -> bool {
+    fn may_stir(next: Footprint, others: Footprint) -> bool {
         next.reads & others.writes != 0 || next.full_barrier && others.full_barrier
-    }
-
-    fn internal(&self, _found: &mut Vec<Internal<Self>>) {}
-
-    fn pending(&self, _thread: usize) -> Footprint {
-        Footprint::default()
     }
 
     fn newest(&self, location: Location) -> Value {
@@ -718,9 +702,5 @@ impl Machine for Rc11 {
         self.threads[thread].future = *future;
         self.threads[thread].next = next;
         self.forget();
-    }
-
-    fn private(&self, _thread: usize, operation: Operation) -> bool {
-        matches!(operation, Operation::Fence(barrier) if barrier != Barrier::SeqCst)
     }
 }

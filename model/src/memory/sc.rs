@@ -2,7 +2,9 @@
 
 use smallvec::SmallVec;
 
-use super::{Done, Stir, Effect, Footprint, Future, Internal, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
+use super::{
+    Done, Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Stir, Value,
+};
 
 /// Memory under sequential consistency.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,47 +51,26 @@ impl Machine for Sc {
         Ok(())
     }
 
-    fn internal(&self, _found: &mut Vec<Internal<Self>>) {}
-
-    fn pending(&self, _thread: usize) -> Footprint {
-        Footprint::default()
-    }
-
     fn newest(&self, location: Location) -> Value {
         self.values[location.0 as usize]
     }
 
     fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
 
-    fn news(&self, _: usize, _: Operation, _: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
-        Ok(())
-    }
-
-    fn forget_news(&mut self) {}
-
-    fn stirred(&self, before: &Self, step: Done, _: usize, operation: Operation) -> Stir {
+    fn stirred(&self, before: &Self, step: Done, _thread: usize, operation: Option<Operation>) -> Stir {
         let (location, writes) = match operation {
-            Operation::Load { location, .. } => (location, false),
-            Operation::Store { location, .. } => (location, true),
-            Operation::Modify { location, update, .. } => {
+            Some(Operation::Load { location, .. }) => (location, false),
+            Some(Operation::Store { location, .. }) => (location, true),
+            Some(Operation::Modify { location, update, .. }) => {
                 (location, update.written(before.newest(location)).is_some())
             }
-            Operation::Fence(_) => return Stir::Nothing,
+            Some(Operation::Fence(_)) | None => return Stir::Nothing,
         };
-        let same = step.location == Some(location);
-        if same && (writes || step.writes) { Stir::Everything } else { Stir::Nothing }
+        let conflict = step.location == Some(location) && (writes || step.written.is_some());
+        if conflict { Stir::Everything } else { Stir::Nothing }
     }
 
-    fn buffer_stirred(&self, _: &Self, _: Done, _: usize) -> bool {
-        false
-    }
-
-    fn may_stir(&self, next: Footprint, locks: u16, others: Footprint, _: Footprint) -> bool {
-        let writes = next.writes & !(next.unlocks & locks);
-        writes & (others.reads | others.writes) != 0 || next.reads & others.writes != 0
-    }
-
-    fn private(&self, _thread: usize, operation: Operation) -> bool {
-        matches!(operation, Operation::Fence(_))
+    fn may_stir(next: Footprint, others: Footprint) -> bool {
+        next.conflicts(others)
     }
 }

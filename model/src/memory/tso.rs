@@ -12,7 +12,10 @@
 
 use smallvec::SmallVec;
 
-use super::{Done, Stir, Barrier, Effect, Footprint, Future, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
+use super::{
+    Barrier, Done, Effect, Footprint, Future, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Stir,
+    Value,
+};
 
 /// A thread's stores that have not reached memory, the oldest first.
 type Buffer = SmallVec<[(Location, Value); 4]>;
@@ -103,7 +106,7 @@ impl Machine for Tso {
         stores.fold(Footprint::default(), Footprint::union)
     }
 
-    fn first_pending(&self, thread: usize) -> Option<Location> {
+    fn oldest(&self, thread: usize) -> Option<Location> {
         self.buffers[thread].first().map(|(location, _)| *location)
     }
 
@@ -113,59 +116,30 @@ impl Machine for Tso {
 
     fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
 
-    fn news(&self, _: usize, _: Operation, _: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
-        Ok(())
-    }
-
-    fn forget_news(&mut self) {}
-
-    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Operation) -> Stir {
-        let Some(at) = step.location else { return Stir::Nothing };
-        if step.thread == thread {
-            return Stir::Nothing;
-        }
-        let stores = !step.drain && step.writes && !step.reads;
-        let forwarded = !step.drain && before.forwarded(step.thread, at).is_some();
-        if stores || forwarded {
-            return Stir::Nothing;
-        }
+    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir {
+        // A thread and its own buffer do not disturb each other: what is forwarded from the buffer is what memory says once
+        // it has arrived there. A store that enters a buffer and a load from one are nothing to the others.
+        let Some(at) = step.location.filter(|_| step.thread != thread) else { return Stir::Nothing };
+        let modifies = step.read.is_some() && step.written.is_some();
+        let writes = step.drain || modifies;
+        let reads = !step.drain && step.read.is_some() && before.forwarded(step.thread, at).is_none();
         let stirs = match operation {
-            Operation::Load { location, .. } => {
-                location == at && step.writes && before.forwarded(thread, location).is_none()
+            Some(Operation::Load { location, .. }) => {
+                location == at && writes && before.forwarded(thread, location).is_none()
             }
-            Operation::Modify { location, update, .. } => {
-                let writes = update.written(before.newest(location)).is_some();
-                location == at && (step.writes || writes)
+            Some(Operation::Modify { location, update, .. }) => {
+                let would_write = update.written(before.newest(location)).is_some();
+                location == at && (writes || reads && would_write)
             }
-            Operation::Store { .. } | Operation::Fence(_) => false,
+            Some(Operation::Store { .. } | Operation::Fence(_)) => false,
+            None => before.oldest(thread) == Some(at) && (writes || reads),
         };
         if stirs { Stir::Everything } else { Stir::Nothing }
     }
 
-    fn buffer_stirred(&self, before: &Self, step: Done, thread: usize) -> bool {
-        if step.thread == thread {
-            return false;
-        }
-        let stores = !step.drain && step.writes && !step.reads;
-        let Some(at) = step.location else { return false };
-        let forwarded = !step.drain && before.forwarded(step.thread, at).is_some();
-        !stores && !forwarded && before.buffers[thread].first().is_some_and(|(location, _)| *location == at)
-    }
-
-    fn may_stir(&self, next: Footprint, locks: u16, others: Footprint, pending: Footprint) -> bool {
-        // A store only enters the buffer; a drain is given as a footprint that reads what it writes.
-        let writes = if next.reads == 0 { 0 } else { next.writes & !locks };
-        writes & (others.reads | others.writes | pending.writes) != 0
-            || next.reads & !(next.unlocks & locks) & (others.writes | pending.writes) != 0
-    }
-
-    fn private(&self, thread: usize, operation: Operation) -> bool {
-        match operation {
-            // The other threads see a store when it leaves the buffer, not when it enters.
-            Operation::Store { .. } => true,
-            Operation::Fence(barrier) => barrier != Barrier::SeqCst || self.buffers[thread].is_empty(),
-            // Even a load from the own buffer: the store may reach memory first and be overwritten there.
-            Operation::Load { .. } | Operation::Modify { .. } => false,
-        }
+    fn may_stir(next: Footprint, others: Footprint) -> bool {
+        // A store only enters the buffer.
+        let stores = next.reads == 0;
+        !stores && next.conflicts(others)
     }
 }

@@ -16,8 +16,7 @@ pub(super) fn footprint(instruction: &Instruction) -> Footprint {
             let loads =
                 if matches!(action, Action::Load(_) | Action::CompareExchange { .. }) { mask } else { 0 };
             let unlocked = if matches!(action, Action::Lock | Action::Unlock) { 0 } else { mask };
-            let unlocks = if *action == Action::Unlock { mask } else { 0 };
-            Footprint { reads, writes, unreleased, loads, unlocked, unlocks, ..Footprint::default() }
+            Footprint { reads, writes, unreleased, loads, unlocked, ..Footprint::default() }
         }
         Instruction::Fence { barrier, .. } => Footprint {
             acquire_fence: *barrier != Barrier::Release,
@@ -161,4 +160,17 @@ pub(super) fn future(code: &[Instruction]) -> Vec<Future> {
         }
         before
     })
+}
+
+/// Before each instruction: may the thread go back in its code before its next step?
+pub(super) fn may_return(code: &[Instruction]) -> Vec<bool> {
+    let mut may = vec![false; code.len() + 1];
+    for at in (0..code.len()).rev() {
+        let goes_on = !matches!(
+            code[at],
+            Instruction::Access { .. } | Instruction::Fence { .. } | Instruction::Choose { .. }
+        );
+        may[at] = goes_on && successors(code, at).any(|next| next <= at || may[next]);
+    }
+    may
 }

@@ -196,23 +196,23 @@ impl Thread {
         }
     }
 
-    /// Everything that the thread may still do.
-    pub(crate) fn future(&self, position: &Position) -> Footprint {
-        self.outlook(position).all
+    /// Everything that the thread may still do, and what it must do first.
+    pub(crate) fn future(&self, position: &Position) -> &Future {
+        &self.future[usize::from(position.at)]
     }
 
-    /// That, and what it must do first.
-    pub(crate) fn outlook(&self, position: &Position) -> &Future {
-        &self.future[usize::from(position.at)]
+    /// Can the next step lead back in the code?
+    pub(crate) fn may_return(&self, position: &Position) -> bool {
+        let at = usize::from(position.at);
+        match self.code.get(at) {
+            Some(Instruction::Choose { other, .. }) => self.may_return[at + 1] || self.may_return[*other],
+            Some(_) => self.may_return[at + 1],
+            None => false,
+        }
     }
 }
 
 impl Position {
-    /// Is this further on in the code?
-    pub(crate) fn is_after(&self, other: &Position) -> bool {
-        self.at > other.at
-    }
-
     /// The value of a register.
     pub fn register(&self, register: Register) -> Value {
         self.registers[usize::from(register.0)]
@@ -257,20 +257,13 @@ impl<'a> Next<'a> {
         }
     }
 
-    pub(crate) fn footprint(self) -> Footprint {
-        analysis::footprint(self.0)
-    }
-
-    /// As footprint, but the element of an array is known.
-    pub(crate) fn precise(self, position: &Position) -> Footprint {
-        let mut footprint = self.footprint();
-        if let Instruction::Access { place, .. } = self.0
-            && let Some(location) = place.object.location(place.index.value(&position.registers))
-        {
-            let here = 1 << location.0;
+    /// What it may do to memory.
+    pub(crate) fn footprint(self, position: &Position) -> Footprint {
+        let mut footprint = analysis::footprint(self.0);
+        if let Some((Some(location), _)) = self.operation(position) {
+            let here = Footprint::write(location).writes;
             footprint.reads &= here;
             footprint.writes &= here;
-            footprint.unlocks &= here;
         }
         footprint
     }

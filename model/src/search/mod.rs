@@ -30,7 +30,7 @@ pub use liveness::check_liveness;
 
 use reduction::Node;
 use seen::Seen;
-use system::{Move, State, System};
+use system::{State, System};
 
 /// How far to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,10 +305,10 @@ pub(crate) fn explore<M: Machine>(
         time: begun.elapsed(),
     };
     while !level.is_empty() {
-        for (index, state) in level.drain(..) {
-            let stuck = !expand(&system, &state, &mut found)?;
+        for (index, node) in level.drain(..) {
+            let stuck = !system.expand(&node, &mut found)?;
             moves += found.len();
-            let state = &state.state;
+            let state = &node.state;
             let violation = match claim_violated(program, state) {
                 None if stuck => judge(&End {
                     program,
@@ -369,53 +369,20 @@ fn sleepers<M: Machine>(program: &Program, state: &State<M>) -> Vec<Sleeper> {
     asleep.collect()
 }
 
-fn expand<M: Machine>(system: &System<'_>, node: &Node<M>, found: &mut Vec<(Move, Node<M>)>) -> Result<bool, Error> {
-    if system.reduce {
-        return system.reduced_moves(node, found);
-    }
-    let mut all = Vec::new();
-    system.moves(&node.state, &mut all)?;
-    found.extend(all.into_iter().map(|(mv, mut next)| {
-        next.memory.forget_news();
-        (mv, Node::new(next))
-    }));
-    Ok(!found.is_empty())
-}
-
-/// Walks from a state along a path of fingerprints, and says what happens.
+/// Walks from a node along a path of fingerprints, and says what happens.
 fn replay<M: Machine>(
     system: &System<'_>,
-    state: &mut Node<M>,
+    node: &mut Node<M>,
     path: &[u64],
     hasher: &FixedState,
 ) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
     let mut found = Vec::new();
     for fingerprint in path {
-        expand(system, state, &mut found)?;
+        system.expand(node, &mut found)?;
         if let Some((mv, next)) = found.drain(..).find(|(_, next)| hasher.hash_one(next) == *fingerprint) {
-            steps.push(system.step(&state.state, mv));
-            *state = next;
-        }
-    }
-    Ok(steps)
-}
-
-/// Walks from a state along a path of fingerprints, and says what happens.
-fn replay_all<M: Machine>(
-    system: &System<'_>,
-    state: &mut State<M>,
-    path: &[u64],
-    hasher: &FixedState,
-) -> Result<Vec<Step>, Error> {
-    let mut steps = Vec::new();
-    let mut found = Vec::new();
-    for fingerprint in path {
-        system.moves(state, &mut found)?;
-        found.iter_mut().for_each(|(_, next)| next.memory.forget_news());
-        if let Some((mv, next)) = found.drain(..).find(|(_, next)| hasher.hash_one(next) == *fingerprint) {
-            steps.push(system.step(state, mv));
-            *state = next;
+            steps.push(system.step(&node.state, mv));
+            *node = next;
         }
     }
     Ok(steps)
@@ -438,13 +405,13 @@ mod tests {
     impl Stateright {
 fn stuck(&self, node: &Node<Tso>) -> bool {
             let system = System::new(self.protocol.program(), true);
-            !expand(&system, node, &mut Vec::new()).unwrap()
+            !system.expand(node, &mut Vec::new()).unwrap()
         }
 
                 fn moves(&self, state: &Node<Tso>) -> Vec<Node<Tso>> {
             let mut found = Vec::new();
             let system = System::new(self.protocol.program(), true);
-            expand(&system, state, &mut found).unwrap();
+            system.expand(state, &mut found).unwrap();
             found.into_iter().map(|(_, next)| next).collect()
         }
     }
