@@ -283,7 +283,8 @@ impl Rc11 {
         for location in 0..usize::from(self.locations) {
             let span = self.span(location);
             let mut oldest = span.len() as u8 - 1;
-            for (number, thread) in self.threads.iter().enumerate() {
+            let others = if oldest == 0 { 0 } else { self.threads.len() };
+            for (number, thread) in self.threads.iter().enumerate().take(others) {
                 if thread.touches(location) {
                     oldest = oldest.min(self.effective(number, location, true).min(span.len() as u8 - 1));
                 }
@@ -438,6 +439,11 @@ impl Rc11 {
     /// What of the views nobody needs to be told.
     fn forget_known(&mut self) {
         let locations = usize::from(self.locations);
+        // Of a location with one message no view says anything.
+        let several = (0..locations).filter(|x| self.span(*x).len() > 1).fold(0_u16, |all, x| all | 1 << x);
+        if several == 0 {
+            return;
+        }
         // What a relaxed store will teach matters if somebody may learn from one.
         for number in 0..self.threads.len() {
             let unreleased = self.threads[number].future.all.unreleased;
@@ -452,7 +458,7 @@ impl Rc11 {
         let informed = |thread: &Thread, x: usize| thread.future.informed & 1 << x != 0;
         // By plain knowledge: what everybody knows who may be told.
         let mut heard = View([u8::MAX; LOCATIONS]);
-        for x in 0..locations {
+        for x in (0..locations).filter(|x| several & 1 << x != 0) {
             for thread in self.threads.iter().filter(|thread| informed(thread, x)) {
                 heard.0[x] = heard.0[x].min(thread.current.0[x]);
             }
@@ -482,7 +488,7 @@ impl Rc11 {
         known.join(&heard);
         self.sc.drop(&known);
         // By what they will know when they need it.
-        for x in 0..locations {
+        for x in (0..locations).filter(|x| several & 1 << x != 0) {
             let mut heard = u8::MAX;
             for number in 0..self.threads.len() {
                 if informed(&self.threads[number], x) {
