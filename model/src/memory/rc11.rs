@@ -42,7 +42,18 @@
 //!   message says nothing and becomes 0;
 //! - a message of a lock but the last, and one that a read-modify-write has read if there are no loads any more;
 //! - `acq` of a thread that executes no acquire fence any more, `rel(x)` of one whose stores to `x` are all releases, the
-//!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more.
+//!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more;
+//! - what a view says of `x` if that is no news to anybody who may be told: to those who learn from reading there, or to those who
+//!   may touch `x` after having learnt something ([`Future`]).
+//!
+//! And what a thread will know for certain before it can make use of it, it may as well know now, or not know yet:
+//!
+//! - Who is about to execute a `seq_cst` fence knows `acq ⊔ sc`. Who waits with acquire (for a lock, a token) knows what
+//!   all know who may end the waiting: the messages that are there, and those who may still write one, if
+//!   their writes release.
+//! - Who takes lock `l` before he touches `x` next will then know what the last unlock of `l` knew, or if it is held, what its holder knows now;
+//!   likewise of `sc` and a fence. So he does not keep older messages of `x` from being forgotten, and his own `cur(x)`, if it is no more than that, is
+//!   forgotten, unless somebody could learn it from him.
 
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -72,13 +83,15 @@ impl View {
         }
     }
 
+    /// `self := self ⊓ other`
     fn meet(&mut self, other: &View) {
         for (mine, other) in self.0.iter_mut().zip(other.0) {
             *mine = (*mine).min(other);
         }
     }
 
-    fn drop(&mut self, known: &View) {
+    /// Forgets what `known` knows.
+    fn forget(&mut self, known: &View) {
         for (mine, known) in self.0.iter_mut().zip(known.0) {
             if *mine <= known {
                 *mine = 0;
@@ -96,8 +109,6 @@ impl View {
         self
     }
 }
-
-const NOTHING: View = View([0; LOCATIONS]);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Message {
@@ -279,14 +290,15 @@ impl Rc11 {
     /// Forgets what nobody can find out any more.
     fn forget(&mut self) {
         self.foresee();
-        let future = self.threads.iter().fold(Footprint::default(), |all, thread| all.union(thread.future.all));
+        let future =
+            self.threads.iter().fold(Footprint::default(), |all, thread| all.union(thread.future.all));
         for location in 0..usize::from(self.locations) {
             let span = self.span(location);
             let mut oldest = span.len() as u8 - 1;
             let others = if oldest == 0 { 0 } else { self.threads.len() };
             for (number, thread) in self.threads.iter().enumerate().take(others) {
                 if thread.touches(location) {
-                    oldest = oldest.min(self.effective(number, location, true).min(span.len() as u8 - 1));
+                    oldest = oldest.min(self.in_time(number, location).min(span.len() as u8 - 1));
                 }
             }
             if oldest > 0 {
@@ -310,7 +322,7 @@ impl Rc11 {
         }
         self.threads.iter_mut().for_each(Thread::forget);
         self.locks = !future.unlocked;
-        self.forget_known();
+        self.forget_no_news();
     }
 
     /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock, and a lock that is
@@ -365,6 +377,7 @@ impl Rc11 {
 
     /// Whoever waits will know at least what everybody knows who may end the waiting.
     fn foresee(&mut self) {
+        let nothing = View::default();
         loop {
             let mut changed = false;
             for thread in 0..self.threads.len() {
@@ -388,7 +401,8 @@ impl Rc11 {
                         for (other, writer) in self.threads.iter().enumerate() {
                             let bit = location.bit();
                             if other != thread && writer.future.all.writes & bit != 0 {
-                                least.meet(if writer.future.all.unreleased & bit != 0 { &NOTHING } else { &writer.current });
+                                let released = writer.future.all.unreleased & bit == 0;
+                                least.meet(if released { &writer.current } else { &nothing });
                             }
                         }
                         if least.0[0] == u8::MAX {
@@ -410,132 +424,102 @@ impl Rc11 {
         }
     }
 
-    /// What a thread will know of `x` when it next touches it, at least.
-    fn effective(&self, thread: usize, x: usize, fences: bool) -> u8 {
+    /// What `thread` will know of `x`, at least, when it next touches it: it takes certain locks first, or executes a
+    /// `seq_cst` fence.
+    fn in_time(&self, thread: usize, x: usize) -> u8 {
         let Thread { future, current, .. } = &self.threads[thread];
-        let mut least = current.0[x];
-        if fences && future.fenced & 1 << x != 0 {
-            least = least.max(self.sc.0[x]);
-        }
-        let mut locks = future.locked[x] & self.locks;
-        while locks != 0 {
-            let lock = locks.trailing_zeros() as usize;
-            locks &= locks - 1;
-            if lock >= usize::from(self.locations) {
-                break;
+        let fence = if future.fenced & 1 << x != 0 { self.sc.0[x] } else { 0 };
+        let locks = future.locked[x] & self.locks;
+        let locked = (0..usize::from(self.locations)).filter(|lock| locks & 1 << lock != 0).map(|lock| {
+            let last = &self.messages[usize::from(self.ends[lock]) - 1];
+            let holds = |other: &Thread| other.future.holds & 1 << lock != 0;
+            let mut others = self.threads.iter().enumerate();
+            match others.find(|(other, holder)| *other != thread && holds(holder)) {
+                _ if last.value == 0 => last.view.0[x],
+                Some((_, holder)) => holder.current.0[x],
+                None => 0,
             }
-            let message = &self.messages[usize::from(self.ends[lock]) - 1];
-            let known = if message.value == 0 {
-                message.view.0[x]
-            } else {
-                let holder = self.threads.iter().enumerate().find(|(other, holder)| *other != thread && holder.future.holds & 1 << lock != 0);
-                holder.map_or(0, |(_, holder)| holder.current.0[x])
-            };
-            least = least.max(known);
-        }
-        least
+        });
+        locked.fold(current.0[x].max(fence), u8::max)
     }
 
-    /// What of the views nobody needs to be told.
-    fn forget_known(&mut self) {
+    /// The least that the threads know, by `what`, that may touch `x` after they were told something; of `except` not.
+    fn told(&self, x: usize, except: Option<usize>, what: impl Fn(usize) -> u8) -> u8 {
+        let told =
+            |thread: &usize| Some(*thread) != except && self.threads[*thread].future.informed & 1 << x != 0;
+        (0..self.threads.len()).filter(told).map(what).min().unwrap_or(u8::MAX)
+    }
+
+    /// Forgets what of the views is no news to whoever may be told. This goes one by one: what is forgotten now is nothing that
+    /// another may rely on later.
+    fn forget_no_news(&mut self) {
         let locations = usize::from(self.locations);
         // Of a location with one message no view says anything.
-        let several = (0..locations).filter(|x| self.span(*x).len() > 1).fold(0_u16, |all, x| all | 1 << x);
-        if several == 0 {
+        let several: SmallVec<[usize; LOCATIONS]> =
+            (0..locations).filter(|x| self.span(*x).len() > 1).collect();
+        if several.is_empty() {
             return;
         }
-        // What a relaxed store will teach matters if somebody may learn from one.
-        for number in 0..self.threads.len() {
-            let unreleased = self.threads[number].future.all.unreleased;
+        // What is known now already, by those who learn from reading there, or by all who may be told.
+        let mut told = View([u8::MAX; LOCATIONS]);
+        for &x in &several {
+            told.0[x] = self.told(x, None, |thread| self.threads[thread].current.0[x]);
+        }
+        let known_by = |threads: &[Thread], learns: &dyn Fn(&Thread) -> bool| {
             let mut known = View([u8::MAX; LOCATIONS]);
-            for (other, thread) in self.threads.iter().enumerate() {
-                if other != number && thread.future.learns & unreleased != 0 {
-                    known.meet(&thread.current);
-                }
-            }
-            self.threads[number].fenced.drop(&known);
-        }
-        let informed = |thread: &Thread, x: usize| thread.future.informed & 1 << x != 0;
-        // By plain knowledge: what everybody knows who may be told.
-        let mut heard = View([u8::MAX; LOCATIONS]);
-        for x in (0..locations).filter(|x| several & 1 << x != 0) {
-            for thread in self.threads.iter().filter(|thread| informed(thread, x)) {
-                heard.0[x] = heard.0[x].min(thread.current.0[x]);
-            }
-        }
+            threads.iter().filter(|thread| learns(thread)).for_each(|thread| known.meet(&thread.current));
+            known.join(&told);
+            known
+        };
         for location in 0..locations {
-            let mut known = View([u8::MAX; LOCATIONS]);
-            for thread in self.threads.iter().filter(|thread| thread.future.learns & 1 << location != 0) {
-                known.meet(&thread.current);
-            }
-            known.join(&heard);
+            let known = known_by(&self.threads, &|thread| thread.future.learns & 1 << location != 0);
             let span = self.span(location);
-            for message in &mut self.messages[span] {
-                message.view.drop(&known);
+            self.messages[span].iter_mut().for_each(|message| message.view.forget(&known));
+            let released = self.threads.iter_mut().flat_map(|thread| &mut thread.released);
+            let here = released.filter(|(at, _)| usize::from(*at) == location);
+            here.for_each(|(_, view)| view.forget(&known));
+        }
+        for thread in 0..self.threads.len() {
+            let unreleased = self.threads[thread].future.all.unreleased;
+            let known = known_by(&self.threads, &|reader| reader.future.learns & unreleased != 0);
+            self.threads[thread].fenced.forget(&known);
+        }
+        let known = known_by(&self.threads, &|thread| thread.future.all.full_barrier);
+        self.sc.forget(&known);
+        for &x in &several {
+            self.forget_late_news(x);
+        }
+    }
+
+    /// Forgets what of `x` all who may be told will know in time anyway. They know it from locks, from those who hold
+    /// one, and from `sc`: there it stays.
+    fn forget_late_news(&mut self, x: usize) {
+        let told = self.told(x, None, |thread| self.in_time(thread, x));
+        let forget = |view: &mut View| {
+            if view.0[x] <= told {
+                view.0[x] = 0;
             }
-            for thread in &mut self.threads {
-                for (at, view) in &mut thread.released {
-                    if usize::from(*at) == location {
-                        view.drop(&known);
-                    }
-                }
+        };
+        for location in (0..usize::from(self.locations)).filter(|location| self.locks & 1 << location == 0) {
+            let span = self.span(location);
+            self.messages[span].iter_mut().for_each(|message| forget(&mut message.view));
+        }
+        for thread in &mut self.threads {
+            forget(&mut thread.fenced);
+            thread.released.iter_mut().for_each(|(_, view)| forget(view));
+            if thread.future.all.acquire_fence && thread.acquire.0[x] <= told {
+                thread.acquire.0[x] = thread.current.0[x];
             }
         }
-        let mut known = View([u8::MAX; LOCATIONS]);
-        for thread in self.threads.iter().filter(|thread| thread.future.all.full_barrier) {
-            known.meet(&thread.current);
-        }
-        known.join(&heard);
-        self.sc.drop(&known);
-        // By what they will know when they need it.
-        for x in (0..locations).filter(|x| several & 1 << x != 0) {
-            let mut heard = u8::MAX;
-            for number in 0..self.threads.len() {
-                if informed(&self.threads[number], x) {
-                    heard = heard.min(self.effective(number, x, true));
-                }
-            }
-            let clear = |view: &mut View| {
-                if view.0[x] <= heard {
-                    view.0[x] = 0;
-                }
-            };
-            for location in (0..locations).filter(|location| self.locks & 1 << location == 0) {
-                let span = self.span(location);
-                self.messages[span].iter_mut().for_each(|message| clear(&mut message.view));
-            }
-            for thread in &mut self.threads {
-                clear(&mut thread.fenced);
-                thread.released.iter_mut().for_each(|(_, view)| clear(view));
-                if thread.future.all.acquire_fence && thread.acquire.0[x] <= heard {
-                    thread.acquire.0[x] = thread.current.0[x];
-                }
-            }
-            for number in 0..self.threads.len() {
-                let Thread { future, current, .. } = &self.threads[number];
-                let mine = current.0[x];
-                if mine == 0 || future.holds != 0 {
-                    continue;
-                }
-                if self.threads[number].touches(x) {
-                    let mut without = self.threads[number].current.0[x];
-                    std::mem::swap(&mut without, &mut self.threads[number].current.0[x]);
-                    self.threads[number].current.0[x] = 0;
-                    let alone = self.effective(number, x, true);
-                    self.threads[number].current.0[x] = mine;
-                    if alone < mine {
-                        continue;
-                    }
-                }
-                let others = (0..self.threads.len()).filter(|other| *other != number && informed(&self.threads[*other], x));
-                let least = others.map(|other| self.effective(other, x, true)).min().unwrap_or(u8::MAX);
-                if mine <= least {
-                    let thread = &mut self.threads[number];
-                    thread.current.0[x] = 0;
-                    if thread.acquire.0[x] == mine {
-                        thread.acquire.0[x] = 0;
-                    }
-                }
+        for thread in 0..self.threads.len() {
+            let mine = std::mem::take(&mut self.threads[thread].current.0[x]);
+            let told = self.told(x, Some(thread), |other| self.in_time(other, x));
+            let needs = self.threads[thread].touches(x) && self.in_time(thread, x) < mine;
+            let Thread { future, current, acquire, .. } = &mut self.threads[thread];
+            if needs || future.holds != 0 || told < mine {
+                current.0[x] = mine;
+            } else if acquire.0[x] == mine {
+                acquire.0[x] = 0;
             }
         }
     }
@@ -637,7 +621,8 @@ impl Machine for Rc11 {
             fenced: View::default(),
             released: SmallVec::new(),
         };
-        let message = |value: &Value| Message { value: *value, glued: false, new: false, view: View::default() };
+        let message =
+            |value: &Value| Message { value: *value, glued: false, new: false, view: View::default() };
         Ok(Rc11 {
             messages: values.iter().map(message).collect(),
             ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
@@ -668,11 +653,13 @@ impl Machine for Rc11 {
     fn stirred(&self, _before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir {
         let (location, takes): (_, &dyn Fn(Value) -> Option<bool>) = match operation {
             Some(Operation::Load { location, .. }) => (location, &|_| Some(false)),
-            Some(Operation::Modify { location, update, .. }) => (location, &move |value| match update.on(value) {
-                Effect::Write(_) => Some(true),
-                Effect::FailingRead(_) => Some(false),
-                Effect::Wait => None,
-            }),
+            Some(Operation::Modify { location, update, .. }) => {
+                (location, &move |value| match update.on(value) {
+                    Effect::Write(_) => Some(true),
+                    Effect::FailingRead(_) => Some(false),
+                    Effect::Wait => None,
+                })
+            }
             Some(Operation::Fence(Barrier::SeqCst)) if step.full_barrier => return Stir::Everything,
             Some(Operation::Store { .. } | Operation::Fence(_)) | None => return Stir::Nothing,
         };

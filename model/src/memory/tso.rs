@@ -13,8 +13,8 @@
 use smallvec::SmallVec;
 
 use super::{
-    Barrier, Done, Effect, Footprint, Future, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Stir,
-    Value,
+    Barrier, Done, Effect, Footprint, Future, Internal, Limit, Location, Machine, Operation, Outcome, Sc,
+    Stir, Value,
 };
 
 /// A thread's stores that have not reached memory, the oldest first.

@@ -31,12 +31,7 @@ impl Machine for Unforgetting {
         self.0.narrow(thread, &Future::ANYTHING, None);
     }
 
-    fn news(
-        &self,
-        thread: usize,
-        operation: Operation,
-        found: &mut Vec<Outcome<Self>>,
-    ) -> Result<(), Limit> {
+    fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
         let mut plain = Vec::new();
         self.0.news(thread, operation, &mut plain)?;
         found.extend(plain.into_iter().map(unforgetting));

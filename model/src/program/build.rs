@@ -427,6 +427,13 @@ impl Code {
         let live = analysis::live(&self.code, self.observed);
         let future = analysis::future(&self.code);
         let may_return = analysis::may_return(&self.code);
-        Thread { name: self.name, code: self.code, registers: usize::from(self.registers.1), live, future, may_return }
+        Thread {
+            name: self.name,
+            code: self.code,
+            registers: usize::from(self.registers.1),
+            live,
+            future,
+            may_return,
+        }
     }
 }

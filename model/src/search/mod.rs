@@ -403,12 +403,12 @@ mod tests {
     }
 
     impl Stateright {
-fn stuck(&self, node: &Node<Tso>) -> bool {
+        fn stuck(&self, node: &Node<Tso>) -> bool {
             let system = System::new(self.protocol.program(), true);
             !system.expand(node, &mut Vec::new()).unwrap()
         }
 
-                fn moves(&self, state: &Node<Tso>) -> Vec<Node<Tso>> {
+        fn moves(&self, state: &Node<Tso>) -> Vec<Node<Tso>> {
             let mut found = Vec::new();
             let system = System::new(self.protocol.program(), true);
             system.expand(state, &mut found).unwrap();

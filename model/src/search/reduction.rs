@@ -111,7 +111,13 @@ impl System<'_> {
     }
 
     /// The state after a step, and who of the sleepers sleeps on.
-    fn put_to_sleep<M: Machine>(&self, before: &State<M>, mv: &Move, after: State<M>, sleepers: Actors) -> Node<M> {
+    fn put_to_sleep<M: Machine>(
+        &self,
+        before: &State<M>,
+        mv: &Move,
+        after: State<M>,
+        sleepers: Actors,
+    ) -> Node<M> {
         let mut node = Node::new(after);
         for sleeper in actors(sleepers) {
             let thread = sleeper % BUFFERS;
