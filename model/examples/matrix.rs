@@ -28,7 +28,8 @@ fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
-    kilobytes.map_or("an unknown amount of memory".to_owned(), |kilobytes| format!("{:.0} MB", kilobytes / 1024.0))
+    kilobytes
+        .map_or("an unknown amount of memory".to_owned(), |kilobytes| format!("{:.0} MB", kilobytes / 1024.0))
 }
 
 fn main() -> Result<(), Error> {
@@ -78,7 +79,8 @@ fn main() -> Result<(), Error> {
     }
     println!("\n{completions} completions, {pollers} pollers or as many as the consumer needs:");
     for memory in Memory::ALL {
-        let column = || cells.iter().zip(&reports).filter(|((_, _, m, _), _)| *m == memory).map(|(_, report)| report);
+        let column =
+            || cells.iter().zip(&reports).filter(|((_, _, m, _), _)| *m == memory).map(|(_, report)| report);
         let time: Duration = column().map(|report| report.time).sum();
         let bounded = column().filter(|report| matches!(report.verdict, Verdict::Bounded(_))).count();
         println!(
@@ -89,6 +91,10 @@ fn main() -> Result<(), Error> {
         );
     }
     let states: usize = reports.iter().map(|report| report.states).sum();
-    println!("in all {states} states in {seconds:.1} s of wall time on two threads, {:.0} states/s, {}", states as f64 / seconds, peak());
+    println!(
+        "in all {states} states in {seconds:.1} s of wall time on two threads, {:.0} states/s, {}",
+        states as f64 / seconds,
+        peak()
+    );
     Ok(())
 }
