@@ -187,7 +187,7 @@ pub enum Verdict {
 pub struct Report {
     /// What it found
     pub verdict: Verdict,
-    /// Different states seen
+    /// Different states seen; with reduction, states together with who sleeps there
     pub states: usize,
     /// Moves tried
     pub moves: usize,
