@@ -18,8 +18,7 @@
 //! front of *E′*, then also to the front of *E*, for it is independent of *p*'s; so *q* slept before, or was tried before *p*: both
 //! are excluded. So the claim's premise holds for *E′*. Nor is the node behind *p*'s step hopeless: a sleeper that
 //! can move must move in *E′*, since in the end nothing can; if nothing before that in *E′* stirs it, its step can be brought to the front, which
-//! was just excluded. A node is not searched again if its state was seen with no more sleepers, at most as many steps from the start: what the premise admits here it
-//! admitted there. Nothing here counts on the graph of states being without cycles.
+//! was just excluded. A node is not searched again if it was seen, the same state with the same sleepers, at most as many steps from the start. Nothing here counts on the graph of states being without cycles.
 //!
 //! **Claims** in a thread's code are violated in states that are no ends, where others might go round for ever. So nothing is hopeless on
 //! account of a sleeper whose step may go back in its code. Then a violation is still found: to an execution with one
