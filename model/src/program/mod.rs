@@ -43,7 +43,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::memory::{Barrier, Footprint, Location, Order, Update, Value};
+use crate::memory::{Barrier, Future, Location, Order, Update, Value};
 
 mod analysis;
 mod build;
@@ -420,7 +420,8 @@ pub struct Thread {
     /// Before each instruction, and at the end: the registers that may still be read
     live: Vec<u32>,
     /// Before each instruction: what may still be touched
-    future: Vec<Footprint>,
+    future: Vec<Future>,
+    may_return: Vec<bool>,
 }
 
 impl Thread {

@@ -230,7 +230,10 @@ mod tests {
                 let options = Options::default();
                 let full = explore::<Unforgetting>(&protocol.program, Memory::Rc11, options, judge).unwrap();
                 let ours = protocol.check(Memory::Rc11, options).unwrap();
-                assert!(ours.states <= full.states);
+                // How far the last level before a miss was searched depends on the order of its states.
+                if ours.verdict == Verdict::Complete {
+                    assert!(ours.states <= full.states, "{gate} {consumer}");
+                }
                 assert_eq!(length(ours.verdict), length(full.verdict), "{gate} {consumer}");
             }
         }
