@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{bench, cell, explain, stress, verdict};
+use command::{Unfinished, bench, cell, explain, litmus, stress, verdict};
 
 /// Can this optimisation miss a wakeup, under which memory model, and how?
 ///
@@ -27,7 +27,9 @@ enum Command {
     Verdict(verdict::Args),
     /// The counterexample of a gate with a consumer, or what was searched if there is none.
     Explain(explain::Args),
-    /// The same code on real threads and a real io_uring: stalls per million completions.
+    /// The final states of litmus tests under SC, x86-TSO and RC11.
+    Litmus(litmus::Args),
+    /// The same code on real threads: a gate on a real io_uring, or the worker pool.
     Stress(stress::Args),
     /// Measurements beside peers, in one interleaved run.
     Bench(bench::Args),
@@ -36,9 +38,10 @@ enum Command {
     Cell(cell::Args),
 }
 
-/// Exit status for a verdict that contradicts the documentation, or a stall where none may be.
+/// Exit status for a verdict that contradicts the documentation, a stall where none may be, a litmus test that has not the states
+/// it should have.
 const CONTRADICTED: u8 = 1;
-/// Exit status for wrong use.
+/// Exit status for wrong use, and for input that cannot be read.
 const MISUSED: u8 = 2;
 
 /// An argument that is none of ours gets the one line that its parser wrote; everything else, help too, is clap's.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         None => verdict::run(&cli.verdict),
         Some(Command::Verdict(args)) => verdict::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Litmus(args)) => litmus::run(&args),
         Some(Command::Stress(args)) => stress::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Cell(args)) => cell::run(&args),
@@ -69,7 +73,9 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(CONTRADICTED),
         Err(error) => {
-            eprintln!("reveille: {error}");
+            if !error.is::<Unfinished>() {
+                eprintln!("reveille: {error}");
+            }
             ExitCode::from(MISUSED)
         }
     }

@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 use reveille::gate::WakeOne;
 use reveille::sync::{JoinHandle, Parker, Primitives};
 use reveille::wait_queue::{Kind, WaitQueue};
-use reveille_checks::conformance::{self, Bound, Departure, Error, Protocol, Report, Taken, never_taken};
+use reveille_checks::conformance::{
+    self, Bound, CompletionProtocol, Departure, Error, PollWakeProtocol, Protocol, Report, Taken, never_taken,
+};
 use reveille_checks::engine::Engine;
 use reveille_checks::gates::{HasSleeper, HasSleeperNoBarrier, PerEntry};
 use reveille_checks::mutants::*;
-use reveille_checks::scenario::{Consumer, PollWake, Ring, Scenario};
+use reveille_checks::scenario::{Completions, Consumer, PollWake, Ring, Scenario};
 use reveille_checks::subject::GateName;
 use reveille_checks::with_gate;
+use reveille_model::protocol::completion;
 use reveille_model::protocol::poll_wake::Mutant as Mistake;
 
 /// All executions with at most two preemptions; `REVEILLE_BUDGET` adds so many seconds for each cell and memory.
@@ -39,8 +42,8 @@ static CELLS: LazyLock<Vec<(Cell, Result<Report, Error>)>> = LazyLock::new(|| {
             scope.spawn(|| {
                 loop {
                     let Some((gate, consumer, engine)) = cells.lock().unwrap().next() else { return };
-                    let protocol = Protocol::named(gate.name(), consumer.name()).unwrap();
-                    let report = with_gate!(gate, G => conformance::check(engine, &PollWake::<G>::new(consumer), protocol, bound()));
+                    let protocol = PollWakeProtocol::named(gate.name(), consumer.name()).unwrap();
+                    let report = with_gate!(gate, G => conformance::check(engine, &PollWake::<G>::new(consumer), &protocol, bound()));
                     reports.lock().unwrap().push(((gate, consumer, engine), report));
                 }
             });
@@ -100,7 +103,7 @@ fn the_executions_come_by_every_place_of_the_programs_but_these() {
         }
     }
     for ((gate, consumer), taken) in taken {
-        let never = never_taken(Protocol::named(gate, consumer).unwrap(), &taken).unwrap();
+        let never = never_taken(&PollWakeProtocol::named(gate, consumer).unwrap(), &taken).unwrap();
         let never: BTreeSet<_> = never.iter().map(|(thread, site)| (thread.as_str(), &**site)).collect();
         for (thread, site) in &never {
             println!("{gate} × {consumer}: {thread} never comes by {site}");
@@ -118,7 +121,7 @@ fn the_executions_come_by_every_place_of_the_programs_but_these() {
 
 /// What loom's executions of the scenario do that the program does not.
 #[track_caller]
-fn departure<S: Scenario>(scenario: S, protocol: Protocol) -> Departure {
+fn departure<S: Scenario>(scenario: S, protocol: &impl Protocol) -> Departure {
     let bound = Bound { preemptions: 2, extra: Duration::ZERO };
     match conformance::check(Engine::LoomC11, &scenario, protocol, bound) {
         Err(Error::Departs(departure)) => *departure,
@@ -129,11 +132,11 @@ fn departure<S: Scenario>(scenario: S, protocol: Protocol) -> Departure {
 /// The mutant of the code is not what the program of the gate of production does; without the mistake it is.
 #[track_caller]
 fn mutant_departs<const M: u8>(consumer: Consumer, thread: &str, expected: &str) {
-    let protocol = Protocol::named("per-entry", consumer.name()).unwrap();
+    let protocol = PollWakeProtocol::named("per-entry", consumer.name()).unwrap();
     let bound = Bound { preemptions: 2, extra: Duration::ZERO };
     let faithful = PollWake::<Mutant<FAITHFUL>>::new(consumer);
-    conformance::check(Engine::LoomC11, &faithful, protocol, bound).unwrap();
-    let departure = departure(PollWake::<Mutant<M>>::new(consumer), protocol);
+    conformance::check(Engine::LoomC11, &faithful, &protocol, bound).unwrap();
+    let departure = departure(PollWake::<Mutant<M>>::new(consumer), &protocol);
     assert_eq!(departure.thread, thread, "{departure}");
     assert!(departure.expected.iter().any(|other| other == expected), "{departure}");
 }
@@ -152,15 +155,15 @@ fn a_barrier_left_out_of_the_code_is_caught() {
 
 #[test]
 fn a_gate_is_not_taken_for_the_same_gate_without_its_barrier() {
-    let protocol = Protocol::named("has-sleeper", "poll-once").unwrap();
-    let departure = departure(PollWake::<HasSleeperNoBarrier>::new(Consumer::PollOnce), protocol);
+    let protocol = PollWakeProtocol::named("has-sleeper", "poll-once").unwrap();
+    let departure = departure(PollWake::<HasSleeperNoBarrier>::new(Consumer::PollOnce), &protocol);
     assert_eq!(departure.expected, ["enqueue barrier: fence"]);
 }
 
 #[test]
 fn a_wake_that_the_code_keeps_to_itself_is_caught() {
-    let protocol = Protocol::named("per-entry", "exclusive-pair").unwrap();
-    departure(PollWake::<Mutant<KEEPS_THE_WAKE>>::new(Consumer::ExclusivePair), protocol);
+    let protocol = PollWakeProtocol::named("per-entry", "exclusive-pair").unwrap();
+    departure(PollWake::<Mutant<KEEPS_THE_WAKE>>::new(Consumer::ExclusivePair), &protocol);
 }
 
 /// `poll-once`, but for one poller that looks before it arms.
@@ -206,7 +209,7 @@ fn run_looks_first<P: Primitives, G: WakeOne>() {
 
 #[test]
 fn a_poller_that_looks_before_it_arms_is_caught_and_both_sides_are_shown() {
-    let departure = departure(LooksFirst, Protocol::named("per-entry", "poll-once").unwrap());
+    let departure = departure(LooksFirst, &PollWakeProtocol::named("per-entry", "poll-once").unwrap());
     let text = departure.to_string();
     assert!(
         text.starts_with("per-entry × poll-once: the thread `poller` does not do what its program does\n")
@@ -219,11 +222,11 @@ fn a_poller_that_looks_before_it_arms_is_caught_and_both_sides_are_shown() {
 /// The model with a mistake put into it is not what the code does; without the mistake it is.
 #[track_caller]
 fn mistake_departs(mistake: Mistake, consumer: Consumer, expected: &str) {
-    let faithful = Protocol::named("per-entry", consumer.name()).unwrap();
+    let faithful = PollWakeProtocol::named("per-entry", consumer.name()).unwrap();
     let bound = Bound { preemptions: 2, extra: Duration::ZERO };
-    conformance::check(Engine::LoomC11, &PollWake::<PerEntry>::new(consumer), faithful, bound).unwrap();
-    let mistaken = Protocol { mutant: Some(mistake), ..faithful };
-    let departure = departure(PollWake::<PerEntry>::new(consumer), mistaken);
+    conformance::check(Engine::LoomC11, &PollWake::<PerEntry>::new(consumer), &faithful, bound).unwrap();
+    let mistaken = PollWakeProtocol { mutant: Some(mistake), ..faithful };
+    let departure = departure(PollWake::<PerEntry>::new(consumer), &mistaken);
     assert!(departure.expected.iter().any(|other| other == expected), "{departure}");
 }
 
@@ -251,9 +254,99 @@ fn a_wake_that_the_model_keeps_to_itself_is_caught() {
 #[test]
 fn a_program_that_starts_elsewhere_is_caught() {
     let bound = Bound { preemptions: 0, extra: Duration::ZERO };
-    let protocol = Protocol::named("has-sleeper", "two-pollers").unwrap();
+    let protocol = PollWakeProtocol::named("has-sleeper", "two-pollers").unwrap();
     let scenario = PollWake::<HasSleeper>::new(Consumer::PollOnce);
-    let error = conformance::check(Engine::LoomSc, &scenario, protocol, bound).unwrap_err();
+    let error = conformance::check(Engine::LoomSc, &scenario, &protocol, bound).unwrap_err();
     let text = "queued is 0 when the threads start, and 1 in the model of has-sleeper × two-pollers";
     assert_eq!(error.to_string(), text);
+}
+
+/// The sizes in which the completion queue is held against its program: those of its search, but for the largest.
+fn sizes() -> &'static [completion::Size] {
+    &completion::Size::ALL[..completion::Size::ALL.len() - 1]
+}
+
+fn completions<G>(size: completion::Size) -> Completions<G> {
+    Completions::new(size.capacity.into(), size.producers)
+}
+
+#[test]
+fn every_thread_of_the_completion_queue_does_what_its_program_does_and_comes_by_every_place_of_it() {
+    let protocols = sizes().iter().map(|&size| CompletionProtocol { size, mutant: None });
+    let mut taken: BTreeMap<_, Taken> = BTreeMap::new();
+    for protocol in protocols {
+        for engine in [Engine::LoomSc, Engine::LoomC11] {
+            let report =
+                conformance::check(engine, &completions::<PerEntry>(protocol.size), &protocol, bound());
+            let report =
+                report.unwrap_or_else(|error| panic!("{protocol}, loom {}:\n{error}", engine.memory()));
+            println!("{protocol}, loom {}: {report}", engine.memory());
+            assert!(!report.stuck && report.executions > 1);
+            for (thread, sites) in report.taken {
+                taken.entry(protocol).or_default().entry(thread).or_default().extend(sites);
+            }
+        }
+    }
+    for (protocol, taken) in taken {
+        assert_eq!(never_taken(&protocol, &taken).unwrap(), [], "{protocol}");
+    }
+}
+
+/// What the program with a mistake expects where it is first seen that the code has not made it.
+fn mistake_expects(mistake: completion::Mutant) -> &'static str {
+    use completion::Mutant as M;
+    match mistake {
+        M::TailPublishedRelaxed => "publish: store tail",
+        M::TailReadRelaxed => "look tail: load tail",
+        M::RefilledTailReadRelaxed => "refilled tail: load tail",
+        M::HeadPublishedRelaxed => "take: store head",
+        M::HeadReadRelaxed => "room: load head",
+        M::OneSlotTooMany => "slot free: load slot 0",
+        M::Overtaking => "own tail: load tail",
+        M::OverflowNotCounted => "publish unlock: unlock completion",
+        M::OverflowNotLookedAt => "enqueue lock: lock wait queue",
+        M::RefillCountsNothing => "count left: store overflowed",
+        M::RefillNotCounted => "refill unlock: unlock completion",
+        M::RefillNotSeen => "armed already: load mark 0",
+        M::NoLookAfterArm => "sleep: park parker 0",
+        M::WakeBeforePublish => "waker barrier: fence",
+        M::WakerWithoutBarrier => "anybody armed: load armed",
+        M::SleeperWithoutBarrier => "own head: load head",
+    }
+}
+
+#[test]
+fn every_mistake_in_the_model_of_the_completion_queue_is_caught() {
+    for &mistake in completion::Mutant::ALL {
+        let size = sizes()[usize::from(mistake == completion::Mutant::Overtaking)];
+        let protocol = CompletionProtocol { size, mutant: Some(mistake) };
+        let departure = departure(completions::<PerEntry>(size), &protocol);
+        let expected = mistake_expects(mistake);
+        assert!(departure.expected.iter().any(|other| other == expected), "{departure}");
+    }
+}
+
+#[test]
+fn a_completion_queue_that_does_something_else_is_caught() {
+    let size = sizes()[0];
+    let protocol = CompletionProtocol { size, mutant: None };
+    let expects = |departure: Departure, thread: &str, expected: &str| {
+        assert_eq!(
+            (departure.thread.as_str(), &*departure.expected),
+            (thread, &[expected.to_owned()][..]),
+            "{departure}"
+        );
+    };
+    // One barrier less, two operations in the other order.
+    let gate = departure(completions::<Mutant<NO_BARRIER_AFTER_ARM>>(size), &protocol);
+    expects(gate, "consumer", "arm barrier: fence");
+    let gate = departure(completions::<Mutant<NO_BARRIER_BEFORE_QUESTION>>(size), &protocol);
+    expects(gate, "producer 0", "waker barrier: fence");
+    let gate = departure(completions::<Mutant<COUNTED_LATE>>(size), &protocol);
+    expects(gate, "consumer", "count armed: fetch_add armed");
+    // The batch of two, one by one; a slot more.
+    let one_by_one = departure(Completions::<PerEntry>::new(1, &[&[1, 1], &[1]]), &protocol);
+    expects(one_by_one, "producer 0", "count overflow: store overflowed");
+    let roomier = departure(Completions::<PerEntry>::new(2, size.producers), &protocol);
+    expects(roomier, "producer 0", "publish: store tail");
 }

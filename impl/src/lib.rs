@@ -10,6 +10,7 @@
 //! | [`gate`] | "may this wake be skipped?": the trait [`Gate`](gate::Gate) and the sound gate, [`PerEntry`](gate::PerEntry) |
 //! | [`wait_queue`] | [`WaitQueue`](wait_queue::WaitQueue): the only place where a wake is decided |
 //! | [`completion`] | a bounded ring with an overflow list, one wake decision a batch |
+//! | [`pool`] | [`Pool`](pool::Pool): blocking work in other threads, in io-wq's terms |
 //! | [`uring`] | [`RingParker`](uring::RingParker): a thread that sleeps in `io_uring_enter` |
 //!
 //! ```

@@ -13,14 +13,8 @@ const WAKEUP_CORE_VERDICTS: &str = include_str!("../litmus/wakeup-core.tsv");
 
 /// The tests of a file that holds many, by name.
 fn tests(file: &str) -> BTreeMap<String, Test> {
-    let starts =
-        file.match_indices("C ").map(|(at, _)| at).filter(|at| *at == 0 || file[..*at].ends_with('\n'));
-    let starts: Vec<usize> = starts.chain([file.len()]).collect();
-    let texts = starts.windows(2).map(|range| &file[range[0]..range[1]]);
-    texts
-        .map(|text| Test::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}")))
-        .map(|test| (test.name().to_owned(), test))
-        .collect()
+    let tests = Test::parse_all(file).unwrap_or_else(|error| panic!("{error}"));
+    tests.into_iter().map(|test| (test.name().to_owned(), test)).collect()
 }
 
 /// What herd7 says of one test.

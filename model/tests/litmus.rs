@@ -98,3 +98,17 @@ fn an_error_is_a_value_that_a_program_can_look_at() {
     let error = Test::parse("C t {} P0() { x }").unwrap_err();
     assert!(matches!(error, Error::Syntax { place, .. } if place.line == 1), "{error:?}");
 }
+
+#[test]
+fn a_file_may_hold_many_tests_and_places_are_those_of_the_file() {
+    let one = one_thread("atomic_store_explicit(x, 1, memory_order_relaxed);");
+    let refused = one_thread("atomic_store(x, 1);");
+    let text = format!("{one}\n\n(* another *) {refused}\n");
+    assert!(matches!(Test::parse(&text), Err(Error::Syntax { place, .. }) if place.line == 8));
+    let tests = Test::parse_all(&text).unwrap();
+    assert_eq!(tests[0].run(Rc11).unwrap().observation, Observation::Always);
+    let error = tests[1].run(Rc11).unwrap_err().to_string();
+    assert_eq!(error, "11:3: seq_cst accesses are not modelled under rc11; a seq_cst fence is");
+    let error = Test::parse_all(&format!("{text}X")).unwrap_err().to_string();
+    assert_eq!(error, "14:1: expected the end of the file, found `X`");
+}

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release, SeqCst};
 
 use reveille_model::program::{Kind, Mismatch, Recorded, Replay};
+use reveille_model::protocol::completion::{self, CompletionQueue};
 use reveille_model::protocol::poll_wake::{Consumer, Gate, PollWake, Size};
 
 fn seen(
@@ -184,4 +185,40 @@ fn replayed_together_a_list_holds_what_the_threads_have_left_in_it() {
     let mismatch = replay.accept(0, &last).unwrap().unwrap_err();
     assert_eq!(mismatch.expected, ["wake: unpark parker 0"]);
     assert_eq!(replay.accept(2, &last), None);
+}
+
+/// A load or a store of a cell, of which nobody knows what is in it.
+fn plain(kind: Kind, object: &str) -> Recorded {
+    word(kind, object)
+}
+
+#[test]
+fn replayed_together_a_cell_holds_what_the_last_store_has_left_in_it() {
+    let size = completion::Size { capacity: 1, producers: &[&[1]], spurious: 0 };
+    let queue = CompletionQueue::new(size, None).unwrap();
+    let published = [
+        word(Kind::Lock, "completion"),
+        load("tail", Relaxed, 0),
+        load("head", Acquire, 0),
+        plain(Kind::Load, "slot 0"),
+        plain(Kind::Store, "slot 0"),
+        store("tail", Release, 1),
+    ];
+    let seen = [load("head", Relaxed, 0), load("tail", Acquire, 1)];
+    let taken = [plain(Kind::Load, "slot 0"), plain(Kind::Store, "slot 0"), store("head", Release, 1)];
+    let accepted = |operations: &[(usize, &[Recorded])]| {
+        let mut together = queue.program().replay_all();
+        operations
+            .iter()
+            .flat_map(|(thread, operations)| operations.iter().map(|operation| (*thread, operation)))
+            .take_while(|(thread, operation)| together.accept(*thread, operation).unwrap().is_ok())
+            .count()
+    };
+    assert_eq!(accepted(&[(0, &published), (1, &seen), (1, &taken)]), 11);
+    // The tail came before the completion: the slot is still empty, the claim fails, and no program goes on.
+    assert_eq!(accepted(&[(0, &published[..3]), (1, &seen), (1, &taken)]), 6);
+    // Alone, a thread cannot know what is in a cell.
+    let mut alone = queue.program().replay(1).unwrap();
+    play(&mut alone, &seen).unwrap();
+    assert_eq!(alone.accept(&taken[0]).unwrap_err().expected, ["read slot: load slot 0"]);
 }

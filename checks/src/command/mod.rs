@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod cell;
 pub mod explain;
+pub mod litmus;
 pub mod stress;
 pub mod verdict;
 
@@ -41,6 +42,11 @@ impl FromStr for EngineName {
     }
 }
 
+/// Not all could be done, and a line on standard error has said of each thing why.
+#[derive(Debug, thiserror::Error)]
+#[error("not all could be done")]
+pub struct Unfinished;
+
 /// For whom to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -53,6 +59,11 @@ pub enum Format {
 /// Prints a line. A reader that has gone away, as `head` does, is no error.
 pub fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints a line to standard error, in the same way.
+pub fn complain(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A time in seconds from the command line.

@@ -1,20 +1,44 @@
-//! `reveille stress GATE`.
+//! `reveille stress GATE` and `reveille stress pool`.
 
-use std::time::Duration;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use indicatif::HumanCount;
+use reveille::pool::Layout;
+use reveille_checks::report;
 use reveille_checks::scenario::Consumer;
+use reveille_checks::soak::{self, Soak};
 use reveille_checks::stress;
 use reveille_checks::subject::{self, GateName, Needs, documented};
 
 use super::{Format, Outcome, say, seconds};
 
-/// The same code on real threads and a real io_uring: stalls per million completions.
+/// What is stressed.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    Gate(GateName),
+    Pool,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "pool" => Ok(Self::Pool),
+            gate => gate.parse().map(Self::Gate).map_err(|error| format!("{error}; or `pool`")),
+        }
+    }
+}
+
+/// The same code on real threads: a gate with a real io_uring, stalls per million completions; or the worker pool, every job accounted for.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in, per-entry
-    gate: GateName,
-    /// Stop after so many completions
+    /// A gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in, per-entry;
+    /// or: pool
+    #[arg(value_name = "GATE|pool")]
+    target: Target,
+    /// Stop after so many completions, or jobs
     #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     completions: u64,
     /// Stop after so many seconds
@@ -27,13 +51,20 @@ pub struct Args {
 
 /// Runs `reveille stress`.
 pub fn run(args: &Args) -> Outcome {
-    let report = subject::stress(args.gate, args.completions, args.budget)?;
-    let may_stall = documented(args.gate, Consumer::EpollLevel) != Needs::Nothing;
+    match args.target {
+        Target::Gate(gate) => stress_gate(gate, args),
+        Target::Pool => stress_pool(args),
+    }
+}
+
+fn stress_gate(gate: GateName, args: &Args) -> Outcome {
+    let report = subject::stress(gate, args.completions, args.budget)?;
+    let may_stall = documented(gate, Consumer::EpollLevel) != Needs::Nothing;
     if args.format == Format::Json {
         say(serde_json::to_string_pretty(&report)?);
         return Ok(report.stalls == 0 || may_stall);
     }
-    say(format_args!("{} on real threads and a real io_uring, one completion in flight\n", args.gate));
+    say(format_args!("{gate} on real threads and a real io_uring, one completion in flight\n"));
     say(format_args!("  completions   {:>14}   in {:.1} s", count(report.completions), report.seconds));
     say(format_args!("  wakes sent    {:>14}", count(report.sent)));
     say(format_args!("  wakes skipped {:>14}", count(report.skipped)));
@@ -62,6 +93,58 @@ pub fn run(args: &Args) -> Outcome {
         (_, false) => say("A STALL, where this project's documentation says that there is none."),
     }
     Ok(report.stalls == 0 || may_stall)
+}
+
+/// A soak for each layout of the pool's lists and locks; two of the four shutdowns cancel what waits.
+fn stress_pool(args: &Args) -> Outcome {
+    let layouts = [Layout::Sharded(2), Layout::Sharded(4), Layout::LockPerAccount, Layout::OneLock];
+    let (start, share) = (Instant::now(), layouts.len() as u64);
+    let mut reports = Vec::new();
+    for (seed, layout) in (0..).zip(layouts) {
+        let time = args.budget.saturating_sub(start.elapsed()) / (share - seed) as u32;
+        reports.push(soak::soak(Soak { jobs: args.completions.div_ceil(share), time, seed, layout })?);
+    }
+    let balanced = reports.iter().all(|report| report.faults.is_empty());
+    if args.format == Format::Json {
+        say(serde_json::to_string_pretty(&reports)?);
+        return Ok(balanced);
+    }
+    let workers = soak::WORKERS;
+    say(format_args!("the worker pool on real threads, up to {workers} workers an account\n"));
+    let mut table = report::plain_table();
+    let names = layouts.map(|layout| format!("{layout:?}"));
+    table.set_header(std::iter::once(String::new()).chain(names));
+    type Figure = fn(&soak::Report) -> String;
+    let figures: [(&str, Figure); 12] = [
+        ("jobs submitted", |report| count(report.submitted)),
+        ("done", |report| count(report.done)),
+        ("panicked", |report| count(report.panicked)),
+        ("cancelled", |report| count(report.cancelled)),
+        ("refused", |report| count(report.refused)),
+        ("stalled by a hash", |report| count(report.stalled)),
+        ("workers started", |report| count(report.workers_started)),
+        ("workers woken", |report| count(report.workers_woken)),
+        ("wakes skipped", |report| count(report.wakes_skipped)),
+        ("threads left", |report| report.threads_left.to_string()),
+        ("shutdown, ms", |report| format!("{:.1}", report.shutdown_seconds * 1e3)),
+        ("seconds", |report| format!("{:.1}", report.seconds)),
+    ];
+    for (name, figure) in figures {
+        table.add_row(std::iter::once(name.to_owned()).chain(reports.iter().map(figure)));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(comfy_table::CellAlignment::Right);
+    }
+    say(table.trim_fmt());
+    for fault in reports.iter().flat_map(|report| &report.faults) {
+        say(format_args!("\nFAULT: {fault}"));
+    }
+    if balanced {
+        say(
+            "\nEvery job had one outcome, those of a hash ran in order and one at a time, and no thread is left.",
+        );
+    }
+    Ok(balanced)
 }
 
 fn count(n: u64) -> String {

@@ -1,4 +1,4 @@
-//! The flavours of [`Primitives`] that the checkers bring.
+//! The flavours of [`Primitives`](reveille::sync::Primitives) that the checkers bring.
 //!
 //! | flavour | an access is | sees |
 //! |---|---|---|

@@ -1,8 +1,10 @@
 //! Small programs that a checker runs again and again, each time scheduled differently.
 
+mod completion;
 mod poll_wake;
 mod ring;
 
+pub use completion::Completions;
 pub use poll_wake::{Consumer, POLL_WAKE_LEGEND, PollWake};
 pub use ring::Ring;
 

@@ -77,6 +77,11 @@ impl<P: Primitives, G: WakeOne> Chains<P, G> {
         next
     }
 
+    /// How many hashes are busy.
+    pub fn busy(&self) -> usize {
+        self.busy.len()
+    }
+
     /// The jobs that wait.
     pub fn waiting(&self) -> impl Iterator<Item = &AnyJob<P, G>> {
         self.busy.values().flatten()

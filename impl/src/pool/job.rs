@@ -173,7 +173,7 @@ where
     D: FnOnce(Outcome<T>) + Send + 'static,
     T: 'static,
 {
-    pub fn new(work: Work, run: F, deliver: D) -> AnyJob<P, G> {
+    pub fn boxed(work: Work, run: F, deliver: D) -> AnyJob<P, G> {
         Arc::new(Self {
             work,
             state: P::Atomic::new("job", PENDING),

@@ -21,7 +21,7 @@
 //! Two races have to be won, each by a full barrier on either side.
 //!
 //! *A worker arms, looks through the lists, and finds none; a submitter appends, and finds nobody armed.* The worker's barrier
-//! is between arming and looking (in [`PerEntry`](crate::gate::PerEntry)'s `after_enqueue`), the submitter's between appending and
+//! is between arming and looking (in [`PerEntry`]'s `after_enqueue`), the submitter's between appending and
 //! asking (in its `admit`). Whichever comes first, the other side's later read sees what was written before it.
 //! The look goes through *all* lists of the account: one that is skipped is one whose jobs may wait for ever.
 //!
@@ -37,7 +37,7 @@
 //!
 //! # Hashes
 //!
-//! Jobs of one hash run one at a time and in order. While one of them is out, the others wait in the [chain](hash) of the hash, where no
+//! Jobs of one hash run one at a time and in order. While one of them is out, the others wait in the chain of the hash, where no
 //! worker looks; the one that ends brings the next out, as a submitter would. Nobody sleeps for a hash, so io-wq's mark
 //! STALLED, which was once set too late and lost a wake, is not needed.
 //!
@@ -351,7 +351,7 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 
     /// Jobs to be submitted together.
     pub fn batch(&self) -> Batch<'_, P, G> {
-        Batch { submitter: self, jobs: [const { Vec::new() }; AccountName::ALL.len()] }
+        Batch { submitter: self, jobs: [const { Vec::new() }; AccountName::ALL.len()], hashed: Vec::new() }
     }
 
     /// Cancels the jobs whose [`Work`] the predicate picks among those that have a tag. It is called without any lock.
@@ -395,11 +395,13 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 }
 
 /// Jobs that are submitted together, when the batch is [submitted](Batch::submit) or dropped: for each account one lock and one wake
-/// decision, which wakes as many workers as there are jobs for and sleepers for.
+/// decision, which wakes as many workers as there are jobs for and sleepers for. Hashed jobs go one by one, before the others.
 #[must_use = "dropping a batch submits it"]
 pub struct Batch<'a, P: Primitives = Native, G: WakeOne = PerEntry> {
     submitter: &'a Submitter<P, G>,
     jobs: [Vec<AnyJob<P, G>>; AccountName::ALL.len()],
+    /// Those with a hash, of both accounts: their order is kept.
+    hashed: Vec<AnyJob<P, G>>,
 }
 
 impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
@@ -424,15 +426,18 @@ impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
         F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
         D: FnOnce(Outcome<T>) + Send + 'static,
     {
-        let job = Task::new(work, run, deliver);
+        let job = Task::boxed(work, run, deliver);
         let token = Token(job.clone());
-        self.jobs[work.account as usize].push(job);
+        match work.hash {
+            None => self.jobs[work.account as usize].push(job),
+            Some(_) => self.hashed.push(job),
+        }
         token
     }
 
     /// How many jobs it holds.
     pub fn len(&self) -> usize {
-        self.jobs.iter().map(Vec::len).sum()
+        self.hashed.len() + self.jobs.iter().map(Vec::len).sum::<usize>()
     }
 
     /// Whether it holds none.
@@ -447,6 +452,10 @@ impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
 impl<P: Primitives, G: WakeOne> Drop for Batch<'_, P, G> {
     fn drop(&mut self) {
         let shared = &self.submitter.shared;
+        // One by one: each may have to wait in its chain.
+        for job in self.hashed.drain(..) {
+            shared.submit_hashed(self.submitter.next_turn(), job);
+        }
         for (account, jobs) in iter::zip(&shared.accounts, &mut self.jobs) {
             if !jobs.is_empty() {
                 shared.submit(account, self.submitter.next_turn(), std::mem::take(jobs));
@@ -470,24 +479,18 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         self.exit.load(Relaxed) & CANCEL != 0
     }
 
-    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, mut jobs: Vec<AnyJob<P, G>>) {
-        // Hashed jobs go one by one, in order: each may have to wait in its chain.
-        let hashed = jobs.extract_if(.., |job| job.work().hash.is_some()).collect::<Vec<_>>();
-        for job in hashed {
-            self.submit_hashed(account, turn, job);
-        }
+    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, jobs: Vec<AnyJob<P, G>>) {
         let n = jobs.len();
-        if n == 0 {
-            return;
-        }
         match account.push(turn, jobs.into_iter()) {
             Ok(()) => self.activate(account, n),
             Err(jobs) => jobs.iter().for_each(|job| self.turn_away(job)),
         }
     }
 
-    fn submit_hashed(self: &Arc<Self>, account: &Account<P, G>, turn: usize, job: AnyJob<P, G>) {
-        let Some(hash) = job.work().hash else { return };
+    fn submit_hashed(self: &Arc<Self>, turn: usize, job: AnyJob<P, G>) {
+        let work = *job.work();
+        let Some(hash) = work.hash else { return };
+        let account = self.account(work.account);
         let admission = self.chains.with(|chains| match chains.admit(hash, job) {
             Admission::Free(job) => {
                 account.push_accepted(turn, job);
@@ -636,41 +639,44 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             }
             for job in jobs {
                 self.refuse(&job, why.clone());
-                let next = job.work().hash.and_then(|hash| self.bring_out(hash, None).1);
-                other = next.filter(|next| next.name != account.name).or(other);
+                let next = job.work().hash.map(|hash| self.bring_out(hash, None));
+                if let Some(Next::Pushed(next)) = next
+                    && next.name != account.name
+                {
+                    other = Some(next);
+                }
             }
         }
     }
 
     /// A job of this hash is over, and this worker asks what is next: the next of the hash, if nothing else waits.
     fn next_of_hash(self: &Arc<Self>, hash: u64, station: &Station<P, G>) -> Option<AnyJob<P, G>> {
-        let (next, pushed) = self.bring_out(hash, Some(station));
-        if let Some(account) = pushed {
-            self.activate(account, 1);
+        match self.bring_out(hash, Some(station)) {
+            Next::None => None,
+            Next::Runs(job) => Some(job),
+            Next::Pushed(account) => {
+                self.activate(account, 1);
+                None
+            }
         }
-        next
     }
 
     /// Brings the next job of a hash out of its chain: for this worker to run at once, if there is no other work that was there
     /// first; else into a list of its account, for which somebody must be activated.
-    fn bring_out(
-        &self,
-        hash: u64,
-        station: Option<&Station<P, G>>,
-    ) -> (Option<AnyJob<P, G>>, Option<&Account<P, G>>) {
+    fn bring_out(&self, hash: u64, station: Option<&Station<P, G>>) -> Next<'_, P, G> {
         self.chains.with(|chains| {
-            let Some(job) = chains.next(hash) else { return (None, None) };
+            let Some(job) = chains.next(hash) else { return Next::None };
             let account = self.account(job.work().account);
             match station {
                 Some(station)
                     if station.account == account.name && !account.has_work() && !account.has_surplus() =>
                 {
                     station.begin(&job);
-                    (Some(job), None)
+                    Next::Runs(job)
                 }
                 _ => {
                     account.push_accepted(hash as usize, job);
-                    (None, Some(account))
+                    Next::Pushed(account)
                 }
             }
         })
@@ -705,11 +711,15 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             self.exit.store(exit, Relaxed);
         }
         if how == Shutdown::Cancel {
-            let chained = self.chains.with(Chains::drain);
-            for job in
-                chained.iter().chain(&self.accounts.iter().flat_map(Account::drain).collect::<Vec<_>>())
-            {
+            // The chains first: then nothing comes out of them for a job that is cancelled in its list.
+            for job in self.chains.with(Chains::drain) {
                 self.counters.count(job.conclude(Fate::Cancelled));
+            }
+            for job in self.accounts.iter().flat_map(Account::drain) {
+                self.counters.count(job.conclude(Fate::Cancelled));
+                if let Some(hash) = job.work().hash {
+                    self.bring_out(hash, None);
+                }
             }
         }
         // Everyone, in every account.
@@ -748,6 +758,16 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         }
         Ok(())
     }
+}
+
+/// What became of the next job of a hash.
+enum Next<'a, P: Primitives, G: WakeOne> {
+    /// There was none; the hash is free.
+    None,
+    /// Whoever asked runs it at once.
+    Runs(AnyJob<P, G>),
+    /// It is in a list of this account.
+    Pushed(&'a Account<P, G>),
 }
 
 impl<P: Primitives, G: WakeOne> Threads<P, G> {

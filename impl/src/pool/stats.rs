@@ -27,6 +27,8 @@ pub struct Stats {
     pub refused: u64,
     /// Jobs that had to wait for another of their hash.
     pub stalled: u64,
+    /// Hashes that have a job in a list or in a worker's hands.
+    pub busy_hashes: usize,
     /// Workers started.
     pub started: u64,
     /// The accounts, in the order of [`AccountName::ALL`].
@@ -128,7 +130,8 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             let running = threads.running.iter().map(|thread| thread.station.counters.get());
             (threads.retired + running.sum(), threads.started.iter().sum::<usize>())
         });
-        let (chained, stalled) = self.chains.with(|chains| (chains.accepted, chains.stalled));
+        let (chained, stalled, busy_hashes) =
+            self.chains.with(|chains| (chains.accepted, chains.stalled, chains.busy()));
         let accounts = self.accounts.each_ref().map(|account| account.stats());
         let Counts { done, panicked, cancelled, refused } = counts + self.counters.get();
         Stats {
@@ -140,6 +143,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             cancelled,
             refused,
             stalled,
+            busy_hashes,
             started: started as u64,
             accounts: accounts.map(|(stats, _)| stats),
         }

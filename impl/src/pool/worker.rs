@@ -98,6 +98,8 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
     pub fn run(self) {
         let _ = self.station.thread.set(P::thread());
         let account = self.account();
+        let _life =
+            tracing::debug_span!("worker", account = ?account.name, number = self.station.number).entered();
         let parker = Arc::new(P::Parker::new(name(self.station.account, self.station.number)));
         let mut waiter = account.idle.register(Kind::Exclusive, Waker::from(parker.clone()));
         let why = loop {
@@ -120,7 +122,7 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
         };
         drop(waiter);
         self.shared.activate_unprompted(account);
-        tracing::debug!(account = ?account.name, worker = self.station.number, ?why, "worker leaves");
+        tracing::debug!(?why, "leaves");
         self.shared.gone(&self.station);
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::parse::{At, Condition as Syntax, File, Name, Operand, Order as Given, Read, Statement, Thread};
+use super::parse::{At, Condition as Syntax, Name, Operand, Order as Given, Read, Statement, Test, Thread};
 use super::{Error, Place, Variable};
 use crate::memory::{Barrier, Memory, Order, Value};
 use crate::program::{Builder, Code, Expr, Object, Program, Register, Term};
@@ -55,10 +55,10 @@ impl Condition {
     }
 }
 
-pub(super) fn lower(file: &File, text: &str, memory: Memory) -> Result<Lowered, Error> {
+pub(super) fn lower(test: &Test, text: &str, memory: Memory) -> Result<Lowered, Error> {
     let meaning = |offset, what: String| Error::Meaning { place: Place::of(text, offset), what };
     let initial: BTreeMap<&str, Value> =
-        file.initial.iter().map(|(name, value)| (name.it.as_str(), *value)).collect();
+        test.initial.iter().map(|(name, value)| (name.it.as_str(), *value)).collect();
     let value = |name: &str| initial.get(name).copied().unwrap_or(0);
 
     // Every parameter is atomic in all threads, or plain and in one thread only.
@@ -66,7 +66,7 @@ pub(super) fn lower(file: &File, text: &str, memory: Memory) -> Result<Lowered, 
     let mut objects = BTreeMap::new();
     let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
     let parameters =
-        file.threads.iter().enumerate().flat_map(|(t, thread)| thread.parameters.iter().map(move |p| (t, p)));
+        test.threads.iter().enumerate().flat_map(|(t, thread)| thread.parameters.iter().map(move |p| (t, p)));
     let atomics: BTreeSet<&str> = parameters
         .clone()
         .filter(|(_, (atomic, _))| *atomic)
@@ -87,7 +87,7 @@ pub(super) fn lower(file: &File, text: &str, memory: Memory) -> Result<Lowered, 
     }
 
     let mut registers = BTreeMap::new();
-    for (index, thread) in file.threads.iter().enumerate() {
+    for (index, thread) in test.threads.iter().enumerate() {
         if thread.number.it != index {
             return Err(meaning(
                 thread.number.offset,
@@ -103,8 +103,8 @@ pub(super) fn lower(file: &File, text: &str, memory: Memory) -> Result<Lowered, 
     }
 
     let mut names = BTreeMap::new();
-    let mut mentioned: Vec<&At<Name>> = file.locations.iter().collect();
-    mention(&file.condition, &mut mentioned);
+    let mut mentioned: Vec<&At<Name>> = test.locations.iter().collect();
+    mention(&test.condition, &mut mentioned);
     for At { it: name, offset } in mentioned {
         let (variable, source) = match name.thread {
             Some(thread) => {
@@ -135,7 +135,7 @@ pub(super) fn lower(file: &File, text: &str, memory: Memory) -> Result<Lowered, 
         names.insert(variable, source);
     }
     let variables: Vec<(Variable, Source)> = names.into_iter().collect();
-    let condition = resolve(&file.condition, &variables);
+    let condition = resolve(&test.condition, &variables);
     Ok(Lowered { program: builder.build()?, variables, condition })
 }
 

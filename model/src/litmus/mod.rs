@@ -31,6 +31,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::memory::{Memory, Value};
 use crate::search;
@@ -124,9 +125,9 @@ impl fmt::Display for Variable {
 /// A parsed test.
 #[derive(Clone, Debug)]
 pub struct Test {
-    name: String,
-    syntax: parse::File,
-    text: String,
+    syntax: parse::Test,
+    /// The whole file, for places in it
+    text: Arc<str>,
 }
 
 /// How often the condition of a test holds in its final states.
@@ -173,15 +174,21 @@ impl Outcomes {
 }
 
 impl Test {
-    /// Reads a test.
+    /// Reads a file that holds one test.
     pub fn parse(text: &str) -> Result<Test, Error> {
-        let syntax = parse::file(text)?;
-        Ok(Test { name: syntax.name.clone(), syntax, text: text.to_owned() })
+        Ok(Test { syntax: parse::one(text)?, text: text.into() })
+    }
+
+    /// Reads a file that holds one test or more, one after the other. What is wrong in one of them is wrong in the file.
+    pub fn parse_all(text: &str) -> Result<Vec<Test>, Error> {
+        let tests = parse::all(text)?;
+        let text: Arc<str> = text.into();
+        Ok(tests.into_iter().map(|syntax| Test { syntax, text: Arc::clone(&text) }).collect())
     }
 
     /// The name in the test's first line.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.syntax.name
     }
 
     /// All final states under a memory model, projected to the variables of `locations` and of the condition.
@@ -218,11 +225,8 @@ mod tests {
     #[test]
     fn what_rc11_forgets_changes_no_final_state_of_any_test() {
         let file = include_str!("../../litmus/herd.litmus");
-        let starts = file.match_indices("\nC ").map(|(at, _)| at + 1);
-        let starts: Vec<usize> = [0].into_iter().chain(starts).chain([file.len()]).collect();
         let mut compared = 0;
-        for range in starts.windows(2) {
-            let test = Test::parse(&file[range[0]..range[1]]).unwrap();
+        for test in Test::parse_all(file).unwrap() {
             let Ok(lowered) = lower::lower(&test.syntax, &test.text, Memory::Rc11) else { continue };
             let mut values = BTreeSet::new();
             explore::<Unforgetting>(&lowered.program, Memory::Rc11, Options::default(), |end| {

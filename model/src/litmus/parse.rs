@@ -24,7 +24,7 @@ pub(super) struct At<T> {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct File {
+pub(super) struct Test {
     pub name: String,
     pub initial: Vec<(At<String>, Value)>,
     pub threads: Vec<Thread>,
@@ -126,27 +126,41 @@ pub(super) enum Statement {
     },
 }
 
-/// Reads a whole file.
-pub(super) fn file(text: &str) -> Result<File, Error> {
-    whole.parse(LocatingSlice::new(text)).map_err(|error| {
-        let offset = error.offset();
-        let expected: Vec<String> = error
-            .inner()
-            .context()
-            .filter_map(|context| match context {
-                StrContext::Expected(StrContextValue::Description(what)) => Some((*what).to_owned()),
-                StrContext::Expected(StrContextValue::StringLiteral(what)) => Some(format!("`{what}`")),
-                StrContext::Expected(StrContextValue::CharLiteral(what)) => Some(format!("`{what}`")),
-                _ => None,
-            })
-            .collect();
-        let found = text.get(offset..).and_then(|rest| rest.split_whitespace().next());
-        Error::Syntax {
-            place: Place::of(text, offset),
-            expected: expected.first().cloned().unwrap_or_else(|| "something else".to_owned()),
-            found: found.map_or_else(|| "the end of the file".to_owned(), |word| format!("`{word}`")),
-        }
-    })
+/// Reads a whole file, which holds one test.
+pub(super) fn one(text: &str) -> Result<Test, Error> {
+    whole(text, test)
+}
+
+/// Reads a whole file, which holds one test or more.
+pub(super) fn all(text: &str) -> Result<Vec<Test>, Error> {
+    whole(text, repeat(1.., test))
+}
+
+fn whole<'a, T>(
+    text: &'a str,
+    content: impl Parser<Input<'a>, T, ErrMode<ContextError>>,
+) -> Result<T, Error> {
+    delimited(blank, content, eof.context(expected("the end of the file")))
+        .parse(LocatingSlice::new(text))
+        .map_err(|error| {
+            let offset = error.offset();
+            let expected: Vec<String> = error
+                .inner()
+                .context()
+                .filter_map(|context| match context {
+                    StrContext::Expected(StrContextValue::Description(what)) => Some((*what).to_owned()),
+                    StrContext::Expected(StrContextValue::StringLiteral(what)) => Some(format!("`{what}`")),
+                    StrContext::Expected(StrContextValue::CharLiteral(what)) => Some(format!("`{what}`")),
+                    _ => None,
+                })
+                .collect();
+            let found = text.get(offset..).and_then(|rest| rest.split_whitespace().next());
+            Error::Syntax {
+                place: Place::of(text, offset),
+                expected: expected.first().cloned().unwrap_or_else(|| "something else".to_owned()),
+                found: found.map_or_else(|| "the end of the file".to_owned(), |word| format!("`{word}`")),
+            }
+        })
 }
 
 /// White space and comments.
@@ -201,9 +215,12 @@ fn thread_number(input: &mut Input<'_>) -> ModalResult<usize> {
     digit1.parse_to().parse_next(input)
 }
 
-fn whole(input: &mut Input<'_>) -> ModalResult<File> {
-    blank(input)?;
+fn test(input: &mut Input<'_>) -> ModalResult<Test> {
     keyword("C").context(expected("a C litmus test (`C` and its name)")).parse_next(input)?;
+    cut_err(named_test).parse_next(input)
+}
+
+fn named_test(input: &mut Input<'_>) -> ModalResult<Test> {
     let name =
         token(take_till(1.., char::is_whitespace)).context(expected("the test's name")).parse_next(input)?;
     repeat::<_, _, (), _, _>(0.., token(('"', take_till(0.., '"'), '"'))).parse_next(input)?;
@@ -215,8 +232,7 @@ fn whole(input: &mut Input<'_>) -> ModalResult<File> {
         .context(expected("`exists`, `~exists` or `forall`"))
         .parse_next(input)?;
     let condition = cut_err(condition).parse_next(input)?;
-    eof.context(expected("the end of the file")).parse_next(input)?;
-    Ok(File { name: name.to_owned(), initial, threads, locations, condition })
+    Ok(Test { name: name.to_owned(), initial, threads, locations, condition })
 }
 
 fn initial_value(input: &mut Input<'_>) -> ModalResult<(At<String>, Value)> {

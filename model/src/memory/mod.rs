@@ -268,12 +268,57 @@ impl Footprint {
         }
     }
 
-    /// Can something in the one matter to something in the other?
+    /// Does one access a location that the other writes?
     pub fn conflicts(self, other: Footprint) -> bool {
-        self.writes & (other.reads | other.writes) != 0
-            || self.reads & other.writes != 0
-            || self.full_barrier && other.full_barrier
+        self.writes & (other.reads | other.writes) != 0 || self.reads & other.writes != 0
     }
+}
+
+/// What a thread may still do from a place in its code on, and what it must do first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Future {
+    /// Everything that it may do
+    pub all: Footprint,
+    /// Locations by reading which it may come to know what their writers knew: it reads with acquire, or with relaxed and
+    /// executes an acquire fence later, or its read-modify-write passes on what it read
+    pub learns: u16,
+    /// Locations that it may touch after having come to know something
+    pub informed: u16,
+    /// Locks that it holds
+    pub holds: u16,
+    /// For every location the locks that it takes before it touches the location
+    pub locked: [u16; LOCATIONS],
+    /// Locations that it touches after a `seq_cst` fence only
+    pub fenced: u16,
+}
+
+impl Future {
+    /// Anything at all.
+    pub const ANYTHING: Future = Future {
+        all: Footprint::ANYTHING,
+        learns: !0,
+        informed: !0,
+        holds: 0,
+        locked: [0; LOCATIONS],
+        fenced: 0,
+    };
+}
+
+/// A step that was done.
+#[derive(Clone, Copy, Debug)]
+pub struct Done {
+    /// By whom, or by whose buffer
+    pub thread: usize,
+    /// Did a store leave the buffer?
+    pub drain: bool,
+    /// Where, if anywhere
+    pub location: Option<Location>,
+    /// What was read
+    pub read: Option<Value>,
+    /// What was written
+    pub written: Option<Value>,
+    /// Was it a `seq_cst` fence?
+    pub full_barrier: bool,
 }
 
 /// One possible result of an operation.
@@ -303,6 +348,17 @@ pub struct Internal<M> {
     pub machine: M,
 }
 
+/// What a step of one thread means to another thread that could do its own next step before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stir {
+    /// Nothing: in either order the two lead to the same memory
+    Nothing,
+    /// It may now also read the message that was just written, and what it could do before it still can
+    News,
+    /// The order of the two matters
+    Everything,
+}
+
 /// What a machine cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Limit {
@@ -329,22 +385,44 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     ) -> Result<(), Limit>;
 
     /// Appends everything that memory can do on its own.
-    fn internal(&self, found: &mut Vec<Internal<Self>>);
+    fn internal(&self, _found: &mut Vec<Internal<Self>>) {}
 
     /// The stores that `thread` has executed and that have not reached memory.
-    fn pending(&self, thread: usize) -> Footprint;
+    fn pending(&self, _thread: usize) -> Footprint {
+        Footprint::default()
+    }
+
+    /// The location of the oldest store in `thread`'s buffer.
+    fn oldest(&self, _thread: usize) -> Option<Location> {
+        None
+    }
 
     /// The newest value of a location: the last in modification order that has reached memory.
     fn newest(&self, location: Location) -> Value;
 
-    /// From now on `thread` does nothing but this. What only other doings could find out may be forgotten, so that
-    /// memories that differ in nothing else are equal. Before the first call a thread may do anything.
-    fn narrow(&mut self, thread: usize, future: Footprint);
+    /// From now on `thread` does nothing but this, and this operation first. What only other doings could find out may be
+    /// forgotten, so that memories that differ in nothing else are equal. Before the first call a thread may do anything.
+    fn narrow(&mut self, thread: usize, future: &Future, next: Option<Operation>);
 
-    /// Can `thread`'s execution of `operation` neither help nor hinder any other thread, now or later, **whatever**
-    /// the others do? (A relaxed fence under SC, a store into the thread's own buffer.) A search may then try it
-    /// first and nothing else. `false` is always right.
-    fn private(&self, thread: usize, operation: Operation) -> bool;
+    /// Appends those outcomes that read the message that the last step wrote, where there are messages.
+    fn news(
+        &self,
+        _thread: usize,
+        _operation: Operation,
+        _found: &mut Vec<Outcome<Self>>,
+    ) -> Result<(), Limit> {
+        Ok(())
+    }
+
+    /// Forgets which message the last step wrote. Until then machines that differ in this are different.
+    fn forget_news(&mut self) {}
+
+    /// In `before`, `thread` could execute `operation`, or if that is `None`, the oldest store could leave its buffer; then
+    /// `step` was done, which led here. What does that mean to it?
+    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir;
+
+    /// Can anything that the others do stir somebody who does `next`? A store leaving a buffer reads and writes.
+    fn may_stir(next: Footprint, others: Footprint) -> bool;
 }
 
 /// The memory models by name: `sc`, `tso`, `rc11`.

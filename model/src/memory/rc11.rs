@@ -42,7 +42,18 @@
 //!   message says nothing and becomes 0;
 //! - a message of a lock but the last, and one that a read-modify-write has read if there are no loads any more;
 //! - `acq` of a thread that executes no acquire fence any more, `rel(x)` of one whose stores to `x` are all releases, the
-//!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more.
+//!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more;
+//! - what a view says of `x` if that is no news to anybody who may be told: to those who learn from reading there, or to those who
+//!   may touch `x` after having learnt something ([`Future`]).
+//!
+//! And what a thread will know for certain before it can make use of it, it may as well know now, or not know yet:
+//!
+//! - Who is about to execute a `seq_cst` fence knows `acq ⊔ sc`. Who waits with acquire (for a lock, a token) knows what
+//!   all know who may end the waiting: the messages that are there, and those who may still write one, if
+//!   their writes release.
+//! - Who takes lock `l` before he touches `x` next will then know what the last unlock of `l` knew, or if it is held, what its holder knows now;
+//!   likewise of `sc` and a fence. So he does not keep older messages of `x` from being forgotten, and his own `cur(x)`, if it is no more than that, is
+//!   forgotten, unless somebody could learn it from him.
 
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -50,8 +61,8 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{
-    Barrier, Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
-    Value,
+    Barrier, Done, Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
+    Stir, Update, Value,
 };
 
 /// For every location the position of the oldest message that may still be read.
@@ -72,6 +83,22 @@ impl View {
         }
     }
 
+    /// `self := self ⊓ other`
+    fn meet(&mut self, other: &View) {
+        for (mine, other) in self.0.iter_mut().zip(other.0) {
+            *mine = (*mine).min(other);
+        }
+    }
+
+    /// Forgets what `known` knows.
+    fn forget(&mut self, known: &View) {
+        for (mine, known) in self.0.iter_mut().zip(known.0) {
+            if *mine <= known {
+                *mine = 0;
+            }
+        }
+    }
+
     fn raise(&mut self, location: usize, position: u8) {
         self.0[location] = self.0[location].max(position);
     }
@@ -88,6 +115,8 @@ struct Message {
     value: Value,
     /// Written by a read-modify-write that read the message before it: nothing may come between the two
     glued: bool,
+    /// Written by the last step
+    new: bool,
     /// What an acquire read of this message teaches
     view: View,
 }
@@ -95,7 +124,9 @@ struct Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Thread {
     /// What it may still do
-    future: Footprint,
+    future: Future,
+    /// What it does next
+    next: Option<Operation>,
     current: View,
     acquire: View,
     /// `rel(x)` for every `x` without an entry in `released`: `cur` at the last release fence
@@ -154,7 +185,7 @@ impl Thread {
     }
 
     fn touches(&self, location: usize) -> bool {
-        (self.future.reads | self.future.writes) & 1 << location != 0
+        (self.future.all.reads | self.future.all.writes) & 1 << location != 0
     }
 
     fn views(&mut self) -> impl Iterator<Item = &mut View> {
@@ -164,7 +195,7 @@ impl Thread {
 
     /// Forgets what it will not need.
     fn forget(&mut self) {
-        let Footprint { unreleased, acquire_fence, .. } = self.future;
+        let Footprint { unreleased, acquire_fence, .. } = self.future.all;
         if !acquire_fence {
             self.acquire = View::default();
         }
@@ -175,7 +206,7 @@ impl Thread {
         self.released.retain(|(location, view)| {
             unreleased & 1 << *location != 0 && *view != fenced.without(usize::from(*location))
         });
-        if self.future == Footprint::default() {
+        if self.future.all == Footprint::default() {
             self.current = View::default();
         }
     }
@@ -190,6 +221,8 @@ pub struct Rc11 {
     ends: [u8; LOCATIONS],
     locations: u8,
     threads: Vec<Thread>,
+    /// Locations that are only locked and unlocked any more
+    locks: u16,
     /// What the last `seq_cst` fence knew
     sc: View,
 }
@@ -248,7 +281,7 @@ impl Rc11 {
         if let Some(read) = read {
             view.join(&read);
         }
-        let message = Message { value, glued: read.is_some(), view: view.without(location) };
+        let message = Message { value, glued: read.is_some(), new: true, view: view.without(location) };
         self.messages.insert(span.start + position, message);
         self.ends[location..].iter_mut().for_each(|end| *end += 1);
         Ok(())
@@ -256,12 +289,17 @@ impl Rc11 {
 
     /// Forgets what nobody can find out any more.
     fn forget(&mut self) {
-        let future = self.threads.iter().fold(Footprint::default(), |all, thread| all.union(thread.future));
+        self.foresee();
+        let future =
+            self.threads.iter().fold(Footprint::default(), |all, thread| all.union(thread.future.all));
         for location in 0..usize::from(self.locations) {
             let span = self.span(location);
             let mut oldest = span.len() as u8 - 1;
-            for thread in self.threads.iter().filter(|thread| thread.touches(location)) {
-                oldest = oldest.min(thread.current.0[location]);
+            let others = if oldest == 0 { 0 } else { self.threads.len() };
+            for (number, thread) in self.threads.iter().enumerate().take(others) {
+                if thread.touches(location) {
+                    oldest = oldest.min(self.in_time(number, location).min(span.len() as u8 - 1));
+                }
             }
             if oldest > 0 {
                 self.messages.drain(span.start..span.start + usize::from(oldest));
@@ -283,6 +321,8 @@ impl Rc11 {
             self.sc = View::default();
         }
         self.threads.iter_mut().for_each(Thread::forget);
+        self.locks = !future.unlocked;
+        self.forget_no_news();
     }
 
     /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock, and a lock that is
@@ -335,39 +375,173 @@ impl Rc11 {
         }
     }
 
-    fn found(mut self, read: Option<(&Message, bool)>, written: Option<Value>) -> Outcome<Self> {
-        self.forget();
+    /// Whoever waits will know at least what everybody knows who may end the waiting.
+    fn foresee(&mut self) {
+        let nothing = View::default();
+        loop {
+            let mut changed = false;
+            for thread in 0..self.threads.len() {
+                let least = match self.threads[thread].next {
+                    Some(Operation::Fence(Barrier::SeqCst)) => {
+                        let mut least = self.threads[thread].acquire;
+                        least.join(&self.sc);
+                        least
+                    }
+                    Some(Operation::Modify { location, order, update: Update::Await { expected, .. } })
+                        if order.acquires() =>
+                    {
+                        let mut least = View([u8::MAX; LOCATIONS]);
+                        let at = usize::from(location.0);
+                        let oldest = usize::from(self.threads[thread].current.0[at]);
+                        for (position, message) in self.history(at).iter().enumerate().skip(oldest) {
+                            if message.value == expected && !self.taken(at, position) {
+                                least.meet(&message.view);
+                            }
+                        }
+                        for (other, writer) in self.threads.iter().enumerate() {
+                            let bit = location.bit();
+                            if other != thread && writer.future.all.writes & bit != 0 {
+                                let released = writer.future.all.unreleased & bit == 0;
+                                least.meet(if released { &writer.current } else { &nothing });
+                            }
+                        }
+                        if least.0[0] == u8::MAX {
+                            continue;
+                        }
+                        least.without(at)
+                    }
+                    _ => continue,
+                };
+                let thread = &mut self.threads[thread];
+                let before = thread.current;
+                thread.current.join(&least);
+                thread.acquire.join(&least);
+                changed |= thread.current != before;
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    /// What `thread` will know of `x`, at least, when it next touches it: it takes certain locks first, or executes a
+    /// `seq_cst` fence.
+    fn in_time(&self, thread: usize, x: usize) -> u8 {
+        let Thread { future, current, .. } = &self.threads[thread];
+        let fence = if future.fenced & 1 << x != 0 { self.sc.0[x] } else { 0 };
+        let locks = future.locked[x] & self.locks;
+        let locked = (0..usize::from(self.locations)).filter(|lock| locks & 1 << lock != 0).map(|lock| {
+            let last = &self.messages[usize::from(self.ends[lock]) - 1];
+            let holds = |other: &Thread| other.future.holds & 1 << lock != 0;
+            let mut others = self.threads.iter().enumerate();
+            match others.find(|(other, holder)| *other != thread && holds(holder)) {
+                _ if last.value == 0 => last.view.0[x],
+                Some((_, holder)) => holder.current.0[x],
+                None => 0,
+            }
+        });
+        locked.fold(current.0[x].max(fence), u8::max)
+    }
+
+    /// The least that the threads know, by `what`, that may touch `x` after they were told something; of `except` not.
+    fn told(&self, x: usize, except: Option<usize>, what: impl Fn(usize) -> u8) -> u8 {
+        let told =
+            |thread: &usize| Some(*thread) != except && self.threads[*thread].future.informed & 1 << x != 0;
+        (0..self.threads.len()).filter(told).map(what).min().unwrap_or(u8::MAX)
+    }
+
+    /// Forgets what of the views is no news to whoever may be told. This goes one by one: what is forgotten now is nothing that
+    /// another may rely on later.
+    fn forget_no_news(&mut self) {
+        let locations = usize::from(self.locations);
+        // Of a location with one message no view says anything.
+        let several: SmallVec<[usize; LOCATIONS]> =
+            (0..locations).filter(|x| self.span(*x).len() > 1).collect();
+        if several.is_empty() {
+            return;
+        }
+        // What is known now already, by those who learn from reading there, or by all who may be told.
+        let mut told = View([u8::MAX; LOCATIONS]);
+        for &x in &several {
+            told.0[x] = self.told(x, None, |thread| self.threads[thread].current.0[x]);
+        }
+        let known_by = |threads: &[Thread], learns: &dyn Fn(&Thread) -> bool| {
+            let mut known = View([u8::MAX; LOCATIONS]);
+            threads.iter().filter(|thread| learns(thread)).for_each(|thread| known.meet(&thread.current));
+            known.join(&told);
+            known
+        };
+        for location in 0..locations {
+            let known = known_by(&self.threads, &|thread| thread.future.learns & 1 << location != 0);
+            let span = self.span(location);
+            self.messages[span].iter_mut().for_each(|message| message.view.forget(&known));
+            let released = self.threads.iter_mut().flat_map(|thread| &mut thread.released);
+            let here = released.filter(|(at, _)| usize::from(*at) == location);
+            here.for_each(|(_, view)| view.forget(&known));
+        }
+        for thread in 0..self.threads.len() {
+            let unreleased = self.threads[thread].future.all.unreleased;
+            let known = known_by(&self.threads, &|reader| reader.future.learns & unreleased != 0);
+            self.threads[thread].fenced.forget(&known);
+        }
+        let known = known_by(&self.threads, &|thread| thread.future.all.full_barrier);
+        self.sc.forget(&known);
+        for &x in &several {
+            self.forget_late_news(x);
+        }
+    }
+
+    /// Forgets what of `x` all who may be told will know in time anyway. They know it from locks, from those who hold
+    /// one, and from `sc`: there it stays.
+    fn forget_late_news(&mut self, x: usize) {
+        let told = self.told(x, None, |thread| self.in_time(thread, x));
+        let forget = |view: &mut View| {
+            if view.0[x] <= told {
+                view.0[x] = 0;
+            }
+        };
+        for location in (0..usize::from(self.locations)).filter(|location| self.locks & 1 << location == 0) {
+            let span = self.span(location);
+            self.messages[span].iter_mut().for_each(|message| forget(&mut message.view));
+        }
+        for thread in &mut self.threads {
+            forget(&mut thread.fenced);
+            thread.released.iter_mut().for_each(|(_, view)| forget(view));
+            if thread.future.all.acquire_fence && thread.acquire.0[x] <= told {
+                thread.acquire.0[x] = thread.current.0[x];
+            }
+        }
+        for thread in 0..self.threads.len() {
+            let mine = std::mem::take(&mut self.threads[thread].current.0[x]);
+            let told = self.told(x, Some(thread), |other| self.in_time(other, x));
+            let needs = self.threads[thread].touches(x) && self.in_time(thread, x) < mine;
+            let Thread { future, current, acquire, .. } = &mut self.threads[thread];
+            if needs || future.holds != 0 || told < mine {
+                current.0[x] = mine;
+            } else if acquire.0[x] == mine {
+                acquire.0[x] = 0;
+            }
+        }
+    }
+
+    fn found(self, read: Option<(&Message, bool)>, written: Option<Value>) -> Outcome<Self> {
         let (read, stale) = read.map_or((None, false), |(message, stale)| (Some(message.value), stale));
         Outcome { read, written, stale, machine: self }
     }
 }
 
-impl Machine for Rc11 {
-    fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
-        if values.len() > LOCATIONS {
-            return Err(Limit::Locations(values.len()));
-        }
-        let thread = Thread {
-            future: Footprint::ANYTHING,
-            current: View::default(),
-            acquire: View::default(),
-            fenced: View::default(),
-            released: SmallVec::new(),
-        };
-        let message = |value: &Value| Message { value: *value, glued: false, view: View::default() };
-        Ok(Rc11 {
-            messages: values.iter().map(message).collect(),
-            ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
-            locations: values.len() as u8,
-            threads: vec![thread; threads],
-            sc: View::default(),
-        })
+impl Rc11 {
+    fn cleared(&self) -> Self {
+        let mut machine = self.clone();
+        machine.forget_news();
+        machine
     }
 
-    fn outcomes(
+    fn outcomes_from(
         &self,
         thread: usize,
         operation: Operation,
+        include: impl Fn(&Message) -> bool,
         found: &mut Vec<Outcome<Self>>,
     ) -> Result<(), Limit> {
         // The history of a location, what is old in it, and the positions that the thread may still read.
@@ -380,9 +554,9 @@ impl Machine for Rc11 {
         match operation {
             Operation::Load { location, order } => {
                 let (location, history, positions) = readable(location);
-                for position in positions {
+                for position in positions.filter(|position| include(&history[*position])) {
                     let (message, stale) = (&history[position], position + 1 < history.len());
-                    let mut machine = self.clone();
+                    let mut machine = self.cleared();
                     machine.threads[thread].read(location, position as u8, &message.view, order);
                     found.push(machine.found(Some((message, stale)), None));
                 }
@@ -390,16 +564,16 @@ impl Machine for Rc11 {
             Operation::Store { location, order, value } => {
                 let (location, _, positions) = readable(location);
                 for before in positions.filter(|before| !self.taken(location, *before)) {
-                    let mut machine = self.clone();
+                    let mut machine = self.cleared();
                     machine.write(thread, location, before + 1, value, order, None)?;
                     found.push(machine.found(None, Some(value)));
                 }
             }
             Operation::Modify { location, order, update } => {
                 let (location, history, positions) = readable(location);
-                for position in positions {
+                for position in positions.filter(|position| include(&history[*position])) {
                     let (message, stale) = (&history[position], position + 1 < history.len());
-                    let mut machine = self.clone();
+                    let mut machine = self.cleared();
                     let reader = &mut machine.threads[thread];
                     let written = match update.on(message.value) {
                         Effect::Write(value) if !self.taken(location, position) => {
@@ -424,7 +598,7 @@ impl Machine for Rc11 {
                 }
             }
             Operation::Fence(barrier) => {
-                let mut machine = self.clone();
+                let mut machine = self.cleared();
                 let Rc11 { threads, sc, .. } = &mut machine;
                 threads[thread].fence(barrier, sc);
                 found.push(machine.found(None, None));
@@ -432,25 +606,94 @@ impl Machine for Rc11 {
         }
         Ok(())
     }
+}
 
-    fn internal(&self, _found: &mut Vec<Internal<Self>>) {}
+impl Machine for Rc11 {
+    fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
+        if values.len() > LOCATIONS {
+            return Err(Limit::Locations(values.len()));
+        }
+        let thread = Thread {
+            future: Future::ANYTHING,
+            next: None,
+            current: View::default(),
+            acquire: View::default(),
+            fenced: View::default(),
+            released: SmallVec::new(),
+        };
+        let message =
+            |value: &Value| Message { value: *value, glued: false, new: false, view: View::default() };
+        Ok(Rc11 {
+            messages: values.iter().map(message).collect(),
+            ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
+            locations: values.len() as u8,
+            threads: vec![thread; threads],
+            locks: 0,
+            sc: View::default(),
+        })
+    }
 
-    fn pending(&self, _thread: usize) -> Footprint {
-        Footprint::default()
+    fn outcomes(
+        &self,
+        thread: usize,
+        operation: Operation,
+        found: &mut Vec<Outcome<Self>>,
+    ) -> Result<(), Limit> {
+        self.outcomes_from(thread, operation, |_| true, found)
+    }
+
+    fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
+        self.outcomes_from(thread, operation, |message| message.new, found)
+    }
+
+    fn forget_news(&mut self) {
+        self.messages.iter_mut().for_each(|message| message.new = false);
+    }
+
+    fn stirred(&self, _before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir {
+        let (location, takes): (_, &dyn Fn(Value) -> Option<bool>) = match operation {
+            Some(Operation::Load { location, .. }) => (location, &|_| Some(false)),
+            Some(Operation::Modify { location, update, .. }) => {
+                (location, &move |value| match update.on(value) {
+                    Effect::Write(_) => Some(true),
+                    Effect::FailingRead(_) => Some(false),
+                    Effect::Wait => None,
+                })
+            }
+            Some(Operation::Fence(Barrier::SeqCst)) if step.full_barrier => return Stir::Everything,
+            Some(Operation::Store { .. } | Operation::Fence(_)) | None => return Stir::Nothing,
+        };
+        if step.location != Some(location) || step.written.is_none() {
+            return Stir::Nothing;
+        }
+        // What it could read but for the new message it could read before; if that is nothing, it does not sleep.
+        let (mut old, mut new) = (false, false);
+        let at = usize::from(location.0);
+        let readable = usize::from(self.threads[thread].current.0[at])..self.history(at).len();
+        for position in readable {
+            let message = &self.history(at)[position];
+            if takes(message.value).is_some_and(|takes| !takes || !self.taken(at, position)) {
+                *(if message.new { &mut new } else { &mut old }) = true;
+            }
+        }
+        match (old, new) {
+            (false, _) => Stir::Everything,
+            (true, true) => Stir::News,
+            (true, false) => Stir::Nothing,
+        }
+    }
+
+    fn may_stir(next: Footprint, others: Footprint) -> bool {
+        next.reads & others.writes != 0 || next.full_barrier && others.full_barrier
     }
 
     fn newest(&self, location: Location) -> Value {
         self.messages[self.span(usize::from(location.0)).end - 1].value
     }
 
-    fn narrow(&mut self, thread: usize, future: Footprint) {
-        if self.threads[thread].future != future {
-            self.threads[thread].future = future;
-            self.forget();
-        }
-    }
-
-    fn private(&self, _thread: usize, operation: Operation) -> bool {
-        matches!(operation, Operation::Fence(barrier) if barrier != Barrier::SeqCst)
+    fn narrow(&mut self, thread: usize, future: &Future, next: Option<Operation>) {
+        self.threads[thread].future = *future;
+        self.threads[thread].next = next;
+        self.forget();
     }
 }

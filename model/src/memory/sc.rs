@@ -2,7 +2,9 @@
 
 use smallvec::SmallVec;
 
-use super::{Effect, Footprint, Internal, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
+use super::{
+    Done, Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Stir, Value,
+};
 
 /// Memory under sequential consistency.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,19 +51,26 @@ impl Machine for Sc {
         Ok(())
     }
 
-    fn internal(&self, _found: &mut Vec<Internal<Self>>) {}
-
-    fn pending(&self, _thread: usize) -> Footprint {
-        Footprint::default()
-    }
-
     fn newest(&self, location: Location) -> Value {
         self.values[location.0 as usize]
     }
 
-    fn narrow(&mut self, _thread: usize, _future: Footprint) {}
+    fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
 
-    fn private(&self, _thread: usize, operation: Operation) -> bool {
-        matches!(operation, Operation::Fence(_))
+    fn stirred(&self, before: &Self, step: Done, _thread: usize, operation: Option<Operation>) -> Stir {
+        let (location, writes) = match operation {
+            Some(Operation::Load { location, .. }) => (location, false),
+            Some(Operation::Store { location, .. }) => (location, true),
+            Some(Operation::Modify { location, update, .. }) => {
+                (location, update.written(before.newest(location)).is_some())
+            }
+            Some(Operation::Fence(_)) | None => return Stir::Nothing,
+        };
+        let conflict = step.location == Some(location) && (writes || step.written.is_some());
+        if conflict { Stir::Everything } else { Stir::Nothing }
+    }
+
+    fn may_stir(next: Footprint, others: Footprint) -> bool {
+        next.conflicts(others)
     }
 }

@@ -12,7 +12,10 @@
 
 use smallvec::SmallVec;
 
-use super::{Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
+use super::{
+    Barrier, Done, Effect, Footprint, Future, Internal, Limit, Location, Machine, Operation, Outcome, Sc,
+    Stir, Value,
+};
 
 /// A thread's stores that have not reached memory, the oldest first.
 type Buffer = SmallVec<[(Location, Value); 4]>;
@@ -103,19 +106,40 @@ impl Machine for Tso {
         stores.fold(Footprint::default(), Footprint::union)
     }
 
+    fn oldest(&self, thread: usize) -> Option<Location> {
+        self.buffers[thread].first().map(|(location, _)| *location)
+    }
+
     fn newest(&self, location: Location) -> Value {
         self.memory.newest(location)
     }
 
-    fn narrow(&mut self, _thread: usize, _future: Footprint) {}
+    fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
 
-    fn private(&self, thread: usize, operation: Operation) -> bool {
-        match operation {
-            // The other threads see a store when it leaves the buffer, not when it enters.
-            Operation::Store { .. } => true,
-            Operation::Fence(barrier) => barrier != Barrier::SeqCst || self.buffers[thread].is_empty(),
-            // Even a load from the own buffer: the store may reach memory first and be overwritten there.
-            Operation::Load { .. } | Operation::Modify { .. } => false,
-        }
+    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir {
+        // A thread and its own buffer do not disturb each other: what is forwarded from the buffer is what memory says once
+        // it has arrived there. A store that enters a buffer and a load from one are nothing to the others.
+        let Some(at) = step.location.filter(|_| step.thread != thread) else { return Stir::Nothing };
+        let modifies = step.read.is_some() && step.written.is_some();
+        let writes = step.drain || modifies;
+        let reads = !step.drain && step.read.is_some() && before.forwarded(step.thread, at).is_none();
+        let stirs = match operation {
+            Some(Operation::Load { location, .. }) => {
+                location == at && writes && before.forwarded(thread, location).is_none()
+            }
+            Some(Operation::Modify { location, update, .. }) => {
+                let would_write = update.written(before.newest(location)).is_some();
+                location == at && (writes || reads && would_write)
+            }
+            Some(Operation::Store { .. } | Operation::Fence(_)) => false,
+            None => before.oldest(thread) == Some(at) && (writes || reads),
+        };
+        if stirs { Stir::Everything } else { Stir::Nothing }
+    }
+
+    fn may_stir(next: Footprint, others: Footprint) -> bool {
+        // A store only enters the buffer.
+        let stores = next.reads == 0;
+        !stores && next.conflicts(others)
     }
 }

@@ -1,7 +1,9 @@
 //! What a thread may still read, and what it may still touch: two backward data-flow analyses.
 
+use std::sync::atomic::Ordering;
+
 use super::{Action, Instruction};
-use crate::memory::{Barrier, Footprint};
+use crate::memory::{Barrier, Footprint, Future, LOCATIONS};
 
 pub(super) fn footprint(instruction: &Instruction) -> Footprint {
     match instruction {
@@ -102,8 +104,73 @@ pub(super) fn live(code: &[Instruction], observed: u32) -> Vec<u32> {
     )
 }
 
-/// Before each instruction: everything that may still be done to memory.
-pub(super) fn future(code: &[Instruction]) -> Vec<Footprint> {
-    let bottom = Footprint::default();
-    backward(code, bottom, bottom, Footprint::union, |instruction, after| after.union(footprint(instruction)))
+/// Before each instruction: everything that may still be done to memory, and what must be done first.
+pub(super) fn future(code: &[Instruction]) -> Vec<Future> {
+    let end = Future {
+        all: Footprint::default(),
+        learns: 0,
+        informed: 0,
+        holds: 0,
+        locked: [!0; LOCATIONS],
+        fenced: !0,
+    };
+    let union = |a: Future, b: Future| Future {
+        all: a.all.union(b.all),
+        learns: a.learns | b.learns,
+        informed: a.informed | b.informed,
+        holds: a.holds | b.holds,
+        locked: std::array::from_fn(|location| a.locked[location] & b.locked[location]),
+        fenced: a.fenced & b.fenced,
+    };
+    backward(code, end, end, union, |instruction, after| {
+        let here = footprint(instruction);
+        let touched = here.reads | here.writes;
+        let mut before = Future { all: after.all.union(here), fenced: after.fenced & !touched, ..after };
+        let lock = match instruction {
+            Instruction::Access { action: Action::Lock, .. } if touched.count_ones() == 1 => touched,
+            _ => 0,
+        };
+        for (location, locked) in before.locked.iter_mut().enumerate() {
+            *locked = if touched & 1 << location != 0 { 0 } else { *locked | lock };
+        }
+        let acquires = match instruction {
+            Instruction::Access { action, .. } => {
+                let modifies = here.reads & here.writes != 0;
+                let acquires = action.order().acquires() || action.failure() == Some(Ordering::Acquire);
+                if here.reads != 0 && (acquires || after.all.acquire_fence || modifies) {
+                    before.learns |= here.reads;
+                }
+                here.reads != 0 && acquires
+            }
+            Instruction::Fence { .. } => here.acquire_fence,
+            _ => false,
+        };
+        if acquires {
+            before.informed |= after.all.reads | after.all.writes;
+        }
+        if here.full_barrier {
+            before.fenced = !0;
+        }
+        if let Instruction::Access { action, .. } = instruction {
+            match action {
+                Action::Lock => before.holds &= !touched,
+                Action::Unlock => before.holds |= touched,
+                _ => (),
+            }
+        }
+        before
+    })
+}
+
+/// Before each instruction: may the thread go back in its code before its next step?
+pub(super) fn may_return(code: &[Instruction]) -> Vec<bool> {
+    let mut may = vec![false; code.len() + 1];
+    for at in (0..code.len()).rev() {
+        let goes_on = !matches!(
+            code[at],
+            Instruction::Access { .. } | Instruction::Fence { .. } | Instruction::Choose { .. }
+        );
+        may[at] = goes_on && successors(code, at).any(|next| next <= at || may[next]);
+    }
+    may
 }

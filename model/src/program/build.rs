@@ -426,6 +426,14 @@ impl Code {
     fn finish(self) -> Thread {
         let live = analysis::live(&self.code, self.observed);
         let future = analysis::future(&self.code);
-        Thread { name: self.name, code: self.code, registers: usize::from(self.registers.1), live, future }
+        let may_return = analysis::may_return(&self.code);
+        Thread {
+            name: self.name,
+            code: self.code,
+            registers: usize::from(self.registers.1),
+            live,
+            future,
+            may_return,
+        }
     }
 }

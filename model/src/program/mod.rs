@@ -43,7 +43,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::memory::{Barrier, Footprint, Location, Order, Update, Value};
+use crate::memory::{Barrier, Future, Location, Order, Update, Value};
 
 mod analysis;
 mod build;
@@ -138,6 +138,8 @@ pub enum Operator {
     Add,
     /// Difference, wrapping
     Subtract,
+    /// Remainder, not negative; 0 if there is none
+    Remainder,
     /// Equal?
     Equal,
     /// Different?
@@ -159,6 +161,10 @@ pub trait Term: Into<Expr> {
     /// `self - other`
     fn minus(self, other: impl Into<Expr>) -> Expr {
         self.combine(Operator::Subtract, other)
+    }
+    /// `self` modulo `other`
+    fn modulo(self, other: impl Into<Expr>) -> Expr {
+        self.combine(Operator::Remainder, other)
     }
     /// `self == other`
     fn is(self, other: impl Into<Expr>) -> Expr {
@@ -195,6 +201,12 @@ impl From<Value> for Expr {
     }
 }
 
+impl From<bool> for Expr {
+    fn from(condition: bool) -> Self {
+        Expr::Constant(condition.into())
+    }
+}
+
 impl From<Register> for Expr {
     fn from(register: Register) -> Self {
         Expr::Register(register)
@@ -211,6 +223,7 @@ impl Expr {
                 match operator {
                     Operator::Add => left.wrapping_add(right),
                     Operator::Subtract => left.wrapping_sub(right),
+                    Operator::Remainder => left.checked_rem_euclid(right).unwrap_or(0),
                     Operator::Equal => Value::from(left == right),
                     Operator::Differ => Value::from(left != right),
                     Operator::Above => Value::from(left > right),
@@ -407,7 +420,8 @@ pub struct Thread {
     /// Before each instruction, and at the end: the registers that may still be read
     live: Vec<u32>,
     /// Before each instruction: what may still be touched
-    future: Vec<Footprint>,
+    future: Vec<Future>,
+    may_return: Vec<bool>,
 }
 
 impl Thread {

@@ -3,9 +3,11 @@
 //! The operations that real code executed in one thread, with the values it read, are put to the thread's program one by
 //! one. Memory is left out of it: whatever was read is believed. What the record does not show is guessed, in all ways at
 //! once: choices, and the content of a shared list when its lock is taken, which other threads' operations decide. Where
-//! all threads are replayed [together](ReplayAll), lists are not guessed: they are what the threads have left in them.
+//! all threads are replayed [together](ReplayAll), lists are not guessed: they are what the threads have left in them. Nor
+//! does a record there have to say what plain data is: it has no races, so a load reads what was stored last, and a store
+//! stores what its program says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::Ordering;
 
@@ -23,13 +25,13 @@ pub struct Recorded {
     pub kind: Kind,
     /// To what, by its label; nothing for a fence
     pub object: Option<String>,
-    /// In which order; nothing for locks and parkers
+    /// In which order; nothing for locks and parkers, and for loads and stores of plain data
     pub order: Option<Ordering>,
     /// In which order a compare-exchange would have failed
     pub failure: Option<Ordering>,
-    /// The value read, if it is known
+    /// The value read; nothing for plain data
     pub read: Option<Value>,
-    /// The value written, if it is known
+    /// The value written; nothing for plain data
     pub written: Option<Value>,
 }
 
@@ -86,15 +88,33 @@ pub struct Replay<'a> {
 #[derive(Clone, Debug)]
 pub struct ReplayAll<'a> {
     threads: Vec<Replay<'a>>,
+    data: Data,
+}
+
+/// What the threads have left for each other.
+#[derive(Clone, Debug)]
+struct Data {
     /// Of each list, what it may contain now
-    contents: Vec<Vec<Sequence>>,
+    lists: Vec<Vec<Sequence>>,
+    /// Of each location, by its label, what may have been stored last
+    newest: BTreeMap<String, BTreeSet<Value>>,
+}
+
+impl Recorded {
+    /// Is it a load or a store of plain data?
+    fn is_plain(&self) -> bool {
+        matches!(self.kind, Kind::Load | Kind::Store) && self.order.is_none()
+    }
 }
 
 impl Program {
     /// Starts a replay of all threads.
     pub fn replay_all(&self) -> ReplayAll<'_> {
         let threads = (0..self.threads.len()).filter_map(|thread| self.replay(thread)).collect();
-        ReplayAll { threads, contents: self.lists().map(|list| vec![list]).collect() }
+        let lists = self.lists().map(|list| vec![list]).collect();
+        let initial = self.labels.iter().cloned().zip(&self.initial);
+        let newest = initial.map(|(label, value)| (label, BTreeSet::from([*value]))).collect();
+        ReplayAll { threads, data: Data { lists, newest } }
     }
 
     /// The lists that the lock with this label guards.
@@ -130,10 +150,10 @@ impl<'a> ReplayAll<'a> {
     /// Puts a thread's next operation to its program, as [`Replay::accept`] does; `None` if there is no such thread.
     pub fn accept(&mut self, thread: usize, seen: &Recorded) -> Option<Result<BTreeSet<Site>, Mismatch>> {
         let replay = self.threads.get_mut(thread)?;
-        let accepted = replay.step(seen, Some(&self.contents));
+        let accepted = replay.step(seen, Some(&mut self.data));
         if seen.kind == Kind::Unlock && accepted.is_ok() {
             for list in replay.program.guarded(seen.object.as_deref()) {
-                let contents = &mut self.contents[list];
+                let contents = &mut self.data.lists[list];
                 contents.clear();
                 for cursor in &replay.cursors {
                     if !contents.contains(&cursor.lists[list]) {
@@ -158,17 +178,21 @@ impl Replay<'_> {
         self.step(seen, None)
     }
 
-    fn step(
-        &mut self,
-        seen: &Recorded,
-        contents: Option<&[Vec<Sequence>]>,
-    ) -> Result<BTreeSet<Site>, Mismatch> {
+    fn step(&mut self, seen: &Recorded, mut data: Option<&mut Data>) -> Result<BTreeSet<Site>, Mismatch> {
         let mut sites = BTreeSet::new();
-        let mut reached = Vec::new();
+        let (mut reached, mut stored) = (Vec::new(), BTreeSet::new());
+        let newest = seen.object.as_ref().and_then(|object| data.as_ref()?.newest.get(object));
+        let reads: Vec<Option<Value>> = match seen.kind {
+            Kind::Load if seen.is_plain() => newest.into_iter().flatten().copied().map(Some).collect(),
+            _ => vec![seen.read],
+        };
         for cursor in &self.cursors {
-            if let Some((site, position)) = self.matches(cursor, seen) {
-                sites.insert(site);
-                reached.push(Cursor { position, lists: cursor.lists.clone() });
+            for &read in &reads {
+                if let Some((site, position, written)) = self.matches(cursor, seen, read) {
+                    sites.insert(site);
+                    stored.extend(written);
+                    reached.push(Cursor { position, lists: cursor.lists.clone() });
+                }
             }
         }
         if reached.is_empty() {
@@ -180,11 +204,17 @@ impl Replay<'_> {
                 expected,
             });
         }
+        if let (false, Some(object), Some(data)) = (stored.is_empty(), &seen.object, data.as_deref_mut()) {
+            data.newest.insert(object.clone(), stored);
+        }
         self.number += 1;
         self.cursors.clear();
         for cursor in reached {
             let guesses = match seen.kind {
-                Kind::Lock => self.guess_lists(cursor, seen.object.as_deref(), contents),
+                Kind::Lock => {
+                    let known = data.as_deref().map(|data| &*data.lists);
+                    self.guess_lists(cursor, seen.object.as_deref(), known)
+                }
                 _ => vec![cursor],
             };
             guesses.into_iter().for_each(|cursor| self.settle(cursor));
@@ -216,28 +246,32 @@ impl Replay<'_> {
         expected.into_iter().collect()
     }
 
-    /// Is `seen` the next operation at this cursor? Its site, and the position after it.
-    fn matches(&self, cursor: &Cursor, seen: &Recorded) -> Option<(Site, Position)> {
+    /// Is `seen`, which read this value, the next operation at this cursor? Its site, the position after it, and the value stored.
+    fn matches(
+        &self,
+        cursor: &Cursor,
+        seen: &Recorded,
+        read: Option<Value>,
+    ) -> Option<(Site, Position, Option<Value>)> {
         let next = self.thread.next(&cursor.position)?;
         let (location, operation) = next.operation(&cursor.position)?;
         let object = location.map(|location| self.program.label(location));
         if next.kind() != seen.kind || object != seen.object.as_deref() {
             return None;
         }
+        let (site, position) = (next.site().to_owned().into(), next.done(&cursor.position, read));
         // A lock's and a parker's word is nobody's business, and so is its order.
-        if !matches!(seen.kind, Kind::Lock | Kind::Unlock | Kind::Park | Kind::Unpark) {
-            let written = match operation {
-                Operation::Store { value, .. } => Some(value),
-                Operation::Modify { update, .. } => update.written(seen.read?),
-                Operation::Load { .. } | Operation::Fence(_) => None,
-            };
-            let read_fits =
-                matches!(operation, Operation::Load { .. } | Operation::Modify { .. }) == seen.read.is_some();
-            if !read_fits || written != seen.written || next.orders() != (seen.order, seen.failure) {
-                return None;
-            }
+        if matches!(seen.kind, Kind::Lock | Kind::Unlock | Kind::Park | Kind::Unpark) {
+            return Some((site, position, None));
         }
-        Some((next.site().to_owned().into(), next.done(&cursor.position, seen.read)))
+        let written = match operation {
+            Operation::Store { value, .. } => Some(value),
+            Operation::Modify { update, .. } => update.written(read?),
+            Operation::Load { .. } | Operation::Fence(_) => None,
+        };
+        let reads = matches!(operation, Operation::Load { .. } | Operation::Modify { .. });
+        let as_recorded = written == seen.written && next.orders() == (seen.order, seen.failure);
+        (reads == read.is_some() && (as_recorded || seen.is_plain())).then_some((site, position, written))
     }
 
     /// All contents that the lists of a lock may have when it is taken: those that are known, or every arrangement of some

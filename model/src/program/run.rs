@@ -6,7 +6,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::analysis;
 use super::{Instruction, Kind, ListAction, Register, Thread};
-use crate::memory::{Footprint, Location, Operation, Value};
+use crate::memory::{Footprint, Future, Location, Operation, Value};
 
 /// The content of a list: up to [`Sequence::CAPACITY`] numbers in `0..`[`Sequence::LIMIT`], four bits each, the first
 /// one lowest. A number is stored as itself plus one, so that 0 is the end.
@@ -196,18 +196,23 @@ impl Thread {
         }
     }
 
-    /// Everything that the thread may still do.
-    pub(crate) fn future(&self, position: &Position) -> Footprint {
-        self.future[usize::from(position.at)]
+    /// Everything that the thread may still do, and what it must do first.
+    pub(crate) fn future(&self, position: &Position) -> &Future {
+        &self.future[usize::from(position.at)]
+    }
+
+    /// Can the next step lead back in the code?
+    pub(crate) fn may_return(&self, position: &Position) -> bool {
+        let at = usize::from(position.at);
+        match self.code.get(at) {
+            Some(Instruction::Choose { other, .. }) => self.may_return[at + 1] || self.may_return[*other],
+            Some(_) => self.may_return[at + 1],
+            None => false,
+        }
     }
 }
 
 impl Position {
-    /// Is this further on in the code?
-    pub(crate) fn is_after(&self, other: &Position) -> bool {
-        self.at > other.at
-    }
-
     /// The value of a register.
     pub fn register(&self, register: Register) -> Value {
         self.registers[usize::from(register.0)]
@@ -252,8 +257,15 @@ impl<'a> Next<'a> {
         }
     }
 
-    pub(crate) fn footprint(self) -> Footprint {
-        analysis::footprint(self.0)
+    /// What it may do to memory.
+    pub(crate) fn footprint(self, position: &Position) -> Footprint {
+        let mut footprint = analysis::footprint(self.0);
+        if let Some((Some(location), _)) = self.operation(position) {
+            let here = Footprint::write(location).writes;
+            footprint.reads &= here;
+            footprint.writes &= here;
+        }
+        footprint
     }
 
     /// What memory is asked to do, and where; `None` for a choice, and for an index outside its array.

@@ -17,7 +17,8 @@ use petgraph::algo::{astar, tarjan_scc};
 use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
 use petgraph::visit::{EdgeFiltered, EdgeRef};
 
-use super::system::{Move, State, System};
+use super::reduction::Node as Place;
+use super::system::{Move, System};
 use super::{Bound, Counterexample, End, Error, Options, Report, Verdict, Violation, replay, sleepers};
 use crate::memory::{Machine, Memory, Rc11, Sc, Tso};
 use crate::program::Program;
@@ -38,7 +39,7 @@ struct Edge {
 type Reference<'a> = EdgeReference<'a, Edge>;
 
 fn mover(mv: &Move) -> u64 {
-    1 << (mv.thread + if mv.drain { 32 } else { 0 })
+    1 << (mv.done.thread + if mv.done.drain { 32 } else { 0 })
 }
 
 /// Searches all states of `program` under `memory` for something that is owed for ever. `owed` says what is owed in any state.
@@ -63,19 +64,19 @@ fn explore<M: Machine>(
     mut owed: impl FnMut(&End<'_>) -> Vec<String>,
 ) -> Result<Report, Error> {
     let begun = Instant::now();
-    let system = System { program, reduce: false };
+    let system = System::new(program, false);
     let hasher = FixedState::default();
-    let mut node = |state: &State<M>| Node {
-        fingerprint: hasher.hash_one(state),
+    let mut node = |place: &Place<M>| Node {
+        fingerprint: hasher.hash_one(place),
         owed: owed(&End {
             program,
-            newest: &|location| state.memory.newest(location),
-            threads: &state.threads,
-            lists: &state.lists,
+            newest: &|location| place.state.memory.newest(location),
+            threads: &place.state.threads,
+            lists: &place.state.lists,
         }),
         enabled: 0,
     };
-    let start: State<M> = system.start()?;
+    let start: Place<M> = Place::new(system.start()?);
     let mut graph = DiGraph::new();
     let first = graph.add_node(node(&start));
     let mut numbers = HashMap::from([(graph[first].fingerprint, first)]);
@@ -89,8 +90,8 @@ fn explore<M: Machine>(
         time: begun.elapsed(),
     };
     while !level.is_empty() {
-        for (from, state) in level.drain(..) {
-            system.moves(&state, &mut found)?;
+        for (from, place) in level.drain(..) {
+            system.expand(&place, &mut found)?;
             for (mv, next) in found.drain(..) {
                 let to = *numbers.entry(hasher.hash_one(&next)).or_insert_with(|| {
                     let number = graph.add_node(node(&next));
@@ -122,7 +123,7 @@ fn explore<M: Machine>(
         0 | 1 => Violation::Owed(debts),
         _ => Violation::OwedForEver { debts, from: stem.len() - 1 },
     };
-    let counterexample = Counterexample { memory, steps, violation, sleepers: sleepers(program, &end) };
+    let counterexample = Counterexample { memory, steps, violation, sleepers: sleepers(program, &end.state) };
     Ok(report(Verdict::Violated(Box::new(counterexample)), &graph, depth))
 }
 

@@ -22,11 +22,13 @@ use crate::memory::{Limit, Location, Machine, Memory, Rc11, Sc, Tso, Value};
 use crate::program::{Kind, List, Object, Position, Program, Register};
 
 mod liveness;
+mod reduction;
 mod seen;
 mod system;
 
 pub use liveness::check_liveness;
 
+use reduction::Node;
 use seen::Seen;
 use system::{State, System};
 
@@ -185,7 +187,7 @@ pub enum Verdict {
 pub struct Report {
     /// What it found
     pub verdict: Verdict,
-    /// Different states seen
+    /// Different states seen; with reduction, states together with who sleeps there
     pub states: usize,
     /// Moves tried
     pub moves: usize,
@@ -288,9 +290,9 @@ pub(crate) fn explore<M: Machine>(
     mut judge: impl FnMut(&End<'_>) -> Option<Violation>,
 ) -> Result<Report, Error> {
     let begun = Instant::now();
-    let system = System { program, reduce: options.reduce };
+    let system = System::new(program, options.reduce);
     let hasher = FixedState::default();
-    let start: State<M> = system.start()?;
+    let start: Node<M> = Node::new(system.start()?);
     let mut seen = Seen::new(hasher.hash_one(&start));
     let (mut level, mut next_level) = (vec![(0, start.clone())], Vec::new());
     let mut found = Vec::new();
@@ -303,11 +305,12 @@ pub(crate) fn explore<M: Machine>(
         time: begun.elapsed(),
     };
     while !level.is_empty() {
-        for (index, state) in level.drain(..) {
-            system.moves(&state, &mut found)?;
+        for (index, node) in level.drain(..) {
+            let stuck = !system.expand(&node, &mut found)?;
             moves += found.len();
-            let violation = match claim_violated(program, &state) {
-                None if found.is_empty() => judge(&End {
+            let state = &node.state;
+            let violation = match claim_violated(program, state) {
+                None if stuck => judge(&End {
                     program,
                     newest: &|location| state.memory.newest(location),
                     threads: &state.threads,
@@ -320,7 +323,7 @@ pub(crate) fn explore<M: Machine>(
                     memory,
                     steps: replay(&system, &mut start.clone(), &seen.path(index), &hasher)?,
                     violation,
-                    sleepers: sleepers(program, &state),
+                    sleepers: sleepers(program, state),
                 };
                 return Ok(report(Verdict::Violated(Box::new(counterexample)), &seen, moves, depth));
             }
@@ -366,20 +369,20 @@ fn sleepers<M: Machine>(program: &Program, state: &State<M>) -> Vec<Sleeper> {
     asleep.collect()
 }
 
-/// Walks from a state along a path of fingerprints, and says what happens.
+/// Walks from a node along a path of fingerprints, and says what happens.
 fn replay<M: Machine>(
     system: &System<'_>,
-    state: &mut State<M>,
+    node: &mut Node<M>,
     path: &[u64],
     hasher: &FixedState,
 ) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
     let mut found = Vec::new();
     for fingerprint in path {
-        system.moves(state, &mut found)?;
+        system.expand(node, &mut found)?;
         if let Some((mv, next)) = found.drain(..).find(|(_, next)| hasher.hash_one(next) == *fingerprint) {
-            steps.push(system.step(state, mv));
-            *state = next;
+            steps.push(system.step(&node.state, mv));
+            *node = next;
         }
     }
     Ok(steps)
@@ -400,39 +403,44 @@ mod tests {
     }
 
     impl Stateright {
-        fn moves(&self, state: &State<Tso>) -> Vec<State<Tso>> {
+        fn stuck(&self, node: &Node<Tso>) -> bool {
+            let system = System::new(self.protocol.program(), true);
+            !system.expand(node, &mut Vec::new()).unwrap()
+        }
+
+        fn moves(&self, state: &Node<Tso>) -> Vec<Node<Tso>> {
             let mut found = Vec::new();
-            let system = System { program: self.protocol.program(), reduce: true };
-            system.moves(state, &mut found).unwrap();
+            let system = System::new(self.protocol.program(), true);
+            system.expand(state, &mut found).unwrap();
             found.into_iter().map(|(_, next)| next).collect()
         }
     }
 
     impl Model for Stateright {
-        type State = State<Tso>;
+        type State = Node<Tso>;
         type Action = usize;
 
-        fn init_states(&self) -> Vec<State<Tso>> {
-            vec![System { program: self.protocol.program(), reduce: true }.start().unwrap()]
+        fn init_states(&self) -> Vec<Node<Tso>> {
+            vec![Node::new(System::new(self.protocol.program(), true).start().unwrap())]
         }
 
-        fn actions(&self, state: &State<Tso>, actions: &mut Vec<usize>) {
+        fn actions(&self, state: &Node<Tso>, actions: &mut Vec<usize>) {
             actions.extend(0..self.moves(state).len());
         }
 
-        fn next_state(&self, state: &State<Tso>, action: usize) -> Option<State<Tso>> {
+        fn next_state(&self, state: &Node<Tso>, action: usize) -> Option<Node<Tso>> {
             self.moves(state).into_iter().nth(action)
         }
 
         fn properties(&self) -> Vec<Property<Self>> {
-            vec![Property::always("nothing is owed", |model: &Stateright, state: &State<Tso>| {
+            vec![Property::always("nothing is owed", |model: &Stateright, state: &Node<Tso>| {
                 let end = End {
                     program: model.protocol.program(),
-                    newest: &|location| state.memory.newest(location),
-                    threads: &state.threads,
-                    lists: &state.lists,
+                    newest: &|location| state.state.memory.newest(location),
+                    threads: &state.state.threads,
+                    lists: &state.state.lists,
                 };
-                !model.moves(state).is_empty() || model.protocol.owed(&end).is_empty()
+                !model.stuck(state) || model.protocol.owed(&end).is_empty()
             })]
         }
     }

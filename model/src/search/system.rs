@@ -3,8 +3,10 @@
 use smallvec::SmallVec;
 
 use super::{Error, Kind, Step};
-use crate::memory::{Footprint, Internal, Location, Machine, Outcome, Value};
-use crate::program::{Next, Position, Program, Sequence, Settled};
+use std::sync::atomic::Ordering;
+
+use crate::memory::{Done, Footprint, Internal, Machine, Outcome};
+use crate::program::{Position, Program, Sequence, Settled};
 
 /// Everything there is at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,12 +26,7 @@ impl<M> State<M> {
 /// What leads from one state to another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Move {
-    pub thread: usize,
-    /// Does memory move, not the thread?
-    pub drain: bool,
-    location: Option<Location>,
-    read: Option<Value>,
-    written: Option<Value>,
+    pub done: Done,
     pub stale: bool,
 }
 
@@ -38,9 +35,17 @@ pub(super) struct System<'a> {
     pub program: &'a Program,
     /// Leave out interleavings that differ only in the order of independent steps?
     pub reduce: bool,
+    /// Locations that are only locked and unlocked
+    pub locks: u16,
 }
 
-impl System<'_> {
+impl<'a> System<'a> {
+    pub fn new(program: &'a Program, reduce: bool) -> Self {
+        let all = program.threads().iter().map(|thread| thread.future(&thread.start()).all);
+        let locks = !all.fold(Footprint::default(), Footprint::union).unlocked;
+        System { program, reduce, locks }
+    }
+
     /// The state before the first step.
     pub fn start<M: Machine>(&self) -> Result<State<M>, Error> {
         let program = self.program;
@@ -58,8 +63,10 @@ impl System<'_> {
     fn settle<M: Machine>(&self, state: &mut State<M>, thread: usize) -> Result<(), Error> {
         match self.program.threads()[thread].settle(&mut state.threads[thread], &mut state.lists) {
             Settled::Waiting | Settled::Violated | Settled::Finished => {
-                let future = self.program.threads()[thread].future(&state.threads[thread]);
-                state.memory.narrow(thread, future);
+                let code = &self.program.threads()[thread];
+                let position = &state.threads[thread];
+                let next = code.next(position).and_then(|next| next.operation(position));
+                state.memory.narrow(thread, code.future(position), next.map(|(_, operation)| operation));
             }
             Settled::Broken => {
                 return Err(Error::Broken(self.program.threads()[thread].name().to_owned()));
@@ -68,69 +75,28 @@ impl System<'_> {
         Ok(())
     }
 
-    /// Appends the moves out of a state that have to be tried.
-    ///
-    /// With `reduce` these are a persistent set (Godefroid, *Partial-order methods*, 1996): if everything that one
-    /// thread can do next is independent of everything that the others may still do, only that thread moves. Every
-    /// state in which nothing can move is still reached, by a path of the same length. No thread is put off for
-    /// ever: a thread that goes back in its code never moves alone.
+    /// Appends all moves out of a state.
     pub fn moves<M: Machine>(
         &self,
         state: &State<M>,
         found: &mut Vec<(Move, State<M>)>,
     ) -> Result<(), Error> {
-        let threads = 0..self.program.threads().len();
+        for thread in 0..self.program.threads().len() {
+            self.thread_moves(state, thread, false, found)?;
+        }
         let mut drains = Vec::new();
         state.memory.internal(&mut drains);
-        if self.reduce {
-            for thread in threads.clone() {
-                let next = self.program.threads()[thread].next(&state.threads[thread]);
-                if next.is_some_and(|next| self.alone(state, thread, &next)) {
-                    self.thread_moves(state, thread, found)?;
-                    let here = &state.threads[thread];
-                    if !found.is_empty() && found.iter().all(|(_, next)| next.threads[thread].is_after(here))
-                    {
-                        return Ok(());
-                    }
-                    found.clear();
-                }
-            }
-            let alone = drains
-                .iter()
-                .position(|drain| !self.conflicts(state, drain.thread, Footprint::write(drain.location)));
-            if let Some(index) = alone {
-                found.push(Self::drained(state, drains.swap_remove(index)));
-                return Ok(());
-            }
-        }
-        for thread in threads {
-            self.thread_moves(state, thread, found)?;
-        }
         found.extend(drains.into_iter().map(|drain| Self::drained(state, drain)));
+        found.iter_mut().for_each(|(_, next)| next.memory.forget_news());
         Ok(())
     }
 
-    /// Is the next step of `thread` independent of all that the others may do from now on?
-    fn alone<M: Machine>(&self, state: &State<M>, thread: usize, next: &Next<'_>) -> bool {
-        let private = match next.operation(&state.threads[thread]) {
-            Some((_, operation)) => state.memory.private(thread, operation),
-            None => next.is_choice(),
-        };
-        private || !self.conflicts(state, thread, next.footprint())
-    }
-
-    fn conflicts<M: Machine>(&self, state: &State<M>, thread: usize, footprint: Footprint) -> bool {
-        let threads = self.program.threads().iter().enumerate();
-        threads.filter(|(other, _)| *other != thread).any(|(other, code)| {
-            footprint.conflicts(code.future(&state.threads[other]))
-                || footprint.conflicts(state.memory.pending(other))
-        })
-    }
-
-    fn thread_moves<M: Machine>(
+    /// Appends the moves of one thread, or if `news` only those that read the message that was just written.
+    pub fn thread_moves<M: Machine>(
         &self,
         state: &State<M>,
         thread: usize,
+        news: bool,
         found: &mut Vec<(Move, State<M>)>,
     ) -> Result<(), Error> {
         let code = &self.program.threads()[thread];
@@ -145,10 +111,11 @@ impl System<'_> {
             found.push((mv, after));
             Ok::<(), Error>(())
         };
-        let quiet = Move { thread, drain: false, location: None, read: None, written: None, stale: false };
+        let full_barrier = next.order() == Some(Ordering::SeqCst);
+        let quiet = Done { thread, drain: false, location: None, read: None, written: None, full_barrier };
         if next.is_choice() {
             for taken in [1, 0] {
-                let mv = Move { read: Some(taken), ..quiet };
+                let mv = Move { done: Done { read: Some(taken), ..quiet }, stale: false };
                 reached(state.memory.clone(), mv, next.chosen(position, taken == 1))?;
             }
             return Ok(());
@@ -157,34 +124,39 @@ impl System<'_> {
             return Err(Error::Broken(code.name().to_owned()));
         };
         let mut outcomes = Vec::new();
-        state.memory.outcomes(thread, operation, &mut outcomes)?;
+        if news {
+            state.memory.news(thread, operation, &mut outcomes)?;
+        } else {
+            state.memory.outcomes(thread, operation, &mut outcomes)?;
+        }
         for Outcome { read, written, stale, machine } in outcomes {
-            let mv = Move { location, read, written, stale, ..quiet };
+            let mv = Move { done: Done { location, read, written, ..quiet }, stale };
             reached(machine, mv, next.done(position, read))?;
         }
         Ok(())
     }
 
-    fn drained<M: Machine>(state: &State<M>, drain: Internal<M>) -> (Move, State<M>) {
+    pub fn drained<M: Machine>(state: &State<M>, drain: Internal<M>) -> (Move, State<M>) {
         let Internal { thread, location, value, machine } = drain;
         let after = state.with(machine);
-        let written = Some(value);
-        (Move { thread, drain: true, location: Some(location), read: None, written, stale: false }, after)
+        let (location, written) = (Some(location), Some(value));
+        let done = Done { thread, drain: true, location, read: None, written, full_barrier: false };
+        (Move { done, stale: false }, after)
     }
 
     /// A move in words. `from` is the state it leaves.
-    pub fn step<M: Machine>(&self, from: &State<M>, mv: Move) -> Step {
-        let code = &self.program.threads()[mv.thread];
-        let next = if mv.drain { None } else { code.next(&from.threads[mv.thread]) };
+    pub fn step<M: Machine>(&self, from: &State<M>, Move { done, stale }: Move) -> Step {
+        let code = &self.program.threads()[done.thread];
+        let next = if done.drain { None } else { code.next(&from.threads[done.thread]) };
         Step {
             thread: code.name().to_owned(),
             site: next.map(|next| next.site().to_owned()).unwrap_or_default(),
             kind: next.map_or(Kind::Drain, |next| next.kind()),
-            object: mv.location.map(|location| self.program.label(location).to_owned()),
+            object: done.location.map(|location| self.program.label(location).to_owned()),
             order: next.and_then(|next| next.order()),
-            read: mv.read,
-            written: mv.written,
-            stale: mv.stale,
+            read: done.read,
+            written: done.written,
+            stale,
         }
     }
 }

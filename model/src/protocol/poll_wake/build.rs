@@ -9,7 +9,7 @@ use crate::program::{Builder, Code, Expr, List, Object, Register, Term};
 
 /// The completion ring, unbounded: how much was produced, how much was taken, and what.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ring {
+pub(in crate::protocol) struct Ring {
     pub tail: Object,
     pub head: Object,
     /// The number of the newest completion written. One location stands for all slots: reading less than the `tail`
@@ -27,7 +27,7 @@ pub(super) struct Taken {
 }
 
 /// What sleeps behind an entry of the wait queue.
-pub(super) enum Sleeper {
+pub(in crate::protocol) enum Sleeper {
     /// A thread, by its parker
     Thread,
     /// An epoll instance: its ready list and the list's lock, by poller
@@ -35,7 +35,7 @@ pub(super) enum Sleeper {
 }
 
 /// All shared objects, and the variant in question. A gate's objects exist only if the gate uses them.
-pub(super) struct World {
+pub(in crate::protocol) struct World {
     pub gate: Gate,
     pub mutant: Option<Mutant>,
     pub size: Size,
@@ -137,6 +137,39 @@ pub(super) fn protocol(
 }
 
 impl World {
+    /// The wait queue alone, with the gate of production, for a protocol of another kind: one entry, which stays queued, and so many
+    /// threads that wake, numbered before the one that sleeps.
+    pub(in crate::protocol) fn of_one_sleeper(
+        b: &mut Builder,
+        ring: Ring,
+        wakers: usize,
+        spurious: u8,
+        mutant: Option<Mutant>,
+    ) -> World {
+        let queue_lock = b.lock("wait queue");
+        let queued = b.object("queued", 0);
+        World {
+            gate: Gate::PerEntry,
+            mutant,
+            size: Size { completions: 0, pollers: 1, spurious },
+            ring,
+            queue_lock,
+            entries: b.list("entries", queue_lock, &[]),
+            queued,
+            waiting: queued,
+            persistent: queued,
+            counted: queued,
+            armed: b.object("armed", 0),
+            mark: b.array("mark", &[gate::IDLE]),
+            parkers: b.array("parker", &[0]),
+            sleeper: Sleeper::Thread,
+            persistent_entries: false,
+            exclusive: false,
+            rivals: false,
+            told: (0..=wakers).map(|thread| b.local_list(&format!("told by {thread}"))).collect(),
+        }
+    }
+
     fn threads(&self, b: &mut Builder, consumer: Consumer) {
         match consumer {
             Consumer::EpollLevelTwoProducers => {
@@ -223,7 +256,7 @@ impl World {
     }
 
     /// Wakes whoever has to be woken, if the gate does not say that nobody has to.
-    pub(super) fn notify(&self, p: &mut Code, thread: usize) {
+    pub(in crate::protocol) fn notify(&self, p: &mut Code, thread: usize) {
         self.admit(p, |p| self.deliver(p, thread));
     }
 

@@ -26,7 +26,7 @@ impl Activation {
 }
 
 /// A poller under construction.
-struct Poller<'a> {
+pub(in crate::protocol) struct Poller<'a> {
     world: &'a World,
     entry: u8,
     /// How often it may still wake spuriously
@@ -37,8 +37,7 @@ impl World {
     /// The thread behind entry `entry`.
     pub(super) fn poller(&self, entry: u8, consumer: Consumer, activation: Option<&Activation>) -> Code {
         let mut p = Code::new(format!("poller {entry}"));
-        let spurious = (self.size.spurious > 0).then(|| p.compute(i32::from(self.size.spurious)));
-        let poller = Poller { world: self, entry, spurious };
+        let poller = self.sleeper(&mut p, entry);
         match consumer {
             Consumer::EpollLevel | Consumer::EpollLevelTwoProducers => poller.epoll(&mut p, true),
             Consumer::EpollEdge => poller.epoll(&mut p, false),
@@ -60,6 +59,12 @@ impl World {
             Consumer::PasserBy => poller.passer_by(&mut p),
         }
         p
+    }
+
+    /// Whoever sleeps behind an entry. To be made before any code.
+    pub(in crate::protocol) fn sleeper(&self, p: &mut Code, entry: u8) -> Poller<'_> {
+        let spurious = (self.size.spurious > 0).then(|| p.compute(i32::from(self.size.spurious)));
+        Poller { world: self, entry, spurious }
     }
 
     /// The producer of a single-submitter ring: task work runs between completions, and at the end.
@@ -119,13 +124,13 @@ impl Poller<'_> {
     }
 
     /// Enqueues, if `first`, and arms.
-    fn arm(&self, p: &mut Code, first: bool) {
-        let world = self.world;
+    pub(in crate::protocol) fn arm(&self, p: &mut Code, first: impl Into<Expr>) {
+        let (world, first) = (self.world, first.into());
         world.before_enqueue(p);
-        if first {
+        p.when(first.clone(), |p| {
             p.locked(("enqueue lock", "enqueue unlock"), world.queue_lock, |p| self.enqueue(p));
-        }
-        world.after_enqueue(p, self.entry, i32::from(first));
+        });
+        world.after_enqueue(p, self.entry, first);
     }
 
     /// Shared entries stand in front, exclusive ones behind.
@@ -140,7 +145,7 @@ impl Poller<'_> {
     }
 
     /// Leaves the queue, for a while or for good. A wake that was spent on this entry is passed on.
-    fn leave_queue(&self, p: &mut Code) {
+    pub(in crate::protocol) fn leave_queue(&self, p: &mut Code) {
         let world = self.world;
         p.locked(("leave lock", "leave unlock"), world.queue_lock, |p| {
             world.disarmed(p, self.entry);
@@ -161,7 +166,7 @@ impl Poller<'_> {
     }
 
     /// Parks, or wakes spuriously.
-    fn sleep(&self, p: &mut Code) {
+    pub(in crate::protocol) fn sleep(&self, p: &mut Code) {
         let parker = self.world.parkers.at(i32::from(self.entry));
         let Some(left) = self.spurious else { return p.park("sleep", parker) };
         p.scope(|p| {

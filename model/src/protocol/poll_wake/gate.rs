@@ -68,7 +68,9 @@ impl World {
                     if count_late {
                         p.add("count armed", self.armed, 1, Relaxed);
                     }
-                    p.fence("arm barrier", SeqCst);
+                    if self.mutant != Some(Mutant::SleeperWithoutBarrier) {
+                        p.fence("arm barrier", SeqCst);
+                    }
                 });
             }),
         }

@@ -31,53 +31,13 @@
 //! # Ok::<(), poll_wake::Error>(())
 //! ```
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::memory::{Memory, UnknownName};
+use crate::memory::Memory;
 use crate::program::{BuildError, Program};
 use crate::search::{self, End, Options, Report, Rest};
 
-mod build;
-mod consumer;
+pub(super) mod build;
+pub(super) mod consumer;
 mod gate;
-
-/// An enum whose variants have names for tables and command lines.
-macro_rules! named {
-    ($(#[$attribute:meta])* $type:ident ($what:literal) { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
-        $(#[$attribute])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $type {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl $type {
-            /// All of them, in the order of the documentation.
-            pub const ALL: &[$type] = &[$($type::$variant),*];
-
-            /// The name used in tables and on command lines.
-            pub fn name(self) -> &'static str {
-                match self {
-                    $($type::$variant => $name,)*
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.name())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = UnknownName;
-
-            fn from_str(name: &str) -> Result<Self, UnknownName> {
-                UnknownName::find($what, name, $type::ALL)
-            }
-        }
-    };
-}
 
 named! {
     /// How it is decided whether a wake may be skipped.
@@ -149,6 +109,8 @@ named! {
         RelaxedTail = "relaxed-tail",
         /// The waker looks for sleepers without a full barrier before it.
         WakerWithoutBarrier = "waker-without-barrier",
+        /// `per-entry` arms without a full barrier after it.
+        SleeperWithoutBarrier = "sleeper-without-barrier",
     }
 }
 
@@ -268,7 +230,10 @@ mod tests {
                 let options = Options::default();
                 let full = explore::<Unforgetting>(&protocol.program, Memory::Rc11, options, judge).unwrap();
                 let ours = protocol.check(Memory::Rc11, options).unwrap();
-                assert!(ours.states <= full.states);
+                // How far the last level before a miss was searched depends on the order of its states.
+                if ours.verdict == Verdict::Complete {
+                    assert!(ours.states <= full.states, "{gate} {consumer}");
+                }
                 assert_eq!(length(ours.verdict), length(full.verdict), "{gate} {consumer}");
             }
         }

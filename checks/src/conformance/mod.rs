@@ -16,8 +16,9 @@
 //!
 //! - *Memory*: whatever was read is believed. Which values may be read is the memory model's affair, and that is
 //!   calibrated elsewhere. So is who runs when: the programs have no joins.
-//! - *Slots*: the model has one location for all completions. Writing slot *n* is writing *n* there, and
-//!   reading some slots in a row is reading the last of their numbers.
+//! - *Cells*: plain data, of which the record says who accesses it, not what is in it. Poll wake has one location for all its
+//!   completions: writing the *n*th cell is writing *n* there, and reading some in a row is reading the last of
+//!   their numbers. In the completion queue a cell holds what the program of whoever wrote it last has put there.
 //! - *Early returns* of a park are a choice of the program that the record does not show.
 //! - *Executions beyond the bound*: loom is asked for those with so many preemptions, and the [`Report`] says how many.
 //!   It stops at the first that gets stuck, so of a gate that misses a wakeup not all are seen.
@@ -31,9 +32,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reveille::sync::Primitives;
-use reveille_model::memory::{Location, UnknownName, Value};
+use reveille_model::memory::{Location, Value};
 use reveille_model::program::{Kind, Mismatch, Program, Recorded, Site};
-use reveille_model::protocol::poll_wake::{self, Consumer, Gate, Mutant, PollWake, Size};
 
 use crate::engine::{Engine, Run, loom};
 use crate::flavour::script::Script;
@@ -41,34 +41,8 @@ use crate::scenario::Scenario;
 use crate::trace::{self, Modification, Op, Step, Trace};
 use crate::verdict::End;
 
-/// A protocol of the model, by its names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Protocol {
-    /// The gate
-    pub gate: Gate,
-    /// The consumer
-    pub consumer: Consumer,
-    /// A mistake put into it on purpose, if any
-    pub mutant: Option<Mutant>,
-}
-
-impl Protocol {
-    /// The protocol that is called by these names.
-    pub fn named(gate: &str, consumer: &str) -> Result<Self, UnknownName> {
-        Ok(Self { gate: gate.parse()?, consumer: consumer.parse()?, mutant: None })
-    }
-
-    fn program(&self, spurious: u8) -> Result<PollWake, poll_wake::Error> {
-        PollWake::new(self.gate, self.consumer, Size { spurious, ..Size::of(self.consumer) }, self.mutant)
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} × {}", self.gate, self.consumer)?;
-        self.mutant.map_or(Ok(()), |mutant| write!(f, " with {mutant}"))
-    }
-}
+mod protocol;
+pub use protocol::{CompletionProtocol, Object, Owner, PollWakeProtocol, Protocol};
 
 /// Which executions are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,18 +120,21 @@ pub enum Error {
     #[error("{0}")]
     GaveUp(String),
     /// The protocol cannot be built
-    #[error(transparent)]
-    Protocol(#[from] poll_wake::Error),
+    #[error("{0}")]
+    Protocol(#[source] Unbuilt),
     /// Only executions under loom are looked at
     #[error("conformance is checked under loom, not under {}", .0.name())]
     Engine(Engine),
 }
 
+/// Why a program of the model cannot be built.
+pub type Unbuilt = Box<dyn std::error::Error + Send + Sync>;
+
 /// The first operation of a thread that its program does not accept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Departure {
     /// The protocol
-    pub protocol: Protocol,
+    pub protocol: String,
     /// The thread, as the code calls it
     pub thread: String,
     /// What the thread did and the program accepted, with its source lines
@@ -187,10 +164,10 @@ impl fmt::Display for Departure {
 /// one of its program's?
 ///
 /// The scripts of the scenario are tried one after the other; where one has early returns, so may the program have one.
-pub fn check<S: Scenario>(
+pub fn check<S: Scenario, P: Protocol>(
     engine: Engine,
     scenario: &S,
-    protocol: Protocol,
+    protocol: &P,
     bound: Bound,
 ) -> Result<Report, Error> {
     if !matches!(engine, Engine::LoomSc | Engine::LoomC11) {
@@ -200,7 +177,8 @@ pub fn check<S: Scenario>(
     let scripts = scenario.scripts();
     for script in &scripts {
         let spurious = u8::from(*script != Script::none());
-        let judge = Judge { protocol, program: Arc::new(protocol.program(spurious)?) };
+        let program = Arc::new(protocol.program(spurious).map_err(Error::Protocol)?);
+        let judge = Judge { protocol: protocol.clone(), program };
         let watched = Watched { scenario: scenario.clone(), judge, seen: Arc::default() };
         let mut this = watched.search(engine, script, bound, bound.extra / scripts.len() as u32)?;
         if let Some(former) = report {
@@ -217,10 +195,10 @@ pub fn check<S: Scenario>(
 }
 
 /// The places in the programs of a protocol, as thread and site, that are not among those come by.
-pub fn never_taken(protocol: Protocol, taken: &Taken) -> Result<Vec<(String, Site)>, poll_wake::Error> {
+pub fn never_taken(protocol: &impl Protocol, taken: &Taken) -> Result<Vec<(String, Site)>, Unbuilt> {
     let program = protocol.program(0)?;
     let mut never = Vec::new();
-    for (number, thread) in program.program().threads().iter().enumerate() {
+    for (number, thread) in program.threads().iter().enumerate() {
         let taken = taken.get(&number);
         let missing =
             thread.sites().into_iter().filter(|site| taken.is_none_or(|taken| !taken.contains(site)));
@@ -231,9 +209,9 @@ pub fn never_taken(protocol: Protocol, taken: &Taken) -> Result<Vec<(String, Sit
 
 /// A scenario, each of whose executions is judged at its end.
 #[derive(Clone)]
-struct Watched<S> {
+struct Watched<S, M> {
     scenario: S,
-    judge: Judge,
+    judge: Judge<M>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -245,7 +223,7 @@ struct Seen {
     departs: bool,
 }
 
-impl<S: Scenario> Scenario for Watched<S> {
+impl<S: Scenario, M: Protocol> Scenario for Watched<S, M> {
     fn name(&self) -> String {
         self.scenario.name()
     }
@@ -272,13 +250,13 @@ impl<S: Scenario> Scenario for Watched<S> {
     }
 }
 
-impl<S> Watched<S> {
+impl<S, M> Watched<S, M> {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S: Scenario> Watched<S> {
+impl<S: Scenario, M: Protocol> Watched<S, M> {
     fn search(
         &self,
         engine: Engine,
@@ -328,9 +306,9 @@ impl<S: Scenario> Watched<S> {
 
 /// One program, and how its names and the code's belong together.
 #[derive(Clone)]
-struct Judge {
-    protocol: Protocol,
-    program: Arc<PollWake>,
+struct Judge<M> {
+    protocol: M,
+    program: Arc<Program>,
 }
 
 /// What a thread did, in the model's words, with its source line.
@@ -339,12 +317,11 @@ struct Row {
     thread: usize,
     operation: Recorded,
     source: String,
+    /// Is it an access to a cell?
+    cell: bool,
 }
 
-/// What the model calls the slots of the ring.
-const SLOTS: &str = "payload";
-
-impl Judge {
+impl<M: Protocol> Judge<M> {
     /// Puts an execution to the programs. A thread of one that is `complete` has come to its end.
     fn judge(
         &self,
@@ -353,16 +330,18 @@ impl Judge {
         complete: bool,
         taken: &mut Taken,
     ) -> Result<(), Error> {
-        let threads =
-            trace.threads.iter().map(|name| self.thread(name).ok_or_else(|| self.unknown("thread", name)));
+        let threads = trace
+            .threads
+            .iter()
+            .map(|name| self.protocol.thread(name).ok_or_else(|| self.unknown("thread", name)));
         let threads = threads.collect::<Result<Vec<usize>, Error>>()?;
         let rows = self.rows(trace, modifications)?;
-        let mut replay = self.program().replay_all();
+        let mut replay = self.program.replay_all();
         let departs = |row: usize, thread: usize, mismatch, expected| {
             let of_thread = rows[..row].iter().filter(|other| other.thread == thread);
             let accepted = of_thread.map(|row| (row.operation.clone(), row.source.clone())).collect();
             let source = rows.get(row).map_or(String::new(), |row| row.source.clone());
-            let (protocol, thread) = (self.protocol, trace.threads[thread].to_string());
+            let (protocol, thread) = (self.protocol.to_string(), trace.threads[thread].to_string());
             Error::Departs(Box::new(Departure { protocol, thread, accepted, mismatch, source, expected }))
         };
         for (number, row) in rows.iter().enumerate() {
@@ -391,7 +370,7 @@ impl Judge {
     /// What the threads did, in the order in which it took effect; the set-up is compared and left out.
     fn rows(&self, trace: &Trace, modifications: &[Modification]) -> Result<Vec<Row>, Error> {
         let mut rows: Vec<Row> = Vec::new();
-        let owners = self.owners(trace, modifications);
+        let owners = owners(trace, modifications);
         let mut modifications = modifications.iter();
         let mut started = false;
         let mut start: BTreeMap<String, Value> = BTreeMap::new();
@@ -401,43 +380,51 @@ impl Judge {
                 started = true;
             }
             let by = matches!(step.op, Op::Rmw { .. }).then(|| modifications.next()).flatten();
-            let Some(operation) = self.recorded(trace, &step.op, by.copied(), &owners)? else { continue };
-            if !started {
-                if let (Some(object), Some(value)) = (operation.object, operation.written) {
-                    start.insert(object, value);
+            let operations = self.recorded(trace, &step.op, by.copied(), &owners)?;
+            let cell = matches!(step.op, Op::Read { .. } | Op::Write { .. });
+            for operation in operations {
+                if !started {
+                    if let (Some(object), Some(value)) = (operation.object, operation.written) {
+                        start.insert(object, value);
+                    }
+                    continue;
                 }
-                continue;
-            }
-            let row = Row { thread: step.thread, operation, source: step.source.clone() };
-            // Reading slots in a row is reading the last of them.
-            match rows.iter_mut().rev().find(|last| last.thread == row.thread) {
-                Some(last) if last.reads_slot() && row.reads_slot() => *last = row,
-                _ => rows.push(row),
+                let row = Row { thread: step.thread, operation, source: step.source.clone(), cell };
+                // Reading cells in a row that are one location in the program is reading the last of them.
+                match rows.iter_mut().rev().find(|last| last.thread == row.thread) {
+                    Some(last) if last.reads_cell_as(&row) => *last = row,
+                    _ => rows.push(row),
+                }
             }
         }
         // Whoever sleeps for ever would take the token next: its program must be there too.
         for thread in 0..trace.threads.len() {
             if let Some(Step { op: Op::Park { object }, source, .. }) = trace.last_step(thread) {
                 let woken = Op::Woken { object: *object, early: false };
-                if let Some(operation) = self.recorded(trace, &woken, None, &owners)? {
-                    rows.push(Row { thread, operation, source: source.clone() });
+                for operation in self.recorded(trace, &woken, None, &owners)? {
+                    rows.push(Row { thread, operation, source: source.clone(), cell: false });
                 }
             }
         }
         Ok(rows)
     }
 
-    /// The operation in the model's words; `None` for what is no operation there.
+    /// The operation in the model's words; nothing for what is no operation there.
     fn recorded(
         &self,
         trace: &Trace,
         op: &Op,
         by: Option<Modification>,
-        owners: &[Option<usize>],
-    ) -> Result<Option<Recorded>, Error> {
-        let label = |object: usize| {
-            let label = &trace.objects[object].label;
-            self.object(label, owners[object]).ok_or_else(|| self.unknown("object", label))
+        owners: &[Owner<'_>],
+    ) -> Result<Vec<Recorded>, Error> {
+        let object = |index: usize| {
+            let label = &trace.objects[index].label;
+            let (label, number) = label.split_once('#').unwrap_or((label, "1"));
+            Object { label, number: number.parse().unwrap_or(1), owner: owners[index] }
+        };
+        let label = |index: usize| {
+            let label = &trace.objects[index].label;
+            self.protocol.object(&object(index)).ok_or_else(|| self.unknown("object", label))
         };
         let word = |kind, object: usize| {
             let object = Some(label(object)?);
@@ -475,14 +462,11 @@ impl Judge {
             Op::Unlock { object } => word(Kind::Unlock, object)?,
             Op::Woken { object, early: false } => word(Kind::Park, object)?,
             Op::Unpark { object } => word(Kind::Unpark, object)?,
-            // A slot holds its own number, counted from 1, as soon as it is written.
-            Op::Read { object } => {
-                let (order, read) = (Some(Ordering::Relaxed), Some(slot(trace, object)));
-                Recorded { order, read, ..word(Kind::Load, object)? }
+            Op::Read { object: cell } => {
+                return Ok(self.protocol.read_cell(&object(cell), word(Kind::Load, cell)?));
             }
-            Op::Write { object } => {
-                let (order, written) = (Some(Ordering::Relaxed), Some(slot(trace, object)));
-                Recorded { order, written, ..word(Kind::Store, object)? }
+            Op::Write { object: cell } => {
+                return Ok(self.protocol.write_cell(&object(cell), word(Kind::Store, cell)?));
             }
             Op::Park { .. }
             | Op::Woken { early: true, .. }
@@ -492,14 +476,14 @@ impl Judge {
             | Op::Choice { .. }
             | Op::WakeSkipped
             | Op::WakeSent { .. }
-            | Op::WakePassedOn { .. } => return Ok(None),
+            | Op::WakePassedOn { .. } => return Ok(Vec::new()),
         };
-        Ok(Some(recorded))
+        Ok(vec![recorded])
     }
 
     /// Do the objects start with the values that the set-up leaves in them?
     fn compare_start(&self, start: &BTreeMap<String, Value>) -> Result<(), Error> {
-        let program = self.program();
+        let program = &self.program;
         let objects =
             || (0..).zip(program.initial()).map(|(number, model)| (program.label(Location(number)), model));
         if let Some(stranger) = start.keys().find(|name| objects().all(|(object, _)| object != name.as_str()))
@@ -516,89 +500,43 @@ impl Judge {
         Ok(())
     }
 
-    /// For every object that belongs to an entry of the wait queue, that entry. What the set-up writes is the first one's;
-    /// later only the owner stores or swaps, and wakers compare.
-    fn owners(&self, trace: &Trace, modifications: &[Modification]) -> Vec<Option<usize>> {
-        let mut owners = vec![None; trace.objects.len()];
-        let mut modifications = modifications.iter();
-        let mut started = false;
-        for step in &trace.steps {
-            let object = match step.op {
-                Op::Spawn { .. } => {
-                    started = true;
-                    continue;
-                }
-                Op::Rmw { object, .. } if modifications.next() == Some(&Modification::Swap) => object,
-                Op::Store { object, .. } => object,
-                _ => continue,
-            };
-            let entry = if started { self.entry(&trace.threads[step.thread]) } else { Some(0) };
-            owners[object] = owners[object].or(entry);
-        }
-        owners
-    }
-
-    /// The number of a thread in the program.
-    fn thread(&self, name: &str) -> Option<usize> {
-        let producers = if self.protocol.consumer == Consumer::EpollLevelTwoProducers { 2 } else { 1 };
-        match name {
-            "producer" | "producer 1" => Some(0),
-            "producer 2" => Some(1),
-            poller => Some(producers + self.entry(poller)?),
-        }
-    }
-
-    /// The number of the entry that a thread sleeps behind.
-    fn entry(&self, thread: &str) -> Option<usize> {
-        match (self.protocol.consumer, thread) {
-            (Consumer::TwoPollers, "other poller") => Some(0),
-            (Consumer::TwoPollers, "poller") => Some(1),
-            (_, "poller" | "worker 1") => Some(0),
-            (_, "passer-by" | "worker 2") => Some(1),
-            _ => None,
-        }
-    }
-
-    /// What the program calls an object. Parkers are called as who sleeps there.
-    fn object(&self, label: &str, owner: Option<usize>) -> Option<String> {
-        let label = label.split('#').next()?;
-        Some(match label {
-            "tail" | "head" | "queued" | "waiting" | "persistent" | "armed" | "activated" | "wait queue" => {
-                label.to_owned()
-            }
-            "mark" | "counted" => format!("{label} {}", owner?),
-            "cqe" => SLOTS.to_owned(),
-            "ready list" => "ready 0".to_owned(),
-            "completion lock" => "commit".to_owned(),
-            "task work" => "mailbox".to_owned(),
-            "producer" => "submitter's parker".to_owned(),
-            sleeper => format!("parker {}", self.entry(sleeper)?),
-        })
-    }
-
-    fn program(&self) -> &Program {
-        self.program.program()
-    }
-
     fn unknown(&self, what: &'static str, name: &str) -> Error {
         Error::Unknown { what, name: name.to_owned(), protocol: self.protocol.to_string() }
     }
 }
 
 impl Row {
-    fn reads_slot(&self) -> bool {
-        self.operation.kind == Kind::Load && self.operation.object.as_deref() == Some(SLOTS)
+    /// Do both read cells that are one location in the program?
+    fn reads_cell_as(&self, other: &Row) -> bool {
+        let read = |row: &Row| row.cell && row.operation.kind == Kind::Load;
+        read(self) && read(other) && self.operation.object == other.operation.object
     }
+}
+
+/// Who owns each object: the first that stores to it or swaps it. Others only compare, add and load.
+fn owners<'a>(trace: &'a Trace, modifications: &[Modification]) -> Vec<Owner<'a>> {
+    let mut owners = vec![Owner::Nobody; trace.objects.len()];
+    let mut modifications = modifications.iter();
+    let mut started = false;
+    for step in &trace.steps {
+        let object = match step.op {
+            Op::Spawn { .. } => {
+                started = true;
+                continue;
+            }
+            Op::Rmw { object, .. } if modifications.next() == Some(&Modification::Swap) => object,
+            Op::Store { object, .. } => object,
+            _ => continue,
+        };
+        if owners[object] == Owner::Nobody {
+            owners[object] = if started { Owner::Thread(&trace.threads[step.thread]) } else { Owner::SetUp };
+        }
+    }
+    owners
 }
 
 fn value(value: usize) -> Value {
     value as Value
-}
-
-/// The number of a completion's slot, from 1: the second slot is labelled `cqe#2`.
-fn slot(trace: &Trace, object: usize) -> Value {
-    let label = &trace.objects[object].label;
-    label.split_once('#').and_then(|(_, number)| number.parse().ok()).unwrap_or(1)
 }
 
 /// An ordering by its name in a trace.

@@ -1,0 +1,232 @@
+//! `reveille litmus` as its users meet it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+/// Store buffering: what SC forbids and x86 does.
+const STORE_BUFFERING: &str = "C SB
+{ x=0; y=0; }
+P0(atomic_int *x, atomic_int *y) {
+  atomic_store_explicit(x, 1, memory_order_relaxed);
+  int r0 = atomic_load_explicit(y, memory_order_relaxed);
+}
+P1(atomic_int *x, atomic_int *y) {
+  atomic_store_explicit(y, 1, memory_order_relaxed);
+  int r0 = atomic_load_explicit(x, memory_order_relaxed);
+}
+exists (0:r0=0 /\\ 1:r0=0)
+";
+
+const ONE_STORE: &str = "C one
+{ }
+P0(atomic_int *x) { atomic_store_explicit(x, 1, memory_order_relaxed); }
+exists (x=1)
+";
+
+/// What is expected of `SB`, as a table with these lines.
+const EXPECTED: &str = "group\ttest\tmodel\tobservation\tn_states\tstates
+sb\tSB\tsc\tNever\t3\t0:r0=0,1:r0=1;0:r0=1,1:r0=0;0:r0=1,1:r0=1
+sb\tSB\ttso\tSometimes\t4\t0:r0=0,1:r0=0;0:r0=0,1:r0=1;0:r0=1,1:r0=0;0:r0=1,1:r0=1
+sb\tSB\trc11\tSometimes\t4\t0:r0=0,1:r0=0;0:r0=0,1:r0=1;0:r0=1,1:r0=0;0:r0=1,1:r0=1
+";
+
+/// A folder of this test's own with these files.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("litmus").join(name);
+        let _ = fs::remove_dir_all(&folder);
+        for (file, text) in files {
+            let file = folder.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        Self(folder)
+    }
+
+    /// Runs the command in the folder.
+    fn litmus(&self, args: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reveille"));
+        let Output { status, stdout, stderr } =
+            command.arg("litmus").args(args).current_dir(&self.0).output().unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    }
+}
+
+#[test]
+fn json_is_one_array_with_a_row_for_each_test_and_memory() {
+    let folder = Folder::new("json", &[("sb.litmus", STORE_BUFFERING)]);
+    let (status, stdout, stderr) = folder.litmus(&["sb.litmus", "--format", "json"]);
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    let sc = ["0:r0=0,1:r0=1", "0:r0=1,1:r0=0", "0:r0=1,1:r0=1"];
+    let weak = ["0:r0=0,1:r0=0", "0:r0=0,1:r0=1", "0:r0=1,1:r0=0", "0:r0=1,1:r0=1"];
+    let expected = json!([
+        { "test": "SB", "memory": "sc", "observation": "Never", "states": sc },
+        { "test": "SB", "memory": "tso", "observation": "Sometimes", "states": weak },
+        { "test": "SB", "memory": "rc11", "observation": "Sometimes", "states": weak },
+    ]);
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap(), expected);
+}
+
+#[test]
+fn the_table_shows_which_memory_reaches_which_state() {
+    let folder = Folder::new("table", &[("sb.litmus", STORE_BUFFERING)]);
+    let (_, stdout, _) = folder.litmus(&["sb.litmus"]);
+    let lines: Vec<Vec<&str>> = stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[2], ["SB", "Never", "0/3", "Sometimes", "1/4", "Sometimes", "1/4"]);
+    assert_eq!(lines[3], ["0:r0=0,1:r0=0", "yes", "yes"], "not under sc");
+    assert_eq!(lines[4], ["0:r0=0,1:r0=1", "yes", "yes", "yes"]);
+}
+
+#[test]
+fn a_test_that_cannot_be_read_is_one_line_with_its_place_and_the_others_are_done() {
+    let broken = STORE_BUFFERING.replace("memory_order_relaxed);\n}", "memory_order_relaxed)\n}");
+    let folder = Folder::new(
+        "broken",
+        &[
+            ("a.litmus", &broken),
+            ("b.litmus", ONE_STORE),
+            ("latin.litmus", "C caf\u{e9}"),
+            ("c.txt", "no test"),
+        ],
+    );
+    fs::write(folder.0.join("latin.litmus"), b"C caf\xe9").unwrap();
+    let (status, stdout, stderr) = folder.litmus(&[".", "nowhere"]);
+    assert_eq!(status, Some(2));
+    assert!(stdout.contains("\none "), "{stdout}");
+    let lines: Vec<_> = stderr.lines().collect();
+    assert_eq!(lines[0], "./a.litmus:6:1: expected `;`, found `}`");
+    assert!(lines[1].starts_with("./latin.litmus: ") && lines[1].contains("UTF-8"), "{stderr}");
+    assert!(lines[2].starts_with("nowhere: No such file"), "{stderr}");
+    assert_eq!(lines.len(), 3, "{stderr}");
+}
+
+#[test]
+fn a_seq_cst_access_is_refused_under_rc11_with_its_place_and_done_under_the_others() {
+    let text =
+        STORE_BUFFERING.replace("atomic_store_explicit(y, 1, memory_order_relaxed)", "atomic_store(y, 1)");
+    let folder = Folder::new("seq-cst", &[("both.litmus", &format!("{ONE_STORE}\n{text}"))]);
+    let (status, stdout, stderr) = folder.litmus(&["both.litmus", "--format", "json"]);
+    let refusal = "both.litmus:13:3: seq_cst accesses are not modelled under rc11; a seq_cst fence is\n";
+    assert_eq!((status, stderr.as_str()), (Some(2), refusal));
+    let rows: Vec<Value> = serde_json::from_str(&stdout).unwrap();
+    let of_sb: Vec<_> = rows.iter().filter(|row| row["test"] == "SB").map(|row| &row["memory"]).collect();
+    assert_eq!(of_sb, ["sc", "tso"]);
+    assert_eq!(rows.len(), 5);
+}
+
+#[test]
+fn what_is_wrong_under_every_memory_is_said_once() {
+    let text = "C race\n{}\nP0(int *d) { *d = 1; }\nP1(int *d) { int r = *d; }\nexists (1:r=1)";
+    let folder = Folder::new("race", &[("race.litmus", text)]);
+    let (status, stdout, stderr) = folder.litmus(&["race.litmus"]);
+    assert_eq!((status, stdout.as_str(), stderr.lines().count()), (Some(2), "", 1), "{stderr}");
+    assert!(stderr.starts_with("race.litmus:4:9: the plain location `d` is shared"), "{stderr}");
+}
+
+#[test]
+fn a_folder_is_searched_below_for_litmus_files_and_a_file_named_twice_is_read_once() {
+    let files = [("deep/er/sb.litmus", STORE_BUFFERING), ("one.litmus", ONE_STORE), ("notes.md", "C notes")];
+    let folder = Folder::new("folders", &files);
+    let (status, stdout, stderr) =
+        folder.litmus(&["one.litmus", ".", "./one.litmus", "deep", "--format", "json"]);
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    let rows: Vec<Value> = serde_json::from_str(&stdout).unwrap();
+    let tests: Vec<_> = rows.iter().map(|row| row["test"].as_str().unwrap()).collect();
+    assert_eq!(tests, ["one", "one", "one", "SB", "SB", "SB"]);
+    let folder = Folder::new("empty", &[("notes.md", "")]);
+    assert_eq!(folder.litmus(&["."]), (Some(2), String::new(), ".: no *.litmus file in it\n".into()));
+}
+
+#[test]
+fn a_comparison_that_agrees_exits_with_0() {
+    let folder = Folder::new("agrees", &[("sb.litmus", STORE_BUFFERING), ("expected.tsv", EXPECTED)]);
+    let (status, stdout, stderr) = folder.litmus(&[".", "--check", "expected.tsv"]);
+    let text =
+        "sc   1 of 1 tests as expected\ntso  1 of 1 tests as expected\nrc11 1 of 1 tests as expected\n";
+    assert_eq!((status, stdout.as_str(), stderr.as_str()), (Some(0), text, ""));
+}
+
+#[test]
+fn a_comparison_that_does_not_agree_exits_with_1_and_shows_the_states() {
+    let tso = "0:r0=0,1:r0=0;0:r0=0,1:r0=1;0:r0=1,1:r0=0;0:r0=1,1:r0=1\nsb\tSB\trc11";
+    let wrong = EXPECTED
+        .replace("tso\tSometimes", "tso\tNever")
+        .replace(tso, "0:r0=0,1:r0=1;0:r0=1,1:r0=0;0:r0=1,1:r0=1;0:r0=7,1:r0=1\nsb\tSB\trc11");
+    assert_ne!(wrong.matches("r0=7").count(), 0);
+    // A broken file beside it does not hide the difference.
+    let folder = Folder::new(
+        "differs",
+        &[("sb.litmus", STORE_BUFFERING), ("x.litmus", "C x"), ("expected.tsv", &wrong)],
+    );
+    let (status, stdout, stderr) = folder.litmus(&[".", "--check", "expected.tsv"]);
+    assert_eq!((status, stderr.lines().count()), (Some(1), 1), "{stderr}");
+    let rows: Vec<Vec<&str>> = stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(rows.contains(&vec!["SB", "tso", "lacks", "0:r0=7,1:r0=1"]), "{stdout}");
+    assert!(rows.contains(&vec!["SB", "tso", "has", "more", "0:r0=0,1:r0=0"]), "{stdout}");
+    assert!(rows.contains(&vec!["SB", "tso", "is", "Sometimes,", "not", "Never"]), "{stdout}");
+    assert!(stdout.ends_with("tso  0 of 1 tests as expected\nrc11 1 of 1 tests as expected\n"), "{stdout}");
+
+    let (status, stdout, stderr) =
+        folder.litmus(&["sb.litmus", "--check", "expected.tsv", "--format", "json"]);
+    assert_eq!(status, Some(1));
+    assert_eq!(
+        serde_json::from_str::<Vec<Value>>(&stdout).unwrap().len(),
+        3,
+        "standard output is the array only"
+    );
+    assert!(stderr.contains("0:r0=7,1:r0=1"), "{stderr}");
+}
+
+#[test]
+fn rc11_is_compared_with_rc11_trace_and_what_rc11_has_more_is_said() {
+    let states = "0:r0=0,1:r0=0;0:r0=0,1:r0=1;0:r0=1,1:r0=0;0:r0=1,1:r0=1";
+    let trace = format!("sb\tSB\trc11-trace\tSometimes\t4\t{states}\n");
+    let more = EXPECTED.replace(
+        &format!("rc11\tSometimes\t4\t{states}"),
+        &format!("rc11\tSometimes\t5\t{states};0:r0=1,1:r0=2"),
+    );
+    let files =
+        [("sb.litmus", STORE_BUFFERING), ("with.tsv", &format!("{more}{trace}")), ("without.tsv", &more)];
+    let folder = Folder::new("rc11-trace", &files);
+    let (status, stdout, _) = folder.litmus(&["sb.litmus", "--check", "with.tsv"]);
+    assert_eq!(status, Some(0));
+    assert!(
+        stdout.ends_with("rc11 has a state more than rc11-trace, with which rc11 was compared: SB\n"),
+        "{stdout}"
+    );
+    assert_eq!(folder.litmus(&["sb.litmus", "--check", "without.tsv"]).0, Some(1));
+}
+
+#[test]
+fn a_comparison_with_nothing_is_no_agreement() {
+    let files = [("one.litmus", ONE_STORE), ("sb.litmus", STORE_BUFFERING), ("expected.tsv", EXPECTED)];
+    let folder = Folder::new("nothing", &files);
+    let (status, _, stderr) = folder.litmus(&["one.litmus", "--check", "expected.tsv"]);
+    let line = "reveille: expected.tsv: nothing is expected of any of these tests\n";
+    assert_eq!((status, stderr.as_str()), (Some(2), line));
+    let (status, stdout, _) = folder.litmus(&[".", "--check", "expected.tsv"]);
+    assert_eq!(status, Some(0));
+    assert!(stdout.ends_with("nothing is expected of one\n"), "{stdout}");
+}
+
+#[test]
+fn a_table_of_expectations_that_is_none_gets_one_line() {
+    let twice = format!("{EXPECTED}{}", EXPECTED.lines().nth(1).unwrap());
+    let columns = EXPECTED.replace("\tstates\n", "\tfinal\n");
+    let files = [("sb.litmus", STORE_BUFFERING), ("twice.tsv", twice.as_str()), ("columns.tsv", &columns)];
+    let folder = Folder::new("expectations", &files);
+    for (table, why) in [
+        ("nowhere.tsv", "No such file"),
+        ("twice.tsv", "two lines for SB under sc"),
+        ("columns.tsv", "`states`"),
+    ] {
+        let (status, stdout, stderr) = folder.litmus(&["sb.litmus", "--check", table]);
+        assert_eq!((status, stdout.as_str(), stderr.lines().count()), (Some(2), "", 1), "{stderr}");
+        assert!(stderr.starts_with(&format!("reveille: {table}: ")) && stderr.contains(why), "{stderr}");
+    }
+}
