@@ -207,6 +207,12 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
         head == self.cached_tail && !self.look(head)
     }
 
+    /// Announces that the consumer is awake though nobody told it: until it [prepares to sleep](Consumer::prepare_to_sleep) again,
+    /// publishing wakes nobody.
+    pub fn awake(&mut self) {
+        self.waiter.disarm();
+    }
+
     /// From now on a wake calls `waker`, until the next [`wait`](Consumer::wait).
     pub fn set_waker(&mut self, waker: &Waker) {
         self.waiter.set_waker(waker);

@@ -5,43 +5,12 @@
 //! nothing of a reactor yet.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::Waker;
 
-use io_uring::{IoUring, opcode, types};
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::Errno;
+use io_uring::IoUring;
 
-/// Why a ring could not be set up or used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The kernel has no io_uring.
-    #[error("this kernel has no io_uring (it needs Linux 5.6 or later, built with CONFIG_IO_URING)")]
-    Missing,
-    /// The kernel has it and does not let us.
-    #[error(
-        "io_uring is forbidden here: look at /proc/sys/kernel/io_uring_disabled and at the container's seccomp profile"
-    )]
-    Forbidden,
-    /// The ring's memory would exceed what this user may lock.
-    #[error("too little locked memory for an io_uring: raise `ulimit -l`")]
-    LockedMemory,
-    /// Anything else.
-    #[error("io_uring: {0}")]
-    Other(#[from] io::Error),
-}
-
-impl Error {
-    fn setup(error: io::Error) -> Self {
-        match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NOSYS) => Self::Missing,
-            Some(Errno::PERM | Errno::ACCESS) => Self::Forbidden,
-            Some(Errno::NOMEM) => Self::LockedMemory,
-            _ => Self::Other(error),
-        }
-    }
-}
+use super::Error;
+use super::bell::Listener;
 
 /// A thread's bed in `io_uring_enter`, and the bell that wakes it.
 ///
@@ -59,33 +28,7 @@ impl Error {
 pub struct RingParker {
     // Dropped first: closing the ring cancels the read that is outstanding.
     ring: IoUring,
-    bell: Arc<Bell>,
-    /// Where the outstanding read puts the eventfd's counter. On the heap and owned by this struct, which keeps the address
-    /// while the read is outstanding.
-    counter: Box<u64>,
-    outstanding: bool,
-    heard: u64,
-}
-
-/// The eventfd that a waker writes to.
-struct Bell {
-    eventfd: OwnedFd,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        loop {
-            match rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes()) {
-                Err(Errno::INTR) => {}
-                // Nothing else can fail: the eventfd is open, and its counter is full only after 2⁶⁴ unheard wakes.
-                result => return debug_assert!(result.is_ok(), "{result:?}"),
-            }
-        }
-    }
+    listener: Listener,
 }
 
 impl RingParker {
@@ -95,21 +38,19 @@ impl RingParker {
     /// [`Error`] says whether the kernel lacks io_uring, forbids it, or has too little memory for it.
     pub fn new() -> Result<Self, Error> {
         let ring = IoUring::new(4).map_err(Error::setup)?;
-        let eventfd = eventfd(0, EventfdFlags::CLOEXEC).map_err(io::Error::from)?;
-        let bell = Arc::new(Bell { eventfd });
         // The read is submitted by the first park: a request ends with the thread that submitted it.
-        Ok(Self { ring, bell, counter: Box::new(0), outstanding: false, heard: 0 })
+        Ok(Self { ring, listener: Listener::new()? })
     }
 
     /// A waker that ends a [`park`](RingParker::park), the present one or else the next.
     pub fn waker(&self) -> Waker {
-        Waker::from(self.bell.clone())
+        self.listener.waker()
     }
 
     /// How many calls of its wakers this parker has woken for. One that was called and is not counted yet ends the next
     /// [`park`](RingParker::park) at once.
     pub fn heard(&self) -> u64 {
-        self.heard
+        self.listener.heard()
     }
 
     /// Sleeps until a waker is called, in one `io_uring_enter`. May return early, as every park.
@@ -123,48 +64,27 @@ impl RingParker {
             result => result?,
         };
         if let Some(completion) = self.ring.completion().next() {
-            self.outstanding = false;
-            match completion.result() {
-                result if result >= 0 => self.heard += *self.counter,
-                result => match Errno::from_raw_os_error(-result) {
-                    // The next park reads again. CANCELED: the thread that parked before is gone, its read with it.
-                    Errno::INTR | Errno::AGAIN | Errno::CANCELED => {}
-                    errno => return Err(io::Error::from(errno).into()),
-                },
-            }
+            self.listener.completed(completion.result())?;
         }
         Ok(())
     }
 
-    /// Makes sure that a read of the eventfd is outstanding, or is going to be with the next `io_uring_enter`.
     fn listen(&mut self) -> Result<(), Error> {
-        if self.outstanding {
-            return Ok(());
+        match self.listener.listen(&mut self.ring.submission(), 0) {
+            true => Ok(()),
+            false => Err(io::Error::other("the submission queue is full").into()),
         }
-        let read = opcode::Read::new(
-            types::Fd(self.bell.eventfd.as_raw_fd()),
-            std::ptr::from_mut(&mut *self.counter).cast(),
-            size_of::<u64>() as u32,
-        )
-        .build();
-        // SAFETY: the buffer is on the heap and lives as long as the ring (see `Drop`); nobody touches it before the
-        // read has completed. The eventfd is kept open by the bell.
-        unsafe { self.ring.submission().push(&read) }
-            .map_err(|_| io::Error::other("the submission queue is full"))?;
-        self.outstanding = true;
-        Ok(())
     }
 }
 
 impl Drop for RingParker {
     fn drop(&mut self) {
-        // The kernel may still write to `counter` after the ring is closed, since closing cancels asynchronously. So the
-        // read is brought to its end first; where that fails, the eight bytes are leaked.
-        self.bell.clone().wake();
-        while self.outstanding {
+        // The kernel may still write to the counter after the ring is closed, since closing cancels asynchronously. So the
+        // read is brought to its end first; where that fails, the counter is leaked.
+        self.waker().wake();
+        while self.listener.outstanding() {
             if self.park().is_err() {
-                Box::leak(std::mem::take(&mut self.counter));
-                return;
+                self.listener.abandon();
             }
         }
     }

@@ -1,0 +1,300 @@
+//! What other threads, and futures, hold of a reactor.
+//!
+//! Only its own thread may touch a ring. Everybody else leaves a [`Command`] on a list, and one entry in the completion queue
+//! that says "look at the list": so it is the queue's wake decision that wakes the reactor, and a list that was not empty
+//! needs none. The lock of the list also decides who comes too late: a reactor closes the list in the same critical
+//! section in which it takes the last commands.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use smallvec::SmallVec;
+
+use super::error::{Closed, Error};
+use super::op::Operation;
+use super::request::{Request, Token, link};
+use crate::completion::CompletionQueue;
+use crate::sync::Mutex as _;
+use crate::wait_queue::Wakeup;
+
+/// An entry of a reactor's completion queue.
+pub(super) enum Posted<T> {
+    /// An event of the user's.
+    Event(T),
+    /// What became of a closure that the reactor offloaded.
+    Offloaded(T),
+    /// There are commands.
+    Commands,
+}
+
+/// What the reactor's thread is asked to do.
+pub(super) enum Command<T> {
+    /// To submit these, as a chain if there are several.
+    Submit(SmallVec<[(Request<T>, Ticket); 1]>),
+    /// To cancel a request whose `Submit` came before.
+    Cancel(Ticket),
+}
+
+/// Names a request that was submitted through a [`Handle`].
+#[derive(Debug, Clone, Default)]
+pub struct Ticket(Arc<OnceLock<Token>>);
+
+impl Ticket {
+    /// The reactor has submitted the request.
+    pub(super) fn submitted(&self, token: Token) {
+        let first = self.0.set(token).is_ok();
+        debug_assert!(first, "a ticket is for one request");
+    }
+
+    pub(super) fn token(&self) -> Option<Token> {
+        self.0.get().copied()
+    }
+}
+
+pub(super) struct Shared<T: Send + 'static> {
+    pub posted: Arc<CompletionQueue<Posted<T>>>,
+    commands: Mutex<Commands<T>>,
+    /// The length of the submission queue, and of the longest chain.
+    capacity: usize,
+}
+
+struct Commands<T> {
+    list: Vec<Command<T>>,
+    closed: bool,
+}
+
+impl<T: Send + 'static> Shared<T> {
+    pub fn new(posted: Arc<CompletionQueue<Posted<T>>>, capacity: usize) -> Self {
+        let commands = Mutex::new(Commands { list: Vec::new(), closed: false });
+        Self { posted, commands, capacity }
+    }
+
+    fn command(&self, command: Command<T>) -> Result<(), Closed> {
+        let late = self.commands.with(|commands| {
+            if commands.closed {
+                return Some(command);
+            }
+            commands.list.push(command);
+            if commands.list.len() == 1 {
+                // Under the lock, which nobody holds for long: else the reactor might take the list in between, and find
+                // the word about it later, for nothing.
+                self.posted.publish([Posted::Commands]);
+            }
+            None
+        });
+        // Dropped outside of the lock: it may be somebody's last reference to anything.
+        late.map_or(Ok(()), |_| Err(Closed))
+    }
+
+    /// The commands up to now, in order.
+    pub fn take(&self, into: &mut impl Extend<Command<T>>) {
+        let list = self.commands.with(|commands| std::mem::take(&mut commands.list));
+        into.extend(list);
+    }
+
+    /// The same, and there will be no more.
+    pub fn close(&self) -> Vec<Command<T>> {
+        self.commands.with(|commands| {
+            commands.closed = true;
+            std::mem::take(&mut commands.list)
+        })
+    }
+}
+
+/// A reactor, as seen from other threads and from futures. Cheap to clone. It does not keep the reactor alive.
+///
+/// ```
+/// use reveille::uring::{Config, Error, Nop, Reactor, Request};
+///
+/// let mut reactor = match Reactor::<&str>::new(Config::default()) {
+///     Err(Error::Missing | Error::Forbidden) => return, // no io_uring on this machine
+///     reactor => reactor.unwrap(),
+/// };
+/// let handle = reactor.handle();
+/// let other = std::thread::spawn(move || {
+///     handle.post("hello");
+///     handle.submit(Request::new(Nop, |_| "from the kernel")).unwrap();
+/// });
+/// let mut events = Vec::new();
+/// while events.len() < 2 {
+///     reactor.turn(&mut events, None).unwrap(); // sleeps until something has happened
+/// }
+/// assert_eq!(events, ["hello", "from the kernel"]);
+/// # other.join().unwrap();
+/// ```
+pub struct Handle<T: Send + 'static> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T: Send + 'static> Clone for Handle<T> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<T: Send + 'static> std::fmt::Debug for Handle<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> Handle<T> {
+    pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
+        Self { shared }
+    }
+
+    /// Puts an event into the reactor's stream, and wakes the reactor if it sleeps. If it is gone the event is dropped, at the
+    /// latest with the last handle.
+    pub fn post(&self, event: T) -> Wakeup {
+        self.post_all([event])
+    }
+
+    /// The same for a batch, with one wake decision.
+    pub fn post_all(&self, events: impl IntoIterator<Item = T>) -> Wakeup {
+        self.shared.posted.publish(events.into_iter().map(Posted::Event))
+    }
+
+    /// Has the reactor submit a request. When its submission queue is full, the reactor makes room.
+    ///
+    /// # Errors
+    /// If the reactor is gone or shutting down; the request is dropped.
+    pub fn submit(&self, request: Request<T>) -> Result<Ticket, Closed> {
+        let ticket = Ticket::default();
+        self.shared.command(Command::Submit(SmallVec::from_buf([(request, ticket.clone())])))?;
+        Ok(ticket)
+    }
+
+    /// Has the reactor submit a chain, as [`Reactor::submit_linked`](super::Reactor::submit_linked) does.
+    ///
+    /// # Errors
+    /// [`Error::ChainTooLong`], or [`Error::Closed`] if the reactor is gone or shutting down; the requests are dropped.
+    pub fn submit_linked(&self, chain: impl IntoIterator<Item = Request<T>>) -> Result<Vec<Ticket>, Error> {
+        let chain: SmallVec<[_; 1]> = link(chain).into_iter().map(|r| (r, Ticket::default())).collect();
+        let tickets = chain.iter().map(|(_, ticket): &(_, Ticket)| ticket.clone()).collect();
+        check_length(chain.len(), self.shared.capacity)?;
+        if !chain.is_empty() {
+            self.shared.command(Command::Submit(chain))?;
+        }
+        Ok(tickets)
+    }
+
+    /// Asks for the end of a request that was submitted through a handle of this reactor. It ends in its own completion, with `ECANCELED` or with what
+    /// it came to before that.
+    pub fn cancel(&self, ticket: &Ticket) {
+        // A reactor that is gone has cancelled everything.
+        let _ = self.shared.command(Command::Cancel(ticket.clone()));
+    }
+
+    /// An operation as a future, for any executor: it makes no event of the stream, but somebody has to
+    /// [turn](super::Reactor::turn) the reactor.
+    ///
+    /// It is submitted at once. Dropping the future cancels it; its buffer and its file are the reactor's until the kernel has done with them.
+    /// [`Closed`] says that the reactor went away before the operation had ended.
+    pub fn perform<O: Operation>(&self, operation: O) -> Performing<O::Output, T>
+    where
+        O::Output: Send,
+    {
+        let slot = Arc::new(Slot::default());
+        let promise = Promise(Some(slot.clone()));
+        let request = Request::silent(operation, move |output| {
+            promise.keep(output);
+            None
+        });
+        // If it is dropped right here, the promise is broken and the future says so.
+        let ticket = self.submit(request).ok();
+        Performing { slot, ticket, handle: self.clone() }
+    }
+}
+
+/// Whether a chain fits into the submission queue, through which it has to go in one piece.
+pub(super) fn check_length(length: usize, capacity: usize) -> Result<(), Error> {
+    if length > capacity { Err(Error::ChainTooLong { length, capacity }) } else { Ok(()) }
+}
+
+/// Where a result waits for its future. The lock decides: whoever comes second finds what the first has left.
+struct Slot<V: Send + 'static>(Mutex<Waiting<V>>);
+
+struct Waiting<V> {
+    result: Option<Result<V, Closed>>,
+    waker: Option<Waker>,
+}
+
+impl<V: Send + 'static> Default for Slot<V> {
+    fn default() -> Self {
+        Self(Mutex::new(Waiting { result: None, waker: None }))
+    }
+}
+
+impl<V: Send + 'static> Slot<V> {
+    fn deliver(&self, result: Result<V, Closed>) {
+        let waker = self.0.with(|waiting| {
+            waiting.result = Some(result);
+            waiting.waker.take()
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, waker: &Waker) -> Option<Result<V, Closed>> {
+        let waker = waker.clone();
+        let (result, unused) = self.0.with(|waiting| match waiting.result.take() {
+            None => (None, waiting.waker.replace(waker)),
+            result => (result, Some(waker)),
+        });
+        drop(unused); // outside of the lock: the last reference to a task may do anything
+        result
+    }
+}
+
+/// The obligation to fill a slot. Dropped, it says that it will not be done.
+struct Promise<V: Send + 'static>(Option<Arc<Slot<V>>>);
+
+impl<V: Send + 'static> Promise<V> {
+    fn keep(mut self, value: V) {
+        if let Some(slot) = self.0.take() {
+            slot.deliver(Ok(value));
+        }
+    }
+}
+
+impl<V: Send + 'static> Drop for Promise<V> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            slot.deliver(Err(Closed));
+        }
+    }
+}
+
+/// The future of [`Handle::perform`].
+#[must_use = "dropping the future cancels the operation"]
+pub struct Performing<V: Send + 'static, T: Send + 'static> {
+    slot: Arc<Slot<V>>,
+    /// To cancel it by, until it has ended.
+    ticket: Option<Ticket>,
+    handle: Handle<T>,
+}
+
+impl<V: Send + 'static, T: Send + 'static> Future for Performing<V, T> {
+    type Output = Result<V, Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.slot.poll(cx.waker()) {
+            Some(result) => {
+                self.ticket = None;
+                Poll::Ready(result)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<V: Send + 'static, T: Send + 'static> Drop for Performing<V, T> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.handle.cancel(&ticket);
+        }
+    }
+}

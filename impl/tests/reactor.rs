@@ -1,0 +1,571 @@
+//! The reactor on the real kernel.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _, pipe};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use reveille::uring::{
+    Accept, Cancellation, Completing, Config, Error, Full, LinkTimeout, Nop, Poll, PollFlags, Reactor, Read,
+    Request, Shot, Shutdown, Sleep, Timeout, Write,
+};
+use reveille::wait_queue::Wakeup;
+use rustix::io::Errno;
+
+/// A reactor, or a loud word that there is none.
+fn reactor_with<T: Send + 'static>(config: Config) -> Option<Reactor<T>> {
+    match Reactor::new(config) {
+        Ok(reactor) => Some(reactor),
+        Err(error @ (Error::Missing | Error::Forbidden | Error::LockedMemory | Error::TooOld(_))) => {
+            eprintln!("SKIPPED: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn reactor<T: Send + 'static>() -> Option<Reactor<T>> {
+    reactor_with(Config::default())
+}
+
+/// Turns until there are so many events.
+fn collect<T: Send + 'static>(reactor: &mut Reactor<T>, events: usize) -> Vec<T> {
+    let mut collected = Vec::new();
+    while collected.len() < events {
+        reactor.turn(&mut collected, None).unwrap();
+    }
+    collected
+}
+
+/// A file of the test's own, which is gone when it is closed.
+fn scratch() -> Arc<File> {
+    static NAMES: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("reveille-{}-{}", std::process::id(), NAMES.fetch_add(1, SeqCst));
+    let path = std::env::temp_dir().join(name);
+    let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    Arc::new(file)
+}
+
+fn errno(result: &io::Result<impl Sized>) -> Option<i32> {
+    result.as_ref().err().and_then(io::Error::raw_os_error)
+}
+
+/// A buffer that tells when it is freed.
+struct Watched {
+    bytes: Vec<u8>,
+    freed: Arc<AtomicUsize>,
+}
+
+impl AsMut<[u8]> for Watched {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.freed.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn what_was_written_to_a_file_is_read_back() {
+    let Some(mut reactor) = reactor::<(io::Result<usize>, Vec<u8>)>() else { return };
+    let file = scratch();
+    reactor.submit(Request::new(Write::at(file.clone(), b"reveille".to_vec(), 3), |done| done)).unwrap();
+    let (written, buffer) = collect(&mut reactor, 1).remove(0);
+    assert_eq!((written.unwrap(), &buffer[..]), (8, &b"reveille"[..]));
+    reactor.submit(Request::new(Read::at(file, vec![1; 16], 0), |done| done)).unwrap();
+    let (read, buffer) = collect(&mut reactor, 1).remove(0);
+    assert_eq!(read.unwrap(), 11);
+    assert_eq!(&buffer[..], b"\0\0\0reveille\x01\x01\x01\x01\x01");
+}
+
+#[test]
+fn a_read_of_an_empty_pipe_ends_when_somebody_writes() {
+    let Some(mut reactor) = reactor::<(io::Result<usize>, Vec<u8>)>() else { return };
+    let (reader, mut writer) = pipe().unwrap();
+    reactor.submit(Request::new(Read::new(reader, vec![0; 8]), |done| done)).unwrap();
+    let mut events = Vec::new();
+    reactor.turn(&mut events, Some(Duration::from_millis(5))).unwrap();
+    assert!(events.is_empty(), "nobody has written");
+    let other = std::thread::spawn(move || writer.write_all(b"wake").unwrap());
+    let (read, buffer) = collect(&mut reactor, 1).remove(0);
+    assert_eq!(&buffer[..read.unwrap()], b"wake");
+    other.join().unwrap();
+}
+
+#[test]
+fn a_connection_on_loopback_is_accepted_read_and_answered() {
+    enum Event {
+        Accepted(io::Result<OwnedFd>),
+        Received(io::Result<usize>, Vec<u8>),
+        Sent(io::Result<usize>),
+    }
+    let Some(mut reactor) = reactor::<Event>() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"ping").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap(); // until the reactor closes
+        answer
+    });
+    reactor.submit(Request::new(Accept::new(listener), Event::Accepted)).unwrap();
+    let mut stream = None;
+    let mut events = Vec::new();
+    'served: loop {
+        reactor.turn(&mut events, None).unwrap();
+        for event in events.drain(..) {
+            let request = match event {
+                Event::Accepted(accepted) => {
+                    let accepted = Arc::new(accepted.unwrap());
+                    stream = Some(accepted.clone());
+                    Request::new(Read::new(accepted, vec![0; 64]), |(n, buffer)| Event::Received(n, buffer))
+                }
+                Event::Received(received, mut buffer) => {
+                    buffer.truncate(received.unwrap());
+                    buffer.extend(b" pong");
+                    Request::new(Write::new(stream.take().unwrap(), buffer), |(n, _)| Event::Sent(n))
+                }
+                Event::Sent(sent) => {
+                    assert_eq!(sent.unwrap(), 9);
+                    break 'served; // the operation was the last to hold the stream
+                }
+            };
+            reactor.submit(request).unwrap();
+        }
+    }
+    assert_eq!(client.join().unwrap(), "ping pong");
+}
+
+#[test]
+fn timeouts_end_in_the_order_of_their_times() {
+    let Some(mut reactor) = reactor::<u64>() else { return };
+    for millis in [30, 10, 20] {
+        let timeout = Timeout::after(Duration::from_millis(millis));
+        let event = move |passed: io::Result<()>| passed.map(|()| millis).unwrap();
+        reactor.submit(Request::new(timeout, event)).unwrap();
+    }
+    let begun = Instant::now();
+    assert_eq!(collect(&mut reactor, 3), [10, 20, 30]);
+    assert!(begun.elapsed() >= Duration::from_millis(30));
+}
+
+#[test]
+fn a_turn_sleeps_no_longer_than_it_is_told() {
+    let Some(mut reactor) = reactor::<()>() else { return };
+    let begun = Instant::now();
+    reactor.turn(&mut Vec::new(), Some(Duration::from_millis(10))).unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(10));
+    let sleeps = reactor.counts().sleeps;
+    reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+    assert_eq!(reactor.counts().sleeps, sleeps);
+}
+
+#[test]
+fn a_cancelled_request_ends_as_cancelled_and_its_buffer_comes_back() {
+    let Some(mut reactor) = reactor::<(io::Result<usize>, Vec<u8>)>() else { return };
+    let (reader, _writer) = pipe().unwrap();
+    let token = reactor.submit(Request::new(Read::new(reader, vec![7; 8]), |done| done)).unwrap();
+    assert_eq!(reactor.cancel(token).unwrap(), Cancellation::Asked);
+    let (read, buffer) = collect(&mut reactor, 1).remove(0);
+    assert_eq!(errno(&read), Some(libc::ECANCELED));
+    assert_eq!(buffer, [7; 8]);
+    assert_eq!(reactor.cancel(token).unwrap(), Cancellation::NotFound);
+    assert_eq!(reactor.in_flight(), 0);
+}
+
+#[test]
+fn an_old_token_does_not_cancel_the_request_that_took_its_place() {
+    let Some(mut reactor) = reactor::<()>() else { return };
+    let old = reactor.submit(Request::new(Nop, |_| ())).unwrap();
+    collect(&mut reactor, 1);
+    let (reader, _writer) = pipe().unwrap();
+    let new = reactor.submit(Request::new(Read::new(reader, vec![0]), |_| ())).unwrap();
+    assert_ne!(old, new);
+    assert_eq!(reactor.cancel(old).unwrap(), Cancellation::NotFound);
+    assert_eq!(reactor.in_flight(), 1);
+}
+
+#[test]
+fn a_completion_queue_that_overflows_loses_nothing_and_keeps_the_order() {
+    const REQUESTS: usize = 500;
+    let Some(mut reactor) = reactor_with::<usize>(Config::default().submissions(4).completions(4)) else {
+        return;
+    };
+    for i in 0..REQUESTS {
+        reactor.submit(Request::new(Nop, move |_| i)).unwrap();
+    }
+    let events = collect(&mut reactor, REQUESTS);
+    assert_eq!(events, Vec::from_iter(0..REQUESTS));
+    assert!(reactor.counts().overflows > 0, "that was the point");
+    assert_eq!(reactor.in_flight(), 0);
+}
+
+#[test]
+fn a_full_submission_queue_gives_the_request_back_or_makes_room() {
+    let Some(mut reactor) = reactor_with::<usize>(Config::default().submissions(2)) else { return };
+    let request = |i| Request::new(Nop, move |_| i);
+    assert!(reactor.try_submit(request(0)).is_ok());
+    assert!(reactor.try_submit(request(1)).is_ok());
+    let Err(Full(back)) = reactor.try_submit(request(2)) else { panic!("there is room for two") };
+    assert_eq!(reactor.counts().enters, 0);
+    reactor.submit(back).unwrap();
+    assert_eq!(reactor.counts().enters, 1, "the first two made room");
+    assert_eq!(collect(&mut reactor, 3), [0, 1, 2]);
+}
+
+#[test]
+fn a_chain_runs_in_order() {
+    let Some(mut reactor) = reactor::<(usize, io::Result<usize>, Vec<u8>)>() else { return };
+    let file = scratch();
+    let event = |i| move |(n, buffer): (io::Result<usize>, Vec<u8>)| (i, n, buffer);
+    let chain = [
+        // In a worker, so that what comes after has every chance to overtake it.
+        Request::new(Write::at(file.clone(), vec![b'a'; 4], 0), event(0)).in_worker(),
+        Request::new(Write::at(file.clone(), vec![b'b'; 2], 1), event(1)).in_worker(),
+        Request::new(Read::at(file, vec![0; 4], 0), event(2)),
+    ];
+    assert_eq!(reactor.submit_linked(chain).unwrap().len(), 3);
+    let events = collect(&mut reactor, 3);
+    assert_eq!(events.iter().map(|event| event.0).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(events[2].2, b"abba");
+}
+
+#[test]
+fn when_a_link_of_a_chain_fails_the_rest_is_cancelled() {
+    let Some(mut reactor) = reactor::<(usize, Option<i32>)>() else { return };
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let chain = [
+        Request::new(Write::new(writer, b"nobody reads"), |(n, _)| (0, errno(&n))),
+        Request::new(Nop, |done| (1, errno(&done))),
+    ];
+    reactor.submit_linked(chain).unwrap();
+    let mut events = collect(&mut reactor, 2);
+    events.sort();
+    assert_eq!(events, [(0, Some(libc::EPIPE)), (1, Some(libc::ECANCELED))]);
+}
+
+#[test]
+fn a_linked_timeout_bounds_the_request_before_it() {
+    let Some(mut reactor) = reactor::<(&str, Option<i32>)>() else { return };
+    let (reader, _writer) = pipe().unwrap();
+    let chain = [
+        Request::new(Read::new(reader, vec![0; 8]), |(n, _)| ("read", errno(&n))),
+        Request::new(LinkTimeout::after(Duration::from_millis(5)), |passed| ("timeout", errno(&passed))),
+    ];
+    reactor.submit_linked(chain).unwrap();
+    let mut events = collect(&mut reactor, 2);
+    events.sort();
+    assert_eq!(events, [("read", Some(libc::ECANCELED)), ("timeout", None)]);
+}
+
+#[test]
+fn a_chain_that_cannot_go_in_one_piece_is_refused() {
+    let Some(mut reactor) = reactor_with::<()>(Config::default().submissions(2)) else { return };
+    let chain = || (0..3).map(|_| Request::new(Nop, |_| ()));
+    assert!(matches!(reactor.submit_linked(chain()), Err(Error::ChainTooLong { length: 3, capacity: 2 })));
+    assert!(matches!(
+        reactor.handle().submit_linked(chain()),
+        Err(Error::ChainTooLong { length: 3, capacity: 2 })
+    ));
+    assert_eq!(reactor.in_flight(), 0);
+}
+
+#[test]
+fn a_multishot_accept_takes_connection_after_connection_until_it_is_cancelled() {
+    let Some(mut reactor) = reactor::<Shot<io::Result<OwnedFd>>>() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let token = reactor.submit(Request::multishot(Accept::new(listener), |shot| shot)).unwrap();
+    for _ in 0..3 {
+        let _client = TcpStream::connect(address).unwrap();
+        let shot = collect(&mut reactor, 1).remove(0);
+        if let (Some(libc::EINVAL), true) = (errno(&shot.item), shot.last) {
+            return eprintln!("SKIPPED: this kernel has no multishot accept");
+        }
+        assert!(shot.item.is_ok() && !shot.last, "{shot:?}");
+    }
+    reactor.cancel(token).unwrap();
+    let shot = collect(&mut reactor, 1).remove(0);
+    assert!(shot.last);
+    assert_eq!(errno(&shot.item), Some(libc::ECANCELED));
+    assert_eq!(reactor.in_flight(), 0);
+}
+
+#[test]
+fn a_multishot_poll_reports_each_time_that_a_pipe_becomes_readable() {
+    let Some(mut reactor) = reactor::<Shot<io::Result<PollFlags>>>() else { return };
+    let (mut reader, mut writer) = pipe().unwrap();
+    let watched = reader.try_clone().unwrap();
+    reactor.submit(Request::multishot(Poll::new(watched, PollFlags::IN), |shot| shot)).unwrap();
+    for _ in 0..3 {
+        writer.write_all(b"x").unwrap();
+        let shot = collect(&mut reactor, 1).remove(0);
+        assert!(shot.item.unwrap().contains(PollFlags::IN) && !shot.last);
+        reader.read_exact(&mut [0]).unwrap();
+    }
+}
+
+#[test]
+fn requests_and_events_from_other_threads_all_arrive() {
+    const THREADS: usize = 4;
+    const EACH: usize = 2_000;
+    let Some(mut reactor) = reactor::<usize>() else { return };
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let handle = reactor.handle();
+            std::thread::spawn(move || {
+                for i in (0..EACH).map(|i| thread * EACH + i) {
+                    match i % 2 {
+                        0 => drop(handle.submit(Request::new(Nop, move |_| i)).unwrap()),
+                        _ => drop(handle.post(i)),
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut events = collect(&mut reactor, THREADS * EACH);
+    events.sort();
+    assert_eq!(events, Vec::from_iter(0..THREADS * EACH));
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
+    assert_eq!(events.len(), THREADS * EACH, "and only once");
+}
+
+#[test]
+fn a_chain_and_a_cancellation_from_another_thread_do_as_from_its_own() {
+    let Some(mut reactor) = reactor::<(usize, Option<i32>)>() else { return };
+    let (reader, _writer) = pipe().unwrap();
+    let handle = reactor.handle();
+    let other = std::thread::spawn(move || {
+        let chain = [
+            Request::new(Read::new(reader, vec![0]), |(n, _)| (0, errno(&n))),
+            Request::new(Nop, |done| (1, errno(&done))),
+        ];
+        let tickets = handle.submit_linked(chain).unwrap();
+        handle.cancel(&tickets[0]);
+    });
+    let mut events = collect(&mut reactor, 2);
+    events.sort();
+    assert_eq!(events, [(0, Some(libc::ECANCELED)), (1, Some(libc::ECANCELED))]);
+    other.join().unwrap();
+}
+
+#[test]
+fn nobody_rings_while_the_reactor_is_awake() {
+    let Some(mut reactor) = reactor::<u8>() else { return };
+    let handle = reactor.handle();
+    assert_eq!(handle.post(1), Wakeup::Skipped, "it has never slept");
+    let mut events = collect(&mut reactor, 1);
+    // A sleep that the kernel ends, with nobody having rung.
+    reactor.submit(Request::new(Timeout::after(Duration::from_millis(1)), |_| 2)).unwrap();
+    events.extend(collect(&mut reactor, 1));
+    assert!(reactor.counts().sleeps > 0);
+    assert_eq!(handle.post(3), Wakeup::Skipped, "it is awake");
+    // A sleep that a post ends.
+    events.extend(collect(&mut reactor, 1));
+    let other = std::thread::spawn({
+        let handle = handle.clone();
+        move || {
+            std::thread::sleep(Duration::from_millis(20));
+            handle.post(4)
+        }
+    });
+    events.extend(collect(&mut reactor, 1));
+    assert_eq!(other.join().unwrap(), Wakeup::Sent(1));
+    assert_eq!(handle.post(5), Wakeup::Skipped, "it is awake again");
+    events.extend(collect(&mut reactor, 1));
+    assert_eq!(events, [1, 2, 3, 4, 5]);
+    assert_eq!(reactor.counts().wakes, 1);
+}
+
+#[test]
+fn what_is_at_hand_is_taken_without_a_system_call() {
+    let Some(mut reactor) = reactor::<usize>() else { return };
+    let handle = reactor.handle();
+    for i in 0..100 {
+        handle.post(i);
+        reactor.turn(&mut Vec::new(), None).unwrap();
+    }
+    assert_eq!(reactor.counts().enters, 0);
+}
+
+#[test]
+fn an_interrupted_sleep_is_an_early_return() {
+    extern "C" fn ignore(_: libc::c_int) {}
+    let Some(mut reactor) = reactor::<()>() else { return };
+    // SAFETY: the handler does nothing. No SA_RESTART.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = ignore as extern "C" fn(libc::c_int) as usize;
+        assert_eq!(libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()), 0);
+    }
+    // SAFETY: the calls have no preconditions.
+    let (process, thread) = unsafe { (libc::getpid(), libc::gettid()) };
+    let over = Arc::new(AtomicUsize::new(0));
+    let other = std::thread::spawn({
+        let over = over.clone();
+        move || {
+            while over.load(SeqCst) == 0 {
+                std::thread::sleep(Duration::from_millis(5));
+                // SAFETY: the thread lives until it has joined us.
+                unsafe { libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGUSR1) };
+            }
+        }
+    });
+    let begun = Instant::now();
+    let mut events = Vec::new();
+    reactor.turn(&mut events, Some(Duration::from_secs(60))).unwrap();
+    over.store(1, SeqCst);
+    other.join().unwrap();
+    assert!(events.is_empty() && begun.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn an_epoll_hears_of_the_kernel_and_of_other_threads() {
+    use rustix::event::epoll;
+    let Some(mut reactor) = reactor_with::<u32>(Config::default().sleep(Sleep::Elsewhere)) else { return };
+    assert_ne!(reactor.completing(), Completing::Deferred, "an epoll on such a ring sleeps for ever");
+    let poll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let fd = reactor.poll_fd().expect("it was set up for that");
+    epoll::add(&poll, fd, epoll::EventData::new_u64(1), epoll::EventFlags::IN).unwrap();
+
+    let handle = reactor.handle();
+    let other = std::thread::spawn(move || {
+        for i in 0..50 {
+            std::thread::sleep(Duration::from_micros(300));
+            handle.post(1_000 + i);
+        }
+    });
+    let mut events = Vec::new();
+    let mut slept = 0;
+    for i in 0..50 {
+        let timeout = Timeout::after(Duration::from_micros(200));
+        reactor.submit(Request::new(timeout, move |_| i)).unwrap();
+        while !events.contains(&i) || i == 49 && events.len() < 100 {
+            if reactor.prepare_to_sleep().unwrap() {
+                let mut ready = Vec::with_capacity(4);
+                // The kernel's part of a completion interrupts the wait; the next one finds the reactor readable.
+                let mut wait = || epoll::wait(&poll, rustix::buffer::spare_capacity(&mut ready), None);
+                while wait() == Err(Errno::INTR) {}
+                slept += 1;
+            }
+            reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
+        }
+    }
+    other.join().unwrap();
+    events.sort();
+    assert_eq!(events, Vec::from_iter((0..50).chain(1_000..1_050)));
+    assert!(slept > 0);
+    assert_eq!(reactor.counts().sleeps, 0, "it slept in the epoll only");
+}
+
+#[test]
+fn a_ring_that_an_epoll_would_not_hear_of_gives_no_fd_to_poll() {
+    let Some(reactor) = reactor::<()>() else { return };
+    assert!(reactor.poll_fd().is_none());
+}
+
+/// Reads of pipes that nobody writes to: one in the kernel's poll, one in its workers, and one that is not submitted yet.
+fn reads_in_flight(reactor: &mut Reactor<usize>, freed: &Arc<AtomicUsize>) -> Vec<io::PipeWriter> {
+    let mut writers = Vec::new();
+    for i in 0..3 {
+        let (reader, writer) = pipe().unwrap();
+        writers.push(writer);
+        let buffer = Watched { bytes: vec![0; 4096], freed: freed.clone() };
+        let request = Request::new(Read::new(reader, buffer), move |_| i);
+        reactor.submit(if i == 1 { request.in_worker() } else { request }).unwrap();
+        if i < 2 {
+            reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+        }
+    }
+    writers
+}
+
+#[test]
+fn dropping_a_reactor_with_requests_in_flight_frees_each_buffer_once() {
+    let freed = Arc::new(AtomicUsize::new(0));
+    let Some(mut reactor) = reactor::<usize>() else { return };
+    let handle = reactor.handle();
+    let writers = reads_in_flight(&mut reactor, &freed);
+    assert_eq!(freed.load(SeqCst), 0);
+    drop(reactor);
+    assert_eq!(freed.load(SeqCst), 3);
+    assert!(handle.submit(Request::new(Nop, |_| 0)).is_err());
+    assert_eq!(handle.post(1), Wakeup::Skipped);
+    drop(writers);
+}
+
+#[test]
+fn dropping_handles_files_and_reactors_in_any_order_frees_everything() {
+    for order in 0..6 {
+        let freed = Arc::new(AtomicUsize::new(0));
+        let Some(mut reactor) = reactor::<usize>() else { return };
+        let handle = reactor.handle();
+        let writers = reads_in_flight(&mut reactor, &freed);
+        // What the reactor has not even looked at: a request on the list of commands, and an event with a buffer.
+        let (reader, _writer) = pipe().unwrap();
+        let buffer = Watched { bytes: vec![0; 16], freed: freed.clone() };
+        handle.submit(Request::new(Read::new(reader, buffer), |_| 3)).unwrap();
+        match order {
+            0 => (drop(reactor), drop(handle), drop(writers)).0,
+            1 => (drop(reactor), drop(writers), drop(handle)).0,
+            2 => (drop(handle), drop(reactor), drop(writers)).0,
+            3 => (drop(handle), drop(writers), drop(reactor)).0,
+            4 => (drop(writers), drop(reactor), drop(handle)).0,
+            _ => (drop(writers), drop(handle), drop(reactor)).0,
+        }
+        assert_eq!(freed.load(SeqCst), 4, "in order {order}");
+    }
+}
+
+#[test]
+fn an_accepted_connection_that_nobody_took_is_closed_with_the_reactor() {
+    let Some(mut reactor) = reactor::<()>() else { return };
+    let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+    reactor.submit(Request::new(Accept::new(listener.clone()), drop)).unwrap();
+    reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    drop(reactor); // whose accept has come to a socket, which is in its completion queue
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "the other end is closed");
+}
+
+#[test]
+fn a_shutdown_that_cancels_hands_out_every_event() {
+    let freed = Arc::new(AtomicUsize::new(0));
+    let Some(mut reactor) = reactor::<usize>() else { return };
+    let _writers = reads_in_flight(&mut reactor, &freed);
+    reactor.handle().post(3);
+    let mut events = Vec::new();
+    reactor.shutdown(Shutdown::Cancel, &mut events).unwrap();
+    events.sort();
+    assert_eq!(events, [0, 1, 2, 3]);
+    assert_eq!(freed.load(SeqCst), 3);
+}
+
+#[test]
+fn a_shutdown_that_drains_lets_requests_come_to_their_end() {
+    let Some(mut reactor) = reactor::<(&str, bool)>() else { return };
+    let timeout = || Timeout::after(Duration::from_millis(20));
+    reactor.submit(Request::new(timeout(), |passed| ("once", passed.is_ok()))).unwrap();
+    // From a handle, and not looked at yet.
+    reactor.handle().submit(Request::new(timeout(), |passed| ("late", passed.is_ok()))).unwrap();
+    let (reader, _writer) = pipe().unwrap();
+    let endless = Request::multishot(Poll::new(reader, PollFlags::IN), |shot| ("endless", shot.item.is_ok()));
+    reactor.submit(endless).unwrap();
+    let mut events = Vec::new();
+    reactor.shutdown(Shutdown::Drain, &mut events).unwrap();
+    events.sort();
+    assert_eq!(events, [("endless", false), ("late", true), ("once", true)]);
+}
