@@ -1,23 +1,28 @@
 //! The reactor on the real kernel.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _, pipe};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{self, Context, Waker};
 use std::time::{Duration, Instant};
 
+use reveille::sync::{FutexParker, Parker};
 use reveille::uring::{
-    Accept, Cancellation, Completing, Config, Error, Full, LinkTimeout, Nop, Poll, PollFlags, Reactor, Read,
-    Request, Shot, Shutdown, Sleep, Timeout, Write,
+    Accept, Cancellation, Closed, Completing, Config, Error, Executor, Full, LinkTimeout, Nop, Poll,
+    PollFlags, Reactor, Read, Request, Shot, Shutdown, Sleep, Timeout, Write,
 };
 use reveille::wait_queue::Wakeup;
 use rustix::io::Errno;
 
-/// A reactor, or a loud word that there is none.
-fn reactor_with<T: Send + 'static>(config: Config) -> Option<Reactor<T>> {
-    match Reactor::new(config) {
+/// What was set up, or a loud word that there is no io_uring.
+fn have<T>(setup: Result<T, Error>) -> Option<T> {
+    match setup {
         Ok(reactor) => Some(reactor),
         Err(error @ (Error::Missing | Error::Forbidden | Error::LockedMemory | Error::TooOld(_))) => {
             eprintln!("SKIPPED: {error}");
@@ -25,6 +30,14 @@ fn reactor_with<T: Send + 'static>(config: Config) -> Option<Reactor<T>> {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+fn reactor_with<T: Send + 'static>(config: Config) -> Option<Reactor<T>> {
+    have(Reactor::new(config))
+}
+
+fn executor() -> Option<Executor> {
+    have(Executor::new(Config::default()))
 }
 
 fn reactor<T: Send + 'static>() -> Option<Reactor<T>> {
@@ -568,4 +581,192 @@ fn a_shutdown_that_drains_lets_requests_come_to_their_end() {
     reactor.shutdown(Shutdown::Drain, &mut events).unwrap();
     events.sort();
     assert_eq!(events, [("endless", false), ("late", true), ("once", true)]);
+}
+
+/// Runs `body` in a thread for which `io_uring_setup` fails with `errno`, as under a seccomp profile.
+fn without_io_uring<R: Send + 'static>(errno: i32, body: impl FnOnce() -> R + Send + 'static) -> Option<R> {
+    std::thread::spawn(move || {
+        let op = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+        let mut filter = [
+            op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0), // the number of the system call
+            op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
+            op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+            op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: the program is well formed and outlives the call; it binds this thread only, which ends soon.
+        let installed = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+        };
+        if !installed {
+            eprintln!("SKIPPED: seccomp is not to be had: {}", io::Error::last_os_error());
+        }
+        installed.then(body)
+    })
+    .join()
+    .unwrap()
+}
+
+#[test]
+fn the_error_says_what_to_do_where_there_is_no_io_uring() {
+    let cases = [
+        (libc::ENOSYS, "CONFIG_IO_URING"),
+        (libc::EPERM, "/proc/sys/kernel/io_uring_disabled"),
+        (libc::ENOMEM, "ulimit -l"),
+        (libc::EMFILE, "open files"),
+    ];
+    for (errno, advice) in cases {
+        let Some(result) = without_io_uring(errno, || {
+            let error = Reactor::<()>::new(Config::default()).err().expect("it was refused");
+            let kind = match error {
+                Error::Missing => libc::ENOSYS,
+                Error::Forbidden => libc::EPERM,
+                Error::LockedMemory => libc::ENOMEM,
+                Error::Other(ref error) => error.raw_os_error().unwrap(),
+                ref other => panic!("{other:?}"),
+            };
+            (kind, error.to_string())
+        }) else {
+            return;
+        };
+        assert_eq!(result.0, errno, "{}", result.1);
+        assert!(result.1.contains(advice), "{}", result.1);
+        assert_eq!(result.1.lines().count(), 1);
+    }
+}
+
+#[test]
+fn futures_of_the_reactors_own_executor_run_while_one_of_them_waits() {
+    let Some(mut executor) = executor() else { return };
+    let (ring, spawner) = (executor.handle(), executor.spawner());
+    let (reader, writer) = pipe().unwrap();
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let answer = executor.block_on({
+        let log = log.clone();
+        async move {
+            spawner.spawn({
+                let (ring, log) = (ring.clone(), log.clone());
+                async move {
+                    ring.perform(Timeout::after(Duration::from_millis(2))).await.unwrap().unwrap();
+                    log.borrow_mut().push("written");
+                    ring.perform(Write::new(writer, b"wake")).await.unwrap().0.unwrap();
+                }
+            });
+            let (n, buffer) = ring.perform(Read::new(reader, vec![0; 8])).await.unwrap();
+            log.borrow_mut().push("read");
+            buffer[..n.unwrap()].to_vec()
+        }
+    });
+    assert_eq!(answer.unwrap(), b"wake");
+    assert_eq!(*log.borrow(), ["written", "read"]);
+}
+
+#[test]
+fn a_task_that_has_not_ended_goes_on_in_the_next_call_or_is_dropped_with_the_executor() {
+    struct Guard(Rc<RefCell<u32>>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            *self.0.borrow_mut() += 1;
+        }
+    }
+    let Some(mut executor) = executor() else { return };
+    let (ring, spawner) = (executor.handle(), executor.spawner());
+    let dropped = Rc::new(RefCell::new(0));
+    let steps = Rc::new(RefCell::new(0));
+    spawner.spawn({
+        let (ring, steps, guard) = (ring.clone(), steps.clone(), Guard(dropped.clone()));
+        async move {
+            let _guard = guard;
+            loop {
+                *steps.borrow_mut() += 1;
+                ring.perform(Nop).await.unwrap().unwrap();
+            }
+        }
+    });
+    for _ in 0..5 {
+        let before = *steps.borrow();
+        let ring = ring.clone();
+        executor
+            .block_on(async move { ring.perform(Timeout::after(Duration::from_millis(2))).await })
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        assert!(*steps.borrow() > before + 1, "the task goes on");
+    }
+    // One that never starts, and holds what it would be started by.
+    let (spawner_itself, guard) = (spawner.clone(), Guard(dropped.clone()));
+    spawner.spawn(async move {
+        let _held = (spawner_itself, guard);
+    });
+    drop((executor, spawner));
+    assert_eq!(*dropped.borrow(), 2);
+}
+
+/// Drives a future on this thread, with an executor that knows nothing of the reactor.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let parker = Arc::new(FutexParker::new("block_on"));
+    let waker = Waker::from(parker.clone());
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            task::Poll::Ready(value) => return value,
+            task::Poll::Pending => parker.park(),
+        }
+    }
+}
+
+#[test]
+fn futures_of_another_executor_are_served_by_a_reactor_in_its_own_thread() {
+    const EACH: usize = 500;
+    let Some(mut reactor) = reactor::<&str>() else { return };
+    let handle = reactor.handle();
+    let others: Vec<_> = (0..2)
+        .map(|_| {
+            let handle = handle.clone();
+            std::thread::spawn(move || {
+                for _ in 0..EACH {
+                    block_on(handle.perform(Nop)).unwrap().unwrap();
+                }
+            })
+        })
+        .collect();
+    let ended = std::thread::spawn(move || {
+        others.into_iter().for_each(|other| other.join().unwrap());
+        handle.post("all done");
+    });
+    assert_eq!(collect(&mut reactor, 1), ["all done"], "futures make no events");
+    ended.join().unwrap();
+}
+
+#[test]
+fn dropping_a_future_cancels_its_request_and_frees_its_buffer() {
+    let freed = Arc::new(AtomicUsize::new(0));
+    let Some(mut reactor) = reactor::<()>() else { return };
+    let (reader, _writer) = pipe().unwrap();
+    let buffer = Watched { bytes: vec![0; 16], freed: freed.clone() };
+    let future = reactor.handle().perform(Read::new(reader, buffer));
+    reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+    assert_eq!(reactor.in_flight(), 1);
+    drop(future);
+    assert_eq!(freed.load(SeqCst), 0, "the kernel has it still");
+    while reactor.in_flight() > 0 {
+        reactor.turn(&mut Vec::new(), Some(Duration::from_secs(1))).unwrap();
+    }
+    assert_eq!(freed.load(SeqCst), 1);
+}
+
+#[test]
+fn a_future_whose_reactor_is_gone_says_so() {
+    let Some(mut reactor) = reactor::<()>() else { return };
+    let handle = reactor.handle();
+    let (reader, _writer) = pipe().unwrap();
+    let in_flight = handle.perform(Read::new(reader.try_clone().unwrap(), vec![0]));
+    reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+    let not_looked_at = handle.perform(Read::new(reader, vec![0]));
+    drop(reactor);
+    let late = handle.perform(Nop);
+    assert_eq!(block_on(in_flight).unwrap_err(), Closed);
+    assert_eq!(block_on(not_looked_at).unwrap_err(), Closed);
+    assert_eq!(block_on(late).unwrap_err(), Closed);
 }
