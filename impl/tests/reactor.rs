@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{self, Context, Waker};
 use std::time::{Duration, Instant};
 
+use reveille::pool::{self, Cancel, Outcome, Pool, Shutdown, Work};
 use reveille::sync::{FutexParker, Parker};
 use reveille::uring::{
     Accept, Cancellation, Closed, Completing, Config, Error, Executor, Full, LinkTimeout, Nop, Poll,
-    PollFlags, Reactor, Read, Request, Shot, Shutdown, Sleep, Timeout, Write,
+    PollFlags, Reactor, Read, Request, Shot, Sleep, Timeout, Write,
 };
 use reveille::wait_queue::Wakeup;
 use rustix::io::Errno;
@@ -769,4 +770,132 @@ fn a_future_whose_reactor_is_gone_says_so() {
     assert_eq!(block_on(in_flight).unwrap_err(), Closed);
     assert_eq!(block_on(not_looked_at).unwrap_err(), Closed);
     assert_eq!(block_on(late).unwrap_err(), Closed);
+}
+
+/// What became of a closure, in a form that can be compared.
+fn name<R: std::fmt::Debug>(outcome: &Outcome<R>) -> String {
+    match outcome {
+        Outcome::Done(value) => format!("done {value:?}"),
+        Outcome::Panicked(_) => "panicked".into(),
+        Outcome::Cancelled => "cancelled".into(),
+        Outcome::Refused(_) => "refused".into(),
+    }
+}
+
+#[test]
+fn closures_and_requests_come_in_one_stream() {
+    const EACH: usize = 1_000;
+    let Some(mut reactor) = reactor::<usize>() else { return };
+    let mut events = Vec::new();
+    for i in 0..EACH {
+        reactor.offload(Work::BOUNDED, move |_| 2 * i, |outcome| outcome.done().unwrap());
+        reactor.submit(Request::new(Nop, move |_| 2 * i + 1)).unwrap();
+        if i % 10 == 0 {
+            reactor.turn(&mut events, None).unwrap();
+        }
+    }
+    while events.len() < 2 * EACH {
+        reactor.turn(&mut events, None).unwrap();
+    }
+    events.sort();
+    assert_eq!(events, Vec::from_iter(0..2 * EACH));
+}
+
+#[test]
+fn a_closure_that_panics_and_one_that_is_cancelled_have_their_events() {
+    let Some(mut reactor) = reactor::<String>() else { return };
+    reactor.offload(Work::BOUNDED, |_| -> u8 { panic!("on purpose") }, |outcome| name(&outcome));
+    let token = reactor.offload(Work::BOUNDED, |_| 7, |outcome| name(&outcome));
+    assert_eq!(token.cancel(), Cancel::BeforeItRan, "it goes to the pool with the next turn");
+    reactor.offload(Work::BOUNDED, |_| 8, |outcome| name(&outcome));
+    let mut events = collect(&mut reactor, 3);
+    events.sort();
+    assert_eq!(events, ["cancelled", "done 8", "panicked"]);
+}
+
+#[test]
+fn an_event_whose_making_panics_is_missed_by_nobody_else() {
+    let Some(mut reactor) = reactor::<u8>() else { return };
+    reactor.offload(Work::BOUNDED, |_| 1, |_| panic!("on purpose"));
+    reactor.offload(Work::BOUNDED, |_| 2, |outcome| outcome.done().unwrap());
+    let mut events = Vec::new();
+    reactor.shutdown(Shutdown::Drain, &mut events).unwrap(); // which would wait for ever for an event that does not come
+    assert_eq!(events, [2]);
+}
+
+#[test]
+fn a_shutdown_that_drains_runs_what_was_offloaded_and_one_that_cancels_does_not() {
+    for (how, ended) in [(Shutdown::Drain, "done 1"), (Shutdown::Cancel, "cancelled")] {
+        let one_worker = pool::Config { bounded: 1, ..pool::Config::default() };
+        let Some(mut reactor) = reactor_with::<String>(Config::default().pool(one_worker)) else { return };
+        let (started, running) = std::sync::mpsc::channel();
+        let busy = move |context: &pool::Context<'_>| {
+            started.send(()).unwrap();
+            while how == Shutdown::Cancel && !context.cancelled() {
+                std::thread::yield_now();
+            }
+            "busy"
+        };
+        reactor.offload(Work::BOUNDED, busy, |outcome| name(&outcome));
+        reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+        running.recv().unwrap();
+        reactor.offload(Work::BOUNDED, |_| 1, |outcome| name(&outcome));
+        let mut events = Vec::new();
+        reactor.shutdown(how, &mut events).unwrap();
+        events.sort();
+        let mut expected = [ended, "done \"busy\""];
+        expected.sort();
+        assert_eq!(events, expected);
+    }
+}
+
+#[test]
+fn a_pool_of_somebody_elses_outlives_the_reactor_that_used_it() {
+    let pool: Pool = Pool::new(pool::Config::default());
+    let Some(mut reactor) = have(Reactor::with_pool(Config::default(), pool.submitter())) else { return };
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let ran = Arc::new(AtomicUsize::new(0));
+    let run = {
+        let ran = ran.clone();
+        move |_: &pool::Context<'_>| {
+            wait.recv().unwrap();
+            ran.fetch_add(1, SeqCst)
+        }
+    };
+    reactor.offload(Work::UNBOUNDED, run, drop);
+    reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+    drop(reactor); // which does not wait for it
+    go.send(()).unwrap();
+    pool.shutdown(Shutdown::Drain).unwrap();
+    assert_eq!(ran.load(SeqCst), 1);
+}
+
+#[test]
+fn a_reactor_asleep_in_the_ring_is_woken_by_the_pool_and_by_nothing_else() {
+    const CLOSURES: u64 = 20;
+    let Some(mut reactor) = reactor::<u64>() else { return };
+    for i in 0..CLOSURES {
+        let run = move |_: &pool::Context<'_>| {
+            std::thread::sleep(Duration::from_millis(2));
+            i
+        };
+        reactor.offload(Work::BOUNDED, run, |outcome| outcome.done().unwrap());
+        assert_eq!(collect(&mut reactor, 1), [i]);
+    }
+    let counts = reactor.counts();
+    assert!(counts.sleeps >= CLOSURES / 2, "{counts:?}");
+    assert!(counts.wakes <= counts.sleeps && counts.enters <= CLOSURES + counts.sleeps, "{counts:?}");
+}
+
+#[test]
+fn a_future_awaits_a_closure_and_then_a_request() {
+    let Some(mut executor) = executor() else { return };
+    let ring = executor.handle();
+    let (reader, mut writer) = pipe().unwrap();
+    let read = executor.block_on(async move {
+        let written = ring.offload(Work::BOUNDED, move |_| writer.write(b"four")).await;
+        let length = written.done().unwrap().unwrap();
+        ring.perform(Read::new(reader, vec![0; length])).await.unwrap().1
+    });
+    assert_eq!(read.unwrap(), b"four");
 }

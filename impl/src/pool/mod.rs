@@ -351,7 +351,20 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 
     /// Jobs to be submitted together.
     pub fn batch(&self) -> Batch<'_, P, G> {
-        Batch { submitter: self, jobs: [const { Vec::new() }; AccountName::ALL.len()], hashed: Vec::new() }
+        Batch { submitter: self, jobs: Jobs::default() }
+    }
+
+    /// Submits jobs together: for each account one lock and one wake decision.
+    pub(crate) fn submit(&self, jobs: &mut Jobs<P, G>) {
+        // One by one: each may have to wait in its chain.
+        for job in jobs.hashed.drain(..) {
+            self.shared.submit_hashed(self.next_turn(), job);
+        }
+        for (account, jobs) in iter::zip(&self.shared.accounts, &mut jobs.unhashed) {
+            if !jobs.is_empty() {
+                self.shared.submit(account, self.next_turn(), jobs);
+            }
+        }
     }
 
     /// Cancels the jobs whose [`Work`] the predicate picks among those that have a tag. It is called without any lock.
@@ -399,9 +412,7 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 #[must_use = "dropping a batch submits it"]
 pub struct Batch<'a, P: Primitives = Native, G: WakeOne = PerEntry> {
     submitter: &'a Submitter<P, G>,
-    jobs: [Vec<AnyJob<P, G>>; AccountName::ALL.len()],
-    /// Those with a hash, of both accounts: their order is kept.
-    hashed: Vec<AnyJob<P, G>>,
+    jobs: Jobs<P, G>,
 }
 
 impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
@@ -426,18 +437,12 @@ impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
         F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
         D: FnOnce(Outcome<T>) + Send + 'static,
     {
-        let job = Task::boxed(work, run, deliver);
-        let token = Token(job.clone());
-        match work.hash {
-            None => self.jobs[work.account as usize].push(job),
-            Some(_) => self.hashed.push(job),
-        }
-        token
+        self.jobs.enqueue(work, run, deliver)
     }
 
     /// How many jobs it holds.
     pub fn len(&self) -> usize {
-        self.hashed.len() + self.jobs.iter().map(Vec::len).sum::<usize>()
+        self.jobs.len()
     }
 
     /// Whether it holds none.
@@ -451,16 +456,41 @@ impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
 
 impl<P: Primitives, G: WakeOne> Drop for Batch<'_, P, G> {
     fn drop(&mut self) {
-        let shared = &self.submitter.shared;
-        // One by one: each may have to wait in its chain.
-        for job in self.hashed.drain(..) {
-            shared.submit_hashed(self.submitter.next_turn(), job);
+        self.submitter.submit(&mut self.jobs);
+    }
+}
+
+/// Jobs that are to be [submitted](Submitter::submit) together. It keeps its memory.
+pub(crate) struct Jobs<P: Primitives = Native, G: WakeOne = PerEntry> {
+    unhashed: [Vec<AnyJob<P, G>>; AccountName::ALL.len()],
+    /// Those with a hash, of both accounts: their order is kept.
+    hashed: Vec<AnyJob<P, G>>,
+}
+
+impl<P: Primitives, G: WakeOne> Default for Jobs<P, G> {
+    fn default() -> Self {
+        Self { unhashed: [const { Vec::new() }; AccountName::ALL.len()], hashed: Vec::new() }
+    }
+}
+
+impl<P: Primitives, G: WakeOne> Jobs<P, G> {
+    pub fn enqueue<T, F, D>(&mut self, work: Work, run: F, deliver: D) -> Token<P, G>
+    where
+        T: 'static,
+        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+        D: FnOnce(Outcome<T>) + Send + 'static,
+    {
+        let job = Task::boxed(work, run, deliver);
+        let token = Token(job.clone());
+        match work.hash {
+            None => self.unhashed[work.account as usize].push(job),
+            Some(_) => self.hashed.push(job),
         }
-        for (account, jobs) in iter::zip(&shared.accounts, &mut self.jobs) {
-            if !jobs.is_empty() {
-                shared.submit(account, self.submitter.next_turn(), std::mem::take(jobs));
-            }
-        }
+        token
+    }
+
+    pub fn len(&self) -> usize {
+        self.hashed.len() + self.unhashed.iter().map(Vec::len).sum::<usize>()
     }
 }
 
@@ -479,9 +509,9 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         self.exit.load(Relaxed) & CANCEL != 0
     }
 
-    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, jobs: Vec<AnyJob<P, G>>) {
+    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, jobs: &mut Vec<AnyJob<P, G>>) {
         let n = jobs.len();
-        match account.push(turn, jobs.into_iter()) {
+        match account.push(turn, jobs.drain(..)) {
             Ok(()) => self.activate(account, n),
             Err(jobs) => jobs.iter().for_each(|job| self.turn_away(job)),
         }

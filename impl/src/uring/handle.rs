@@ -16,6 +16,7 @@ use super::error::{Closed, Error};
 use super::op::Operation;
 use super::request::{Request, Token, link};
 use crate::completion::CompletionQueue;
+use crate::pool::{self, Submitter, Work};
 use crate::sync::Mutex as _;
 use crate::wait_queue::Wakeup;
 
@@ -24,7 +25,7 @@ pub(super) enum Posted<T> {
     /// An event of the user's.
     Event(T),
     /// What became of a closure that the reactor offloaded.
-    Offloaded(T),
+    Offloaded(Option<T>),
     /// There are commands.
     Commands,
 }
@@ -56,6 +57,7 @@ impl Ticket {
 pub(super) struct Shared<T: Send + 'static> {
     pub posted: Arc<CompletionQueue<Posted<T>>>,
     commands: Mutex<Commands<T>>,
+    submitter: Submitter,
     /// The length of the submission queue, and of the longest chain.
     capacity: usize,
 }
@@ -66,9 +68,9 @@ struct Commands<T> {
 }
 
 impl<T: Send + 'static> Shared<T> {
-    pub fn new(posted: Arc<CompletionQueue<Posted<T>>>, capacity: usize) -> Self {
+    pub fn new(posted: Arc<CompletionQueue<Posted<T>>>, submitter: Submitter, capacity: usize) -> Self {
         let commands = Mutex::new(Commands { list: Vec::new(), closed: false });
-        Self { posted, commands, capacity }
+        Self { posted, commands, submitter, capacity }
     }
 
     fn command(&self, command: Command<T>) -> Result<(), Closed> {
@@ -205,6 +207,16 @@ impl<T: Send + 'static> Handle<T> {
         // If it is dropped right here, the promise is broken and the future says so.
         let ticket = self.submit(request).ok();
         Performing { slot, ticket, handle: self.clone() }
+    }
+
+    /// A closure to be run by the reactor's pool, as a future, for any executor. It is submitted at once, and makes no event of the
+    /// stream.
+    pub fn offload<R, F>(&self, work: Work, run: F) -> pool::Handle<R>
+    where
+        R: Send + 'static,
+        F: FnOnce(&pool::Context<'_>) -> R + Send + 'static,
+    {
+        self.shared.submitter.spawn(work, run)
     }
 }
 

@@ -16,5 +16,5 @@ pub use op::{
     Accept, Done, LinkTimeout, Multishot, Nop, Operation, Poll, PollFlags, Raw, Read, Timeout, Write,
 };
 pub use parker::RingParker;
-pub use reactor::{Cancellation, Completing, Config, Counts, Full, Reactor, Shutdown, Sleep};
+pub use reactor::{Cancellation, Completing, Config, Counts, Full, Reactor, Sleep};
 pub use request::{Request, Shot, Token};

@@ -15,6 +15,7 @@ use super::error::Error;
 use super::handle::{Command, Handle, Posted, Shared, check_length};
 use super::request::{BELL, Events, Flights, IGNORED, Request, Token, link};
 use crate::completion::{CompletionQueue, Consumer};
+use crate::pool::{self, Context, Jobs, Outcome, Pool, Shutdown, Submitter, Work};
 
 /// How a reactor is to be set up.
 #[derive(Debug, Clone)]
@@ -27,11 +28,13 @@ pub struct Config {
     pub completions: Option<u32>,
     /// Where the program sleeps.
     pub sleep: Sleep,
+    /// The pool that closures are offloaded to. It starts no thread before the first one.
+    pub pool: pool::Config,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { submissions: 256, completions: None, sleep: Sleep::InRing }
+        Self { submissions: 256, completions: None, sleep: Sleep::InRing, pool: pool::Config::default() }
     }
 }
 
@@ -49,6 +52,11 @@ impl Config {
     /// The same, with another place to sleep.
     pub fn sleep(self, sleep: Sleep) -> Self {
         Self { sleep, ..self }
+    }
+
+    /// The same, with another pool.
+    pub fn pool(self, pool: pool::Config) -> Self {
+        Self { pool, ..self }
     }
 }
 
@@ -129,15 +137,6 @@ pub enum Cancellation {
     NotFound,
 }
 
-/// How a reactor ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shutdown {
-    /// What was asked for is done.
-    Drain,
-    /// What has not ended is cancelled.
-    Cancel,
-}
-
 /// There is no room in the submission queue for this request.
 #[derive(Debug, thiserror::Error)]
 #[error("the submission queue is full: turn the reactor, or use `submit`, which makes room")]
@@ -156,8 +155,8 @@ pub struct Full<T>(
 /// send::<reveille::uring::Reactor<()>>(); // does not compile
 /// ```
 ///
-/// Dropping it cancels what is in flight and waits until the kernel has done with it, so that every buffer can be freed.
-/// Its events are lost; [`shutdown`](Reactor::shutdown) hands them out.
+/// Dropping it cancels what is in flight and waits until the kernel has done with it, so that every buffer can be freed, and
+/// until the closures that are running in a pool of its own have returned. Its events are lost; [`shutdown`](Reactor::shutdown) hands them out.
 pub struct Reactor<T: Send + 'static> {
     ring: IoUring,
     completing: Completing,
@@ -166,6 +165,13 @@ pub struct Reactor<T: Send + 'static> {
     listener: Listener,
     consumer: Consumer<Posted<T>>,
     shared: Arc<Shared<T>>,
+    submitter: Submitter,
+    /// The pool, if it is our own.
+    pool: Option<Pool>,
+    /// Closures that go to the pool with the next turn.
+    jobs: Jobs,
+    /// Closures whose outcomes are still to come.
+    offloaded: usize,
     /// Commands that were taken from the list and are still to be done.
     commands: VecDeque<Command<T>>,
     /// Events that came up while there was room to be made.
@@ -190,10 +196,25 @@ impl<T: Send + 'static> Reactor<T> {
     /// # Errors
     /// [`Error`] says whether the kernel lacks io_uring, forbids it, has too little memory for it, or is too old.
     pub fn new(config: Config) -> Result<Self, Error> {
+        let pool = Pool::new(config.pool.clone());
+        Self::set_up(config, pool.submitter(), Some(pool))
+    }
+
+    /// The same with a pool of somebody else's, instead of one of its own.
+    ///
+    /// # Errors
+    /// As for [`new`](Reactor::new).
+    pub fn with_pool(config: Config, submitter: Submitter) -> Result<Self, Error> {
+        Self::set_up(config, submitter, None)
+    }
+
+    fn set_up(config: Config, submitter: Submitter, pool: Option<Pool>) -> Result<Self, Error> {
         let mut refused = None;
         for &completing in Completing::candidates(config.sleep) {
             match completing.setup(&config) {
-                Ok(ring) => return Self::with_ring(ring, completing, config.sleep),
+                Ok(ring) => {
+                    return Self::with_ring(ring, completing, config.sleep, submitter, pool);
+                }
                 // An older kernel says so to flags that it does not know.
                 Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
                     refused = Some(error);
@@ -204,12 +225,18 @@ impl<T: Send + 'static> Reactor<T> {
         Err(refused.map_or(Error::Missing, Error::setup))
     }
 
-    fn with_ring(ring: IoUring, completing: Completing, sleep: Sleep) -> Result<Self, Error> {
+    fn with_ring(
+        ring: IoUring,
+        completing: Completing,
+        sleep: Sleep,
+        submitter: Submitter,
+        pool: Option<Pool>,
+    ) -> Result<Self, Error> {
         check(ring.params())?;
         let listener = Listener::new()?;
         let (posted, mut consumer) = CompletionQueue::with_capacity(POSTED);
         consumer.set_waker(&listener.waker());
-        let shared = Arc::new(Shared::new(posted, ring.params().sq_entries() as usize));
+        let shared = Arc::new(Shared::new(posted, submitter.clone(), ring.params().sq_entries() as usize));
         Ok(Self {
             ring,
             completing,
@@ -218,6 +245,10 @@ impl<T: Send + 'static> Reactor<T> {
             listener,
             consumer,
             shared,
+            submitter,
+            pool,
+            jobs: Jobs::default(),
+            offloaded: 0,
             commands: VecDeque::new(),
             early: Vec::new(),
             armed: None,
@@ -290,6 +321,38 @@ impl<T: Send + 'static> Reactor<T> {
         Ok(chain.into_iter().map(|request| self.push(request)).collect())
     }
 
+    /// Hands a closure over, to be run by the pool; it is submitted with the next [`turn`](Reactor::turn), in one batch with
+    /// others. `then` makes the event, in the worker, from what became of it: every closure that was offloaded has one.
+    ///
+    /// ```
+    /// # use reveille::uring::{Config, Error, Reactor};
+    /// use reveille::pool::{Outcome, Work};
+    /// # let mut reactor = match Reactor::<Option<u32>>::new(Config::default()) {
+    /// #     Err(Error::Missing | Error::Forbidden) => return, // no io_uring on this machine
+    /// #     reactor => reactor.unwrap(),
+    /// # };
+    /// reactor.offload(Work::BOUNDED, |_| 6 * 7, Outcome::done);
+    /// let mut events = Vec::new();
+    /// while events.is_empty() {
+    ///     reactor.turn(&mut events, None).unwrap();
+    /// }
+    /// assert_eq!(events, [Some(42)]);
+    /// ```
+    pub fn offload<R, F>(
+        &mut self,
+        work: Work,
+        run: F,
+        then: impl FnOnce(Outcome<R>) -> T + Send + 'static,
+    ) -> pool::Token
+    where
+        R: 'static,
+        F: FnOnce(&Context<'_>) -> R + Send + 'static,
+    {
+        self.offloaded += 1;
+        let delivery = Delivery { posted: self.shared.posted.clone(), event: None };
+        self.jobs.enqueue(work, run, move |outcome| delivery.post(then(outcome)))
+    }
+
     /// Asks the kernel to end a request, with the next turn.
     ///
     /// # Errors
@@ -313,6 +376,7 @@ impl<T: Send + 'static> Reactor<T> {
     pub fn turn(&mut self, events: &mut Vec<T>, timeout: Option<Duration>) -> Result<(), Error> {
         let before = events.len();
         events.append(&mut self.early);
+        self.submitter.submit(&mut self.jobs);
         self.reap(events)?;
         self.awake();
         self.take_posted(events)?;
@@ -334,6 +398,7 @@ impl<T: Send + 'static> Reactor<T> {
     /// # Errors
     /// Of the ring.
     pub fn prepare_to_sleep(&mut self) -> Result<bool, Error> {
+        self.submitter.submit(&mut self.jobs);
         if !self.early.is_empty() || !self.commands.is_empty() || !self.announce_sleep()? {
             return Ok(false);
         }
@@ -445,7 +510,11 @@ impl<T: Send + 'static> Reactor<T> {
         for _ in 0..BATCH {
             match self.consumer.pop() {
                 None => break,
-                Some(Posted::Event(event) | Posted::Offloaded(event)) => events.push(event),
+                Some(Posted::Event(event)) => events.push(event),
+                Some(Posted::Offloaded(event)) => {
+                    self.offloaded -= 1;
+                    events.extend(event);
+                }
                 Some(Posted::Commands) => self.shared.take(&mut self.commands),
             }
         }
@@ -479,9 +548,10 @@ impl<T: Send + 'static> Reactor<T> {
 
     /// Ends everything that is in flight, and appends the events of that, and all that were posted, to `events`.
     ///
-    /// [`Shutdown::Drain`] lets requests come to their own end, and waits for ever for one that has none; multishot requests
-    /// are cancelled. [`Shutdown::Cancel`] cancels all. Handles are told [`Closed`](super::Closed) from now on; what they have
-    /// handed over before is submitted and drained, or dropped.
+    /// [`Shutdown::Drain`] lets requests and closures come to their own end, and waits for ever for one that has none; multishot
+    /// requests are cancelled. [`Shutdown::Cancel`] cancels all, and waits for the closures that are running; those in a
+    /// pool of somebody else's are left to run. Handles are told [`Closed`](super::Closed) from now on; what
+    /// they have handed over before is submitted and drained, or dropped.
     ///
     /// # Errors
     /// Of the ring. What could not be brought to its end is leaked.
@@ -494,13 +564,21 @@ impl<T: Send + 'static> Reactor<T> {
         if how == Shutdown::Cancel {
             self.commands.clear();
         }
+        self.submitter.submit(&mut self.jobs);
+        if let Some(pool) = &self.pool {
+            pool.shutdown(how).expect("a reactor is not inside of a job of its own pool");
+        }
         // A cancellation finds nothing where a chain has just gone on to its next request, so it is repeated. Not at
         // once: what runs in one of the kernel's workers may take its time.
         let mut patience = Duration::from_millis(1);
         let mut next = Instant::now();
         loop {
             self.turn(events, Some(Duration::ZERO))?;
-            if self.flights.len() == 0 && self.commands.is_empty() {
+            let waited_for = match self.events {
+                Events::Wanted => self.flights.len() + self.commands.len() + self.offloaded,
+                Events::Unwanted => self.flights.len(),
+            };
+            if waited_for == 0 {
                 return Ok(());
             }
             if Instant::now() >= next {
@@ -529,6 +607,25 @@ impl<T: Send + 'static> Drop for Reactor<T> {
                 self.listener.abandon();
             }
         }
+    }
+}
+
+/// The obligation to post the event of an offloaded closure. It is posted when this is dropped: without an event if what
+/// should have made it panicked.
+struct Delivery<T: Send + 'static> {
+    posted: Arc<CompletionQueue<Posted<T>>>,
+    event: Option<T>,
+}
+
+impl<T: Send + 'static> Delivery<T> {
+    fn post(mut self, event: T) {
+        self.event = Some(event);
+    }
+}
+
+impl<T: Send + 'static> Drop for Delivery<T> {
+    fn drop(&mut self) {
+        self.posted.publish([Posted::Offloaded(self.event.take())]);
     }
 }
 
