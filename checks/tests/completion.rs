@@ -70,7 +70,7 @@ impl<G: Gate> Scenario for Reactor<G> {
 #[test]
 fn a_reactor_that_something_else_wakes_misses_no_completion() {
     for engine in [Engine::LoomSc, Engine::LoomC11, Engine::Shuttle] {
-        let budget = Budget { time: Duration::from_secs(6), ..Budget::default() };
+        let budget = Budget { time: Duration::from_secs(4), ..Budget::default() };
         let verdict = engine::search(engine, &Reactor::<PerEntry>(Default::default()), budget);
         println!("{engine:?}: {} executions, {:?}", verdict.explored(), verdict.bound());
         if let Some(counterexample) = verdict.counterexample() {

@@ -6,7 +6,7 @@
 //!
 //! `cargo run --release -p reveille --example epoll_bridge`
 
-use std::io::{BufRead, BufReader, Write as _, pipe};
+use std::io::{Read as _, Write as _, pipe};
 use std::time::Duration;
 
 use reveille::pool::Work;
@@ -20,18 +20,17 @@ const REACTOR: u64 = 1;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut reactor = Reactor::<String>::new(Config::default().sleep(Sleep::Elsewhere))?;
-    let (reader, mut writer) = pipe()?;
-    let mut lines = BufReader::new(reader);
+    let (mut reader, mut writer) = pipe()?;
 
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(&poll, lines.get_ref(), epoll::EventData::new_u64(PIPE), epoll::EventFlags::IN)?;
+    epoll::add(&poll, &reader, epoll::EventData::new_u64(PIPE), epoll::EventFlags::IN)?;
     let fd = reactor.poll_fd().ok_or("this ring is not to be polled")?;
     epoll::add(&poll, fd, epoll::EventData::new_u64(REACTOR), epoll::EventFlags::IN)?;
 
     let writing = std::thread::spawn(move || {
         for line in ["one", "two", "three"] {
             std::thread::sleep(Duration::from_millis(20));
-            writeln!(writer, "{line}")?;
+            writeln!(writer, "the pipe: {line}")?;
         }
         Ok::<(), std::io::Error>(())
     });
@@ -50,6 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut events = Vec::new();
     let mut ready = Vec::with_capacity(8);
+    let mut buffer = [0; 256];
     let (mut expected, mut open) = (4, true);
     while expected > 0 || open {
         if reactor.prepare_to_sleep()? {
@@ -69,12 +69,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         if ready.iter().any(|event| event.data.u64() == PIPE) {
             ready.clear();
-            let mut line = String::new();
-            open = lines.read_line(&mut line)? > 0;
-            if open {
-                print!("the pipe: {line}");
-            } else {
-                epoll::delete(&poll, lines.get_ref())?;
+            let read = reader.read(&mut buffer)?;
+            print!("{}", String::from_utf8_lossy(&buffer[..read]));
+            open = read > 0;
+            if !open {
+                epoll::delete(&poll, &reader)?;
             }
         }
     }

@@ -899,3 +899,41 @@ fn a_future_awaits_a_closure_and_then_a_request() {
     });
     assert_eq!(read.unwrap(), b"four");
 }
+
+#[test]
+fn dropping_a_reactor_ends_chains_linked_timeouts_and_multishot_requests_too() {
+    let freed = Arc::new(AtomicUsize::new(0));
+    let Some(mut reactor) = reactor::<()>() else { return };
+    let (reader, _writer) = pipe().unwrap();
+    let read = || {
+        let buffer = Watched { bytes: vec![0; 64], freed: freed.clone() };
+        Request::new(Read::new(reader.try_clone().unwrap(), buffer), |_| ())
+    };
+    let hour = Duration::from_secs(3600);
+    reactor.submit_linked([read(), read()]).unwrap();
+    reactor.submit_linked([read(), Request::new(LinkTimeout::after(hour), |_| ())]).unwrap();
+    reactor.submit(Request::new(Timeout::after(hour), |_| ())).unwrap();
+    let watched = reader.try_clone().unwrap();
+    reactor.submit(Request::multishot(Poll::new(watched, PollFlags::IN), |_| ())).unwrap();
+    reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+    assert_eq!((reactor.in_flight(), freed.load(SeqCst)), (6, 0));
+    drop(reactor);
+    assert_eq!(freed.load(SeqCst), 3);
+}
+
+#[test]
+fn an_operation_that_panics_before_it_is_submitted_leaves_the_reactor_usable() {
+    struct Broken;
+    impl AsMut<[u8]> for Broken {
+        fn as_mut(&mut self) -> &mut [u8] {
+            panic!("on purpose")
+        }
+    }
+    let Some(mut reactor) = reactor::<u8>() else { return };
+    let broken = Request::new(Read::new(io::stdin(), Broken), |_| 1);
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| reactor.submit(broken)));
+    assert!(caught.is_err());
+    assert_eq!(reactor.in_flight(), 0);
+    reactor.submit(Request::new(Nop, |_| 2)).unwrap();
+    assert_eq!(collect(&mut reactor, 1), [2]);
+}

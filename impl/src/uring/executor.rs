@@ -129,7 +129,7 @@ impl Executor {
                 waker.wake_by_ref();
                 vacant.insert(Running { future, waker });
             }
-            self.reactor.turn(&mut ready, None)?;
+            let turned = self.reactor.turn(&mut ready, None);
             let mut ended = None;
             for Task(key) in ready.drain(..) {
                 if key == MAIN && ended.is_none() {
@@ -149,6 +149,7 @@ impl Executor {
             if let Some(output) = ended {
                 return Ok(output);
             }
+            turned?;
         }
     }
 }

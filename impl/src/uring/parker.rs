@@ -1,9 +1,4 @@
-//! Sleeping in `io_uring_enter`.
-//!
-//! [`RingParker`] owns a real io_uring with one read of an eventfd kept outstanding. Whoever holds its waker writes to the
-//! eventfd; the read completes, and the thread that sleeps in the ring comes back. It is the sleeper of a reactor, with
-//! nothing of a reactor yet.
-
+//! The sleep of a reactor without the reactor: one thread in `io_uring_enter`, one read of an eventfd.
 use std::io;
 use std::task::Waker;
 

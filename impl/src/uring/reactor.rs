@@ -644,3 +644,15 @@ fn check(ring: &Parameters) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_without_the_features_that_are_needed_is_refused_by_their_names() {
+        // SAFETY: the parameters are plain numbers, and this kernel has no features.
+        let parameters = unsafe { std::mem::zeroed::<Parameters>() };
+        assert!(matches!(check(&parameters), Err(Error::TooOld(feature)) if feature.contains("NODROP")));
+    }
+}

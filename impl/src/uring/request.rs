@@ -209,9 +209,10 @@ impl<T: 'static> Flights<T> {
         self.started = self.started.wrapping_add(1);
         let token = Token::new(vacant.key(), self.started);
         let pending = NonNull::from(Box::leak(request.pending));
-        vacant.insert(Flight { token, multishot: request.multishot, pending });
         // SAFETY: the pointer is from a box, and the kernel has no entry of it yet.
         let entry = unsafe { (*pending.as_ptr()).entry() };
+        // After the call, which may panic: nothing would ever complete.
+        vacant.insert(Flight { token, multishot: request.multishot, pending });
         (token, entry.flags(request.flags).user_data(token.user_data()))
     }
 
