@@ -147,6 +147,43 @@ pub struct Full<T>(
 
 /// One stream of events, of the type `T`, from requests to the kernel, from offloaded closures and from other threads.
 ///
+/// ```
+/// use std::{fs::File, io};
+///
+/// use reveille::pool::Work;
+/// use reveille::uring::{Config, Error, Reactor, Read, Request};
+///
+/// enum Event {
+///     Opened(Option<io::Result<File>>),
+///     Read(io::Result<usize>, Vec<u8>),
+/// }
+///
+/// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut reactor = Reactor::new(Config::default())?;
+/// // An open may block for long: a closure for the pool. The last argument makes the event.
+/// reactor.offload(Work::BOUNDED, |_| File::open("Cargo.toml"), |outcome| Event::Opened(outcome.done()));
+/// let mut events = Vec::new();
+/// loop {
+///     reactor.turn(&mut events, None)?; // submits, sleeps if there is nothing, takes what there is
+///     for event in events.drain(..) {
+///         match event {
+///             // A request for the kernel owns its file and its buffer until it has ended.
+///             Event::Opened(Some(file)) => {
+///                 let read = Read::new(file?, vec![0; 4096]);
+///                 reactor.submit(Request::new(read, |(n, buffer)| Event::Read(n, buffer)))?;
+///             }
+///             Event::Opened(None) => return Err(io::Error::other("the closure panicked").into()),
+///             Event::Read(n, buffer) => return Ok(print!("{}", String::from_utf8_lossy(&buffer[..n?]))),
+///         }
+///     }
+/// }
+/// # }
+/// # match run() {
+/// #     Err(error) if matches!(error.downcast_ref(), Some(Error::Missing | Error::Forbidden)) => {}
+/// #     result => result.unwrap(),
+/// # }
+/// ```
+///
 /// It stays in the thread that made it: the kernel runs the requests of a ring on behalf of that thread. Others talk to it
 /// through a [`Handle`].
 ///
