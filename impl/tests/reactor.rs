@@ -20,6 +20,7 @@ use reveille::uring::{
 };
 use reveille::wait_queue::Wakeup;
 use rustix::io::Errno;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// What was set up, or a loud word that there is no io_uring.
 fn have<T>(setup: Result<T, Error>) -> Option<T> {
@@ -936,4 +937,86 @@ fn an_operation_that_panics_before_it_is_submitted_leaves_the_reactor_usable() {
     assert_eq!(reactor.in_flight(), 0);
     reactor.submit(Request::new(Nop, |_| 2)).unwrap();
     assert_eq!(collect(&mut reactor, 1), [2]);
+}
+
+/// Keeps the calling thread on one CPU of those that the process may use. False if there are fewer.
+fn pin(nth: usize) -> bool {
+    let allowed = sched_getaffinity(None).unwrap();
+    let Some(cpu) = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).nth(nth) else { return false };
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(None, &set).unwrap();
+    true
+}
+
+#[test]
+fn what_is_posted_while_the_reactor_goes_to_sleep_is_not_slept_on() {
+    const ROUNDS: usize = 10_000;
+    let Some(mut reactor) = reactor::<usize>() else { return };
+    let handle = reactor.handle();
+    let taken = Arc::new(AtomicUsize::new(0));
+    // Posts the next one as soon as the last one was taken: just when the reactor looks, arms, looks again and sleeps.
+    let other = std::thread::spawn({
+        let taken = taken.clone();
+        move || {
+            if !pin(1) {
+                eprintln!("SKIPPED: the race takes two CPUs");
+            }
+            for round in 0..ROUNDS {
+                let mut looks = 0_u32;
+                while taken.load(SeqCst) < round {
+                    looks += 1;
+                    // Where there is one CPU only, the reactor needs it.
+                    if looks.is_multiple_of(4096) { std::thread::yield_now() } else { std::hint::spin_loop() }
+                }
+                for _ in 0..round % 32 {
+                    std::hint::spin_loop();
+                }
+                handle.post(round);
+            }
+        }
+    });
+    pin(0);
+    let mut events = Vec::new();
+    for round in 0..ROUNDS {
+        while events.is_empty() {
+            let begun = Instant::now();
+            reactor.turn(&mut events, Some(Duration::from_secs(30))).unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(30), "asleep on {round}: {:?}", reactor.counts());
+        }
+        assert_eq!(events.drain(..).collect::<Vec<_>>(), [round]);
+        taken.store(round + 1, SeqCst);
+    }
+    other.join().unwrap();
+    println!("{ROUNDS} rounds, {:?}", reactor.counts());
+}
+
+#[test]
+fn the_kernels_completions_do_not_starve_behind_what_is_posted() {
+    let Some(mut reactor) = reactor_with::<Option<usize>>(Config::default().submissions(4).completions(4))
+    else {
+        return;
+    };
+    let handle = reactor.handle();
+    // Turns that always find something at hand, and so never sleep.
+    let mut busy = |reactor: &mut Reactor<Option<usize>>, wanted: usize| {
+        let mut events = Vec::new();
+        for _ in 0..1_000 {
+            handle.post(None);
+            reactor.turn(&mut events, None).unwrap();
+        }
+        assert_eq!(reactor.counts().sleeps, 0);
+        assert_eq!(events.iter().flatten().count(), wanted);
+    };
+    // More than the kernel's completion queue holds.
+    for i in 0..100 {
+        reactor.submit(Request::new(Nop, move |_| Some(i))).unwrap();
+    }
+    busy(&mut reactor, 100);
+    // One whose completion waits until somebody enters the kernel, on a ring that defers.
+    let (reader, mut writer) = pipe().unwrap();
+    reactor.submit(Request::new(Read::new(reader, vec![0]), |(n, _)| n.ok())).unwrap();
+    busy(&mut reactor, 0);
+    writer.write_all(b"x").unwrap();
+    busy(&mut reactor, 1);
 }
