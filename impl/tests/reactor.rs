@@ -585,16 +585,33 @@ fn a_shutdown_that_drains_lets_requests_come_to_their_end() {
     assert_eq!(events, [("endless", false), ("late", true), ("once", true)]);
 }
 
-/// Runs `body` in a thread for which `io_uring_setup` fails with `errno`, as under a seccomp profile.
-fn without_io_uring<R: Send + 'static>(errno: i32, body: impl FnOnce() -> R + Send + 'static) -> Option<R> {
+/// Runs `body` in a thread for which a system call fails with `errno`, as under a seccomp profile: each time, or when its second argument
+/// is this one. For `io_uring_enter` that is the number of requests to submit.
+fn failing<R: Send + 'static>(
+    call: libc::c_long,
+    second: Option<u32>,
+    errno: i32,
+    body: impl FnOnce() -> R + Send + 'static,
+) -> Option<R> {
+    const NUMBER: u32 = std::mem::offset_of!(libc::seccomp_data, nr) as u32;
+    const SECOND: u32 = (std::mem::offset_of!(libc::seccomp_data, args) + size_of::<u64>()) as u32;
     std::thread::spawn(move || {
         let op = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
-        let mut filter = [
-            op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0), // the number of the system call
-            op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
-            op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
-            op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-        ];
+        let load = |offset| op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
+        let skip_unless = |k, n| op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, n, k);
+        let ret = |k| op(libc::BPF_RET | libc::BPF_K, 0, 0, k);
+        let fail = ret(libc::SECCOMP_RET_ERRNO | errno as u32);
+        let mut filter = match second {
+            None => vec![load(NUMBER), skip_unless(call as u32, 1), fail],
+            Some(second) => vec![
+                load(NUMBER),
+                skip_unless(call as u32, 3),
+                load(SECOND), // the lower half, on the machines that have io_uring and this test's byte order
+                skip_unless(second, 1),
+                fail,
+            ],
+        };
+        filter.push(ret(libc::SECCOMP_RET_ALLOW));
         let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
         // SAFETY: the program is well formed and outlives the call; it binds this thread only, which ends soon.
         let installed = unsafe {
@@ -611,6 +628,58 @@ fn without_io_uring<R: Send + 'static>(errno: i32, body: impl FnOnce() -> R + Se
 }
 
 #[test]
+fn completions_that_had_to_be_taken_to_make_room_come_with_the_next_turn() {
+    if reactor::<()>().is_none() {
+        return;
+    }
+    failing(libc::SYS_io_uring_enter, Some(4), libc::EBUSY, || {
+        let mut reactor = reactor_with::<usize>(Config::default().submissions(4)).unwrap();
+        let request = |i| Request::new(Nop, move |_| i);
+        (0..2).for_each(|i| assert!(reactor.submit(request(i)).is_ok()));
+        assert!(!reactor.prepare_to_sleep().unwrap(), "the two are in the completion queue");
+        (2..6).for_each(|i| assert!(reactor.submit(request(i)).is_ok()));
+        // The kernel says that completions have to be taken first. They are; but this kernel says it again.
+        let refused = reactor.submit(request(6));
+        assert!(matches!(&refused, Err(Error::Other(error)) if error.raw_os_error() == Some(libc::EBUSY)));
+        let mut events = Vec::new();
+        reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events, [0, 1]);
+        std::mem::forget(reactor); // it would wait for the four
+    });
+}
+
+#[test]
+fn what_a_broken_ring_may_still_write_to_is_leaked_and_not_freed() {
+    if reactor::<()>().is_none() {
+        return;
+    }
+    let freed = Arc::new(AtomicUsize::new(0));
+    let buffer = Watched { bytes: vec![0; 16], freed: freed.clone() };
+    failing(libc::SYS_io_uring_enter, Some(2), libc::EIO, || {
+        let mut reactor = reactor::<()>().unwrap();
+        let (reader, writer) = pipe().unwrap();
+        reactor.submit(Request::new(Read::new(reader, buffer), drop)).unwrap();
+        reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+        drop(reactor); // cannot submit two requests: the cancellation, and the read of the eventfd
+        drop(writer);
+    });
+    assert_eq!(freed.load(SeqCst), 0);
+}
+
+#[test]
+fn completions_that_the_kernel_lost_are_an_error_of_their_own() {
+    if reactor::<()>().is_none() {
+        return;
+    }
+    failing(libc::SYS_io_uring_enter, Some(1), libc::EBADR, || {
+        let mut reactor = reactor::<()>().unwrap();
+        reactor.submit(Request::new(Nop, |_| ())).unwrap();
+        let turned = reactor.turn(&mut Vec::new(), Some(Duration::ZERO));
+        assert!(matches!(turned, Err(Error::CompletionsLost)), "{turned:?}");
+    });
+}
+
+#[test]
 fn the_error_says_what_to_do_where_there_is_no_io_uring() {
     let cases = [
         (libc::ENOSYS, "CONFIG_IO_URING"),
@@ -619,7 +688,7 @@ fn the_error_says_what_to_do_where_there_is_no_io_uring() {
         (libc::EMFILE, "open files"),
     ];
     for (errno, advice) in cases {
-        let Some(result) = without_io_uring(errno, || {
+        let Some(result) = failing(libc::SYS_io_uring_setup, None, errno, || {
             let error = Reactor::<()>::new(Config::default()).err().expect("it was refused");
             let kind = match error {
                 Error::Missing => libc::ENOSYS,
@@ -999,7 +1068,7 @@ fn the_kernels_completions_do_not_starve_behind_what_is_posted() {
     };
     let handle = reactor.handle();
     // Turns that always find something at hand, and so never sleep.
-    let mut busy = |reactor: &mut Reactor<Option<usize>>, wanted: usize| {
+    let busy = |reactor: &mut Reactor<Option<usize>>, wanted: usize| {
         let mut events = Vec::new();
         for _ in 0..1_000 {
             handle.post(None);
