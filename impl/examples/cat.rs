@@ -1,5 +1,5 @@
-//! Prints files, as cat(1) does: opened by the pool, since an open may block for long and io_uring would start a thread for it
-//! too; read through the ring. All files are opened at once, and read in order.
+//! Prints files, as cat(1) does: opened by the pool, since an open may block for long and io_uring would start a thread
+//! for it too; read through the ring. All files are opened at once, and read in order.
 //!
 //! `cargo run --release -p reveille --example cat [FILE...]`; without a file it prints itself.
 

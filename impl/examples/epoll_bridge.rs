@@ -1,8 +1,8 @@
 //! A program that is built round epoll takes a reactor into its loop, as one file descriptor among others.
 //!
-//! Here the loop has a pipe, in which another thread writes lines, and a reactor, which brings a timeout of the kernel's and closures
-//! from the pool. The rule is: [`prepare_to_sleep`](Reactor::prepare_to_sleep) before every `epoll_wait`, and a turn without sleep
-//! after it.
+//! Here the loop has a pipe, in which another thread writes lines, and a reactor, which brings a timeout of the
+//! kernel's and closures from the pool. The rule is: [`prepare_to_sleep`](Reactor::prepare_to_sleep) before every
+//! `epoll_wait`, and a turn without sleep after it.
 //!
 //! `cargo run --release -p reveille --example epoll_bridge`
 

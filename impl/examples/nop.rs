@@ -1,5 +1,5 @@
-//! The smallest thing that can be handed to a worker, and back: the kernel's `IORING_OP_NOP` with `IOSQE_ASYNC`, which goes through
-//! io-wq, beside a closure that goes through the pool, at several numbers in flight.
+//! The smallest thing that can be handed to a worker, and back: the kernel's `IORING_OP_NOP` with `IOSQE_ASYNC`, which
+//! goes through io-wq, beside a closure that goes through the pool, at several numbers in flight.
 //!
 //! `cargo run --release -p reveille --example nop [SECONDS]`; on one CPU with `taskset -c 0` in front.
 

@@ -30,14 +30,15 @@ impl Wake for Bell {
     }
 }
 
-/// The bell, and the read of it that is kept outstanding in a ring: when somebody rings, the read completes, and who sleeps
-/// in the ring comes back.
+/// The bell, and the read of it that is kept outstanding in a ring: when somebody rings, the read completes, and who
+/// sleeps in the ring comes back.
 ///
-/// The owner must keep this until the read has ended, or [`abandon`](Listener::abandon) it: the kernel writes into its memory.
+/// The owner must keep this until the read has ended, or [`abandon`](Listener::abandon) it: the kernel writes into its
+/// memory.
 pub(super) struct Listener {
     bell: Arc<Bell>,
-    /// Where the outstanding read puts the eventfd's counter. On the heap and owned by this struct, which keeps the address
-    /// while the read is outstanding.
+    /// Where the outstanding read puts the eventfd's counter. On the heap and owned by this struct, which keeps the
+    /// address while the read is outstanding.
     counter: Box<u64>,
     outstanding: bool,
     /// How many calls of the wakers have been heard.
@@ -75,8 +76,8 @@ impl Listener {
         )
         .build()
         .user_data(user_data);
-        // SAFETY: the buffer is on the heap, and whoever owns this struct keeps it until the read has ended, or leaks it;
-        // nobody touches it before. The eventfd is kept open by the bell.
+        // SAFETY: the buffer is on the heap, and whoever owns this struct keeps it until the read has ended, or leaks
+        // it; nobody touches it before. The eventfd is kept open by the bell.
         self.outstanding = unsafe { submissions.push(&read) }.is_ok();
         self.outstanding
     }

@@ -1,7 +1,7 @@
 //! A small executor for one thread, which sleeps in a reactor.
 //!
-//! The reactor's stream is its run queue: the event of an executor's reactor is "this task can go on". A task's waker posts
-//! it, from whatever thread, and so wakes the executor through the completion queue like everything else.
+//! The reactor's stream is its run queue: the event of an executor's reactor is "this task can go on". A task's waker
+//! posts it, from whatever thread, and so wakes the executor through the completion queue like everything else.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -51,8 +51,8 @@ struct Running {
 
 struct TaskWaker {
     key: usize,
-    /// Whether the task is in the run queue. A wake that finds it there has nothing to do: both are read-modify-writes of this word, so
-    /// the executor, which resets it before it polls, sees everything that came before that wake.
+    /// Whether the task is in the run queue. A wake that finds it there has nothing to do: both are read-modify-writes
+    /// of this word, so the executor, which resets it before it polls, sees everything that came before that wake.
     queued: AtomicBool,
     handle: Handle<Task>,
 }
@@ -64,7 +64,8 @@ impl TaskWaker {
 
     /// The executor is about to poll.
     fn running(&self) {
-        // AcqRel: pairs with the swap in `wake_by_ref`; without the acquire the poll might not see what it was woken for.
+        // AcqRel: pairs with the swap in `wake_by_ref`; without the acquire the poll might not see what it was woken
+        // for.
         self.queued.swap(false, AcqRel);
     }
 }
@@ -87,7 +88,8 @@ impl Wake for TaskWaker {
 pub struct Spawner(Rc<RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>>);
 
 impl Spawner {
-    /// Runs the future as a task of its own, until it ends or the executor is dropped. It starts when the executor runs.
+    /// Runs the future as a task of its own, until it ends or the executor is dropped. It starts when the executor
+    /// runs.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         self.0.borrow_mut().push(Box::pin(future));
     }

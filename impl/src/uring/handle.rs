@@ -1,9 +1,9 @@
 //! What other threads, and futures, hold of a reactor.
 //!
-//! Only its own thread may touch a ring. Everybody else leaves a [`Command`] on a list, and one entry in the completion queue
-//! that says "look at the list": so it is the queue's wake decision that wakes the reactor, and a list that was not empty
-//! needs none. The lock of the list also decides who comes too late: a reactor closes the list in the same critical
-//! section in which it takes the last commands.
+//! Only its own thread may touch a ring. Everybody else leaves a [`Command`] on a list, and one entry in the completion
+//! queue that says "look at the list": so it is the queue's wake decision that wakes the reactor, and a list that was
+//! not empty needs none. The lock of the list also decides who comes too late: a reactor closes the list in the same
+//! critical section in which it takes the last commands.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -80,8 +80,8 @@ impl<T: Send + 'static> Shared<T> {
             }
             commands.list.push(command);
             if commands.list.len() == 1 {
-                // Under the lock, which nobody holds for long: else the reactor might take the list in between, and find
-                // the word about it later, for nothing.
+                // Under the lock, which nobody holds for long: else the reactor might take the list in between, and
+                // find the word about it later, for nothing.
                 self.posted.publish([Posted::Commands]);
             }
             None
@@ -92,8 +92,7 @@ impl<T: Send + 'static> Shared<T> {
 
     /// The commands up to now, in order.
     pub fn take(&self, into: &mut impl Extend<Command<T>>) {
-        let list = self.commands.with(|commands| std::mem::take(&mut commands.list));
-        into.extend(list);
+        self.commands.with(|commands| into.extend(commands.list.drain(..)));
     }
 
     /// The same, and there will be no more.
@@ -147,8 +146,8 @@ impl<T: Send + 'static> Handle<T> {
         Self { shared }
     }
 
-    /// Puts an event into the reactor's stream, and wakes the reactor if it sleeps. If it is gone the event is dropped, at the
-    /// latest with the last handle.
+    /// Puts an event into the reactor's stream, and wakes the reactor if it sleeps. If it is gone the event is dropped,
+    /// at the latest with the last handle.
     pub fn post(&self, event: T) -> Wakeup {
         self.post_all([event])
     }
@@ -182,8 +181,8 @@ impl<T: Send + 'static> Handle<T> {
         Ok(tickets)
     }
 
-    /// Asks for the end of a request that was submitted through a handle of this reactor. It ends in its own completion, with `ECANCELED` or with what
-    /// it came to before that.
+    /// Asks for the end of a request that was submitted through a handle of this reactor. It ends in its own
+    /// completion, with `ECANCELED` or with what it came to before that.
     pub fn cancel(&self, ticket: &Ticket) {
         // A reactor that is gone has cancelled everything.
         let _ = self.shared.command(Command::Cancel(ticket.clone()));
@@ -192,8 +191,8 @@ impl<T: Send + 'static> Handle<T> {
     /// An operation as a future, for any executor: it makes no event of the stream, but somebody has to
     /// [turn](super::Reactor::turn) the reactor.
     ///
-    /// It is submitted at once. Dropping the future cancels it; its buffer and its file are the reactor's until the kernel has done with them.
-    /// [`Closed`] says that the reactor went away before the operation had ended.
+    /// It is submitted at once. Dropping the future cancels it; its buffer and its file are the reactor's until the
+    /// kernel has done with them. [`Closed`] says that the reactor went away before the operation had ended.
     pub fn perform<O: Operation>(&self, operation: O) -> Performing<O::Output, T>
     where
         O::Output: Send,
@@ -209,8 +208,8 @@ impl<T: Send + 'static> Handle<T> {
         Performing { slot, ticket, handle: self.clone() }
     }
 
-    /// A closure to be run by the reactor's pool, as a future, for any executor. It is submitted at once, and makes no event of the
-    /// stream.
+    /// A closure to be run by the reactor's pool, as a future, for any executor. It is submitted at once, and makes no
+    /// event of the stream.
     pub fn offload<R, F>(&self, work: Work, run: F) -> pool::Handle<R>
     where
         R: Send + 'static,

@@ -1,16 +1,16 @@
 //! A reactor on a real io_uring.
 //!
 //! A [`Reactor`] owns a ring, submits [`Request`]s to the kernel, [offloads](Reactor::offload) closures to the
-//! [pool](crate::pool), and yields one stream of events, whichever of them they come from. Other threads and futures reach it
-//! through a [`Handle`]; a program built round epoll has it as [one of its descriptors](Reactor::poll_fd); an [`Executor`] runs
-//! futures on it.
+//! [pool](crate::pool), and yields one stream of events, whichever of them they come from. Other threads and futures
+//! reach it through a [`Handle`]; a program built round epoll has it as [one of its descriptors](Reactor::poll_fd); an
+//! [`Executor`] runs futures on it.
 //!
 //! # The sleep
 //!
-//! Completions come from two sides. The kernel's arrive in the ring, and the kernel wakes who sleeps in `io_uring_enter` for
-//! them. The pool's, and other threads', arrive in a [completion queue](crate::completion), of which the reactor is the
-//! one consumer; the kernel knows nothing of them. So one request is kept outstanding in the ring, a read of an eventfd,
-//! and the reactor's waker writes there:
+//! Completions come from two sides. The kernel's arrive in the ring, and the kernel wakes who sleeps in
+//! `io_uring_enter` for them. The pool's, and other threads', arrive in a [completion queue](crate::completion), of
+//! which the reactor is the one consumer; the kernel knows nothing of them. So one request is kept outstanding in the
+//! ring, a read of an eventfd, and the reactor's waker writes there:
 //!
 //! ```text
 //! reactor                                            pool, other threads
@@ -25,31 +25,32 @@
 //!   7. take what the completion queue has
 //! ```
 //!
-//! *Steps 1 to 3 on either side are the wait queue's, with its argument*: either the publisher sees the reactor armed or the
-//! reactor's look sees what was published. What is left to argue is the way from there to the sleep.
+//! *Steps 1 to 3 on either side are the wait queue's, with its argument*: either the publisher sees the reactor armed
+//! or the reactor's look sees what was published. What is left to argue is the way from there to the sleep.
 //!
-//! *A reactor has looked and found nothing, and somebody writes to the eventfd before it sleeps.* An eventfd keeps what is
-//! written. If the read was outstanding it completes now, else as soon as step 4 submits it; either way the ring has a
-//! completion, and a sleep that waits for one does not begin, or ends.
+//! *A reactor has looked and found nothing, and somebody writes to the eventfd before it sleeps.* An eventfd keeps what
+//! is written. If the read was outstanding it completes now, else as soon as step 4 submits it; either way the ring has
+//! a completion, and a sleep that waits for one does not begin, or ends.
 //!
-//! *Two publishers, one write.* The first one's wake marks the reactor as told, the second one skips. The reactor is then
-//! awake or about to be, and step 7 comes after the wake: it sees both.
+//! *Two publishers, one write.* The first one's wake marks the reactor as told, the second one skips. The reactor is
+//! then awake or about to be, and step 7 comes after the wake: it sees both.
 //!
-//! *The kernel ends the sleep.* The reactor is awake and armed still, and every publisher would write to the eventfd for nothing, until
-//! one did. So it disarms (step 6), and looks after that (step 7), and again before the next sleep (step 3).
-//! A write that was already on its way is heard later, and wakes once for nothing.
+//! *The kernel ends the sleep.* The reactor is awake and armed still, and every publisher would write to the eventfd
+//! for nothing, until one did. So it disarms (step 6), and looks after that (step 7), and again before the next sleep
+//! (step 3). A write that was already on its way is heard later, and wakes once for nothing.
 //!
-//! The kernel does its part of a completion in the reactor's thread, as task work, and with `DEFER_TASKRUN` only when the
-//! thread asks for completions. Step 4 asks; an epoll on the ring does not, and would never be told. Therefore a
+//! The kernel does its part of a completion in the reactor's thread, as task work, and with `DEFER_TASKRUN` only when
+//! the thread asks for completions. Step 4 asks; an epoll on the ring does not, and would never be told. Therefore a
 //! reactor that is to be [polled](Sleep::Elsewhere) has another [kind](Completing) of ring, and steps 2 to 4 are
 //! [`prepare_to_sleep`](Reactor::prepare_to_sleep).
 //!
 //! # Who owns what the kernel writes to
 //!
-//! The [operation](Operation) owns its buffer and its file; the reactor owns the operation from the submission to the last
-//! completion, whatever becomes of those who asked for it. A future that is dropped asks for cancellation and leaves the
-//! buffer where it is. A reactor that is dropped cancels what is in flight, waits for the last completions, and frees the
-//! buffers then; if the ring refuses even that, it leaks them, since closing a ring does not wait for its requests.
+//! The [operation](Operation) owns its buffer and its file; the reactor owns the operation from the submission to the
+//! last completion, whatever becomes of those who asked for it. A future that is dropped asks for cancellation and
+//! leaves the buffer where it is. A reactor that is dropped cancels what is in flight, waits for the last completions,
+//! and frees the buffers then; if the ring refuses even that, it leaks them, since closing a ring does not wait for its
+//! requests.
 //!
 //! # What is in the way
 //!

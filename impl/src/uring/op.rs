@@ -1,8 +1,8 @@
 //! Operations that own what the kernel reads and writes.
 //!
-//! A submission queue entry is full of addresses: of the buffer, of a time, of a path. The kernel uses them until the request
-//! has ended, whatever has become of the code that asked for it. So an [`Operation`] owns all of it, the file included,
-//! and the reactor owns the operation until the request has ended.
+//! A submission queue entry is full of addresses: of the buffer, of a time, of a path. The kernel uses them until the
+//! request has ended, whatever has become of the code that asked for it. So an [`Operation`] owns all of it, the file
+//! included, and the reactor owns the operation until the request has ended.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -32,10 +32,10 @@ impl Done {
 /// What the kernel is to do, once.
 ///
 /// # Safety
-/// Every address in the entry that [`entry`](Operation::entry) returns must stay valid as long as `self` exists and is not moved
-/// and not touched, and the kernel must be free to read or write there. Every descriptor in it stays open as long.
-/// The entry must not ask for `IOSQE_CQE_SKIP_SUCCESS` (its request would never end), nor for `IOSQE_IO_DRAIN` (it
-/// would wait for the reactor's own read of its eventfd).
+/// Every address in the entry that [`entry`](Operation::entry) returns must stay valid as long as `self` exists and is
+/// not moved and not touched, and the kernel must be free to read or write there. Every descriptor in it stays open as
+/// long. The entry must not ask for `IOSQE_CQE_SKIP_SUCCESS` (its request would never end), nor for `IOSQE_IO_DRAIN`
+/// (it would wait for the reactor's own read of its eventfd).
 pub unsafe trait Operation: Send + 'static {
     /// What it comes to: the result, and what was lent to the kernel.
     type Output;
@@ -47,7 +47,8 @@ pub unsafe trait Operation: Send + 'static {
     fn finish(self, done: Done) -> Self::Output;
 }
 
-/// What the kernel is to do again and again, one completion a time (`IORING_CQE_F_MORE`), until it fails or is cancelled.
+/// What the kernel is to do again and again, one completion a time (`IORING_CQE_F_MORE`), until it fails or is
+/// cancelled.
 ///
 /// # Safety
 /// As for [`Operation`].
@@ -83,8 +84,8 @@ unsafe impl Operation for Nop {
     }
 }
 
-/// Reads into a buffer, over what it holds, from a file, a pipe or a socket. The buffer comes back with the number of bytes
-/// read.
+/// Reads into a buffer, over what it holds, from a file, a pipe or a socket. The buffer comes back with the number of
+/// bytes read.
 ///
 /// The file is kept open until the read has ended: give an `Arc<File>`, or the file itself to have it closed then.
 #[derive(Debug)]
@@ -128,8 +129,8 @@ where
     }
 }
 
-/// Writes a buffer to a file, a pipe or a socket, as far as the kernel takes it. The buffer comes back with the number of
-/// bytes written.
+/// Writes a buffer to a file, a pipe or a socket, as far as the kernel takes it. The buffer comes back with the number
+/// of bytes written.
 ///
 /// The file is kept open until the write has ended, as for [`Read`].
 #[derive(Debug)]
@@ -363,8 +364,8 @@ impl<P> Raw<P> {
     /// This entry, whose user data is the reactor's to choose.
     ///
     /// # Safety
-    /// What [`Operation`] demands of the entry: its addresses and descriptors stay valid as long as `payload` exists, be it
-    /// moved. And the completions of a multishot request come to a [`Multishot`] request only.
+    /// What [`Operation`] demands of the entry: its addresses and descriptors stay valid as long as `payload` exists,
+    /// be it moved. And the completions of a multishot request come to a [`Multishot`] request only.
     pub unsafe fn new(entry: squeue::Entry, payload: P) -> Self {
         Self { entry, payload }
     }

@@ -74,8 +74,8 @@ impl RingParker {
 
 impl Drop for RingParker {
     fn drop(&mut self) {
-        // The kernel may still write to the counter after the ring is closed, since closing cancels asynchronously. So the
-        // read is brought to its end first; where that fails, the counter is leaked.
+        // The kernel may still write to the counter after the ring is closed, since closing cancels asynchronously. So
+        // the read is brought to its end first; where that fails, the counter is leaked.
         self.waker().wake();
         while self.listener.outstanding() {
             if self.park().is_err() {

@@ -23,8 +23,8 @@ use crate::pool::{self, Context, Jobs, Outcome, Pool, Shutdown, Submitter, Work}
 pub struct Config {
     /// How many requests the submission queue holds between two turns, rounded up to a power of two. 256 by default.
     pub submissions: u32,
-    /// How many completions the kernel's completion queue holds; what does not fit is kept by the kernel, which costs more. `None`
-    /// for twice as many as `submissions`.
+    /// How many completions the kernel's completion queue holds; what does not fit is kept by the kernel, which costs
+    /// more. `None` for twice as many as `submissions`.
     pub completions: Option<u32>,
     /// Where the program sleeps.
     pub sleep: Sleep,
@@ -75,8 +75,8 @@ pub enum Sleep {
 /// It is done in the reactor's thread, as task work. The rings differ in what makes the thread do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completing {
-    /// `IORING_SETUP_DEFER_TASKRUN` (Linux 6.1): when the thread asks for completions, in one batch. An epoll on such a ring
-    /// is not told, since nobody asks.
+    /// `IORING_SETUP_DEFER_TASKRUN` (Linux 6.1): when the thread asks for completions, in one batch. An epoll on such a
+    /// ring is not told, since nobody asks.
     Deferred,
     /// `IORING_SETUP_COOP_TASKRUN` (Linux 5.19): when the thread is in the kernel for whatever reason.
     Cooperative,
@@ -131,7 +131,8 @@ pub struct Counts {
 /// What a cancellation found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancellation {
-    /// The kernel is going to be asked. The request ends in its own completion, with `ECANCELED` or with what it came to before.
+    /// The kernel is going to be asked. The request ends in its own completion, with `ECANCELED` or with what it came
+    /// to before.
     Asked,
     /// The request has ended.
     NotFound,
@@ -184,16 +185,17 @@ pub struct Full<T>(
 /// # }
 /// ```
 ///
-/// It stays in the thread that made it: the kernel runs the requests of a ring on behalf of that thread. Others talk to it
-/// through a [`Handle`].
+/// It stays in the thread that made it: the kernel runs the requests of a ring on behalf of that thread. Others talk to
+/// it through a [`Handle`].
 ///
 /// ```compile_fail
 /// fn send<T: Send>() {}
 /// send::<reveille::uring::Reactor<()>>(); // does not compile
 /// ```
 ///
-/// Dropping it cancels what is in flight and waits until the kernel has done with it, so that every buffer can be freed, and
-/// until the closures that are running in a pool of its own have returned. Its events are lost; [`shutdown`](Reactor::shutdown) hands them out.
+/// Dropping it cancels what is in flight and waits until the kernel has done with it, so that every buffer can be
+/// freed, and until the closures that are running in a pool of its own have returned. Its events are lost;
+/// [`shutdown`](Reactor::shutdown) hands them out.
 pub struct Reactor<T: Send + 'static> {
     ring: IoUring,
     completing: Completing,
@@ -315,14 +317,14 @@ impl<T: Send + 'static> Reactor<T> {
         Counts { wakes: self.listener.heard(), ..self.counts }
     }
 
-    /// What to wait for, for reading, in an epoll or poll of one's own; `None` if the ring was [set up](Config::sleep) to be
-    /// slept in, as an epoll might never hear of it. [`prepare_to_sleep`](Reactor::prepare_to_sleep) before.
+    /// What to wait for, for reading, in an epoll or poll of one's own; `None` if the ring was [set up](Config::sleep)
+    /// to be slept in, as an epoll might never hear of it. [`prepare_to_sleep`](Reactor::prepare_to_sleep) before.
     pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         (self.sleep == Sleep::Elsewhere).then(|| self.ring.as_fd())
     }
 
-    /// Hands a request over, to be submitted with the next [`turn`](Reactor::turn). If the submission queue is full, what is
-    /// there is submitted first.
+    /// Hands a request over, to be submitted with the next [`turn`](Reactor::turn). If the submission queue is full,
+    /// what is there is submitted first.
     ///
     /// # Errors
     /// Of the ring, if it takes no requests; this one is dropped.
@@ -342,12 +344,12 @@ impl<T: Send + 'static> Reactor<T> {
         Ok(self.push(request))
     }
 
-    /// Hands over a chain: each request starts when the one before has ended well. When one fails, those after it end with
-    /// `ECANCELED`.
+    /// Hands over a chain: each request starts when the one before has ended well. When one fails, those after it end
+    /// with `ECANCELED`.
     ///
     /// # Errors
-    /// [`Error::ChainTooLong`] if the chain is longer than the submission queue, through which it goes in one piece. The requests
-    /// are dropped.
+    /// [`Error::ChainTooLong`] if the chain is longer than the submission queue, through which it goes in one piece.
+    /// The requests are dropped.
     pub fn submit_linked(
         &mut self,
         chain: impl IntoIterator<Item = Request<T>>,
@@ -358,8 +360,9 @@ impl<T: Send + 'static> Reactor<T> {
         Ok(chain.into_iter().map(|request| self.push(request)).collect())
     }
 
-    /// Hands a closure over, to be run by the pool; it is submitted with the next [`turn`](Reactor::turn), in one batch with
-    /// others. `then` makes the event, in the worker, from what became of it: every closure that was offloaded has one.
+    /// Hands a closure over, to be run by the pool; it is submitted with the next [`turn`](Reactor::turn), in one batch
+    /// with others. `then` makes the event, in the worker, from what became of it: every closure that was offloaded has
+    /// one.
     ///
     /// ```
     /// # use reveille::uring::{Config, Error, Reactor};
@@ -390,7 +393,8 @@ impl<T: Send + 'static> Reactor<T> {
         self.jobs.enqueue(work, run, move |outcome| delivery.post(then(outcome)))
     }
 
-    /// Asks the kernel to end a request, with the next turn.
+    /// Asks the kernel to end a request, with the next turn. Of a chain it finds the one that is being done, whose end
+    /// is the end of all; not those that wait.
     ///
     /// # Errors
     /// Of the ring, if it takes no requests.
@@ -403,10 +407,11 @@ impl<T: Send + 'static> Reactor<T> {
         Ok(Cancellation::Asked)
     }
 
-    /// One turn: submits what was handed over, sleeps if there is nothing to report, and appends to `events` what there is.
+    /// One turn: submits what was handed over, sleeps if there is nothing to report, and appends to `events` what there
+    /// is.
     ///
-    /// With a `timeout` it sleeps no longer than that: not at all if it is zero. It may come back early and with nothing, as when a signal arrives.
-    /// It takes what is at hand without a system call.
+    /// With a `timeout` it sleeps no longer than that: not at all if it is zero. It may come back early and with
+    /// nothing, as when a signal arrives. It takes what is at hand without a system call.
     ///
     /// # Errors
     /// Of the ring. The events so far are in `events`; turn again, if it was lack of memory or so.
@@ -429,14 +434,15 @@ impl<T: Send + 'static> Reactor<T> {
         self.take_posted(events)
     }
 
-    /// Submits what was handed over, and announces that the thread is going to sleep until the [file descriptor](Reactor::poll_fd) is
-    /// readable. If this returns false there is something to do: [`turn`](Reactor::turn) instead.
+    /// Submits what was handed over, and announces that the thread is going to sleep until the [file
+    /// descriptor](Reactor::poll_fd) is readable. If this returns false there is something to do:
+    /// [`turn`](Reactor::turn) instead.
     ///
     /// # Errors
     /// Of the ring.
     pub fn prepare_to_sleep(&mut self) -> Result<bool, Error> {
         self.submitter.submit(&mut self.jobs);
-        if !self.early.is_empty() || !self.commands.is_empty() || !self.announce_sleep()? {
+        if !self.commands.is_empty() || !self.announce_sleep()? {
             return Ok(false);
         }
         if self.must_enter() {
@@ -445,7 +451,8 @@ impl<T: Send + 'static> Reactor<T> {
         Ok(self.ring.completion().is_empty())
     }
 
-    /// Arms the gate, and has the eventfd listened to. False if something has been posted.
+    /// Arms the gate, and has the eventfd listened to. False if something has been posted, or came up while room was
+    /// made.
     fn announce_sleep(&mut self) -> Result<bool, Error> {
         self.armed = Some(self.listener.heard());
         if !self.consumer.prepare_to_sleep() {
@@ -455,7 +462,7 @@ impl<T: Send + 'static> Reactor<T> {
             self.make_room(1)?;
             self.listener.listen(&mut self.ring.submission(), BELL);
         }
-        Ok(true)
+        Ok(self.early.is_empty())
     }
 
     /// After a sleep: whoever posts from now on need not ring. If somebody rang, the gate knows that we are awake.
@@ -485,7 +492,8 @@ impl<T: Send + 'static> Reactor<T> {
         };
         let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error().map(Errno::from_raw_os_error) {
-            // A signal, the end of the time, or completions that have to be reaped before the kernel takes more requests.
+            // A signal, the end of the time, or completions that have to be reaped before the kernel takes more
+            // requests.
             Some(Errno::INTR | Errno::TIME | Errno::BUSY) => Ok(()),
             Some(Errno::BADR) => Err(Error::CompletionsLost),
             _ => Err(error.into()),
@@ -585,10 +593,10 @@ impl<T: Send + 'static> Reactor<T> {
 
     /// Ends everything that is in flight, and appends the events of that, and all that were posted, to `events`.
     ///
-    /// [`Shutdown::Drain`] lets requests and closures come to their own end, and waits for ever for one that has none; multishot
-    /// requests are cancelled. [`Shutdown::Cancel`] cancels all, and waits for the closures that are running; those in a
-    /// pool of somebody else's are left to run. Handles are told [`Closed`](super::Closed) from now on; what
-    /// they have handed over before is submitted and drained, or dropped.
+    /// [`Shutdown::Drain`] lets requests and closures come to their own end, and waits for ever for one that has none;
+    /// multishot requests are cancelled. [`Shutdown::Cancel`] cancels all, and waits for the closures that are running;
+    /// in a pool of somebody else's it cancels none, and waits for all of this reactor's. Handles are told
+    /// [`Closed`](super::Closed) from now on; what they have handed over before is submitted and drained, or dropped.
     ///
     /// # Errors
     /// Of the ring. What could not be brought to its end is leaked.
@@ -610,12 +618,17 @@ impl<T: Send + 'static> Reactor<T> {
         let mut patience = Duration::from_millis(1);
         let mut next = Instant::now();
         loop {
+            let before = events.len();
             self.turn(events, Some(Duration::ZERO))?;
-            let waited_for = match self.events {
-                Events::Wanted => self.flights.len() + self.commands.len() + self.offloaded,
-                Events::Unwanted => self.flights.len(),
-            };
-            if waited_for == 0 {
+            let over = self.flights.len() == 0
+                && match self.events {
+                    // A turn that takes less than a batch has seen the end of what was posted.
+                    Events::Wanted => {
+                        self.commands.is_empty() && self.offloaded == 0 && events.len() - before < BATCH
+                    }
+                    Events::Unwanted => true,
+                };
+            if over {
                 return Ok(());
             }
             if Instant::now() >= next {
@@ -639,16 +652,16 @@ impl<T: Send + 'static> Drop for Reactor<T> {
         while self.listener.outstanding() {
             let heard = self.enter(Wait::ForOne(None)).and_then(|()| self.reap(&mut Vec::new()));
             if settled.is_err() || heard.is_err() {
-                // Closing the ring ends what is left, but not before it has returned. So the memory of that is leaked: the
-                // flights do so by themselves.
+                // Closing the ring ends what is left, but not before it has returned. So the memory of that is leaked:
+                // the flights do so by themselves.
                 self.listener.abandon();
             }
         }
     }
 }
 
-/// The obligation to post the event of an offloaded closure. It is posted when this is dropped: without an event if what
-/// should have made it panicked.
+/// The obligation to post the event of an offloaded closure. It is posted when this is dropped: without an event if
+/// what should have made it panicked.
 struct Delivery<T: Send + 'static> {
     posted: Arc<CompletionQueue<Posted<T>>>,
     event: Option<T>,

@@ -1,8 +1,9 @@
 //! Requests, from the moment that they are handed over until they have ended.
 //!
-//! A [`Request`] is an operation and what becomes of its result, in one box. While it is in flight the box is a raw pointer: nothing
-//! of it is touched but what the kernel does not use, and no reference to it claims that nobody else writes there. The
-//! completion without `IORING_CQE_F_MORE` is the last one that a request has; with it the pointer becomes a box again.
+//! A [`Request`] is an operation and what becomes of its result, in one box. While it is in flight the box is a raw
+//! pointer: nothing of it is touched but what the kernel does not use, and no reference to it claims that nobody else
+//! writes there. The completion without `IORING_CQE_F_MORE` is the last one that a request has; with it the pointer
+//! becomes a box again.
 
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::NonNull;
@@ -25,12 +26,14 @@ pub struct Request<T> {
 }
 
 impl<T: 'static> Request<T> {
-    /// An operation that completes once. `then` makes the event; it runs in the reactor's thread, and should not take long.
+    /// An operation that completes once. `then` makes the event; it runs in the reactor's thread, and should not take
+    /// long.
     pub fn new<O: Operation>(operation: O, then: impl FnOnce(O::Output) -> T + Send + 'static) -> Self {
         Self::silent(operation, |output| Some(then(output)))
     }
 
-    /// An operation that completes again and again. `each` makes the events; it is told by [`Shot::last`] when no more will come.
+    /// An operation that completes again and again. `each` makes the events; it is told by [`Shot::last`] when no more
+    /// will come.
     pub fn multishot<O: Multishot>(
         operation: O,
         each: impl FnMut(Shot<O::Item>) -> T + Send + 'static,
@@ -48,7 +51,8 @@ impl<T: 'static> Request<T> {
         Self { pending: Box::new(pending), flags: squeue::Flags::empty(), multishot: false }
     }
 
-    /// To be done by the kernel's own workers from the start, without an attempt in the caller's thread (`IOSQE_ASYNC`).
+    /// To be done by the kernel's own workers from the start, without an attempt in the caller's thread
+    /// (`IOSQE_ASYNC`).
     pub fn in_worker(mut self) -> Self {
         self.flags |= squeue::Flags::ASYNC;
         self
@@ -154,7 +158,8 @@ pub(super) const BELL: u64 = u64::MAX;
 /// The user data of requests whose results are of no interest.
 pub(super) const IGNORED: u64 = u64::MAX - 1;
 
-/// Names a request in flight: what its cancellation asks for. Never means another request, even when this one has ended.
+/// Names a request in flight: what its cancellation asks for. Never means another request, even when this one has
+/// ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(u64);
 
@@ -178,8 +183,8 @@ impl Token {
 
 /// The requests that the kernel has, or is going to have with the next `io_uring_enter`.
 ///
-/// Dropped with requests in it, it leaks them: the kernel may be writing into their boxes. The reactor sees to it that it is
-/// empty by then, if it can.
+/// Dropped with requests in it, it leaks them: the kernel may be writing into their boxes. The reactor sees to it that
+/// it is empty by then, if it can.
 pub(super) struct Flights<T> {
     slab: Slab<Flight<T>>,
     /// How many have started: the generation of the next.
@@ -202,8 +207,8 @@ impl<T: 'static> Flights<T> {
         self.slab.len()
     }
 
-    /// Gives the request its place, and makes its entry. The entry is valid until [`completed`](Flights::completed) has seen
-    /// the last completion of the token.
+    /// Gives the request its place, and makes its entry. The entry is valid until [`completed`](Flights::completed) has
+    /// seen the last completion of the token.
     pub fn start(&mut self, request: Request<T>) -> (Token, squeue::Entry) {
         let vacant = self.slab.vacant_entry();
         self.started = self.started.wrapping_add(1);
