@@ -17,6 +17,8 @@ use super::error::Error;
 use super::handle::Handle;
 use super::reactor::{Config, Reactor};
 
+type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
+
 /// The event of an executor's reactor: this task can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Task(usize);
@@ -45,7 +47,7 @@ pub struct Executor {
 }
 
 struct Running {
-    future: Pin<Box<dyn Future<Output = ()>>>,
+    future: LocalFuture,
     waker: Arc<TaskWaker>,
 }
 
@@ -85,7 +87,7 @@ impl Wake for TaskWaker {
 
 /// Starts tasks on an [`Executor`], from its own thread: from inside of other tasks, say.
 #[derive(Clone, Default)]
-pub struct Spawner(Rc<RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>>);
+pub struct Spawner(Rc<RefCell<Vec<LocalFuture>>>);
 
 impl Spawner {
     /// Runs the future as a task of its own, until it ends or the executor is dropped. It starts when the executor
