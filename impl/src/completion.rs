@@ -89,6 +89,12 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
         if published { self.wait.notify_all() } else { Wakeup::Skipped }
     }
 
+    /// [`publish`](CompletionQueue::publish) for a batch of one, which need not be collected.
+    pub fn publish_one(&self, item: T) -> Wakeup {
+        self.overflow.with(|overflow| self.append(overflow, std::iter::once(item)));
+        self.wait.notify_all()
+    }
+
     fn append(&self, overflow: &mut VecDeque<T>, mut batch: impl Iterator<Item = T>) -> bool {
         let written = overflow.is_empty() && self.fill_ring(&mut batch);
         let before = overflow.len();

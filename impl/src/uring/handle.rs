@@ -82,7 +82,7 @@ impl<T: Send + 'static> Shared<T> {
             if commands.list.len() == 1 {
                 // Under the lock, which nobody holds for long: else the reactor might take the list in between, and
                 // find the word about it later, for nothing.
-                self.posted.publish([Posted::Commands]);
+                self.posted.publish_one(Posted::Commands);
             }
             None
         });
@@ -149,7 +149,7 @@ impl<T: Send + 'static> Handle<T> {
     /// Puts an event into the reactor's stream, and wakes the reactor if it sleeps. If it is gone the event is dropped,
     /// at the latest with the last handle.
     pub fn post(&self, event: T) -> Wakeup {
-        self.post_all([event])
+        self.shared.posted.publish_one(Posted::Event(event))
     }
 
     /// The same for a batch, with one wake decision.

@@ -675,7 +675,7 @@ impl<T: Send + 'static> Delivery<T> {
 
 impl<T: Send + 'static> Drop for Delivery<T> {
     fn drop(&mut self) {
-        self.posted.publish([Posted::Offloaded(self.event.take())]);
+        self.posted.publish_one(Posted::Offloaded(self.event.take()));
     }
 }
 
