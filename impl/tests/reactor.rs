@@ -909,10 +909,10 @@ fn a_shutdown_that_drains_runs_what_was_offloaded_and_one_that_cancels_does_not(
             "busy"
         };
         reactor.offload(Work::BOUNDED, busy, |outcome| name(&outcome));
-        reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+        let mut events = Vec::new();
+        reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
         running.recv().unwrap();
         reactor.offload(Work::BOUNDED, |_| 1, |outcome| name(&outcome));
-        let mut events = Vec::new();
         reactor.shutdown(how, &mut events).unwrap();
         events.sort();
         let mut expected = [ended, "done \"busy\""];

@@ -33,6 +33,9 @@ impl Wake for Bell {
 /// The bell, and the read of it that is kept outstanding in a ring: when somebody rings, the read completes, and who
 /// sleeps in the ring comes back.
 ///
+/// A multishot poll of the eventfd, which need not be submitted anew, was tried in its place: 4 % less CPU time with one
+/// closure in flight, a quarter more with 8, a fifth with 64.
+///
 /// The owner must keep this until the read has ended, or [`abandon`](Listener::abandon) it: the kernel writes into its
 /// memory.
 pub(super) struct Listener {
