@@ -1,9 +1,10 @@
 //! What other threads, and futures, hold of a reactor.
 //!
 //! Only its own thread may touch a ring. Everybody else leaves a [`Command`] on a list, and one entry in the completion
-//! queue that says "look at the list": so it is the queue's wake decision that wakes the reactor, and a list that was
-//! not empty needs none. The lock of the list also decides who comes too late: a reactor closes the list in the same
-//! critical section in which it takes the last commands.
+//! queue that says "look at the list": so it is the queue's wake decision that wakes the reactor. A list that was not
+//! empty needs no entry: there is one that the reactor has not come to yet, or it has and is about to take the whole
+//! list. The lock of the list also decides who comes too late: a reactor closes the list in the same critical section in
+//! which it takes the last commands.
 
 use std::future::Future;
 use std::pin::Pin;

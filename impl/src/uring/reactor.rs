@@ -94,6 +94,22 @@ impl Completing {
         }
     }
 
+    /// The best kind of ring that `setup` can set up.
+    fn best<R>(sleep: Sleep, setup: impl Fn(Self) -> io::Result<R>) -> Result<(Self, R), Error> {
+        let mut refused = Error::Missing;
+        for &completing in Self::candidates(sleep) {
+            match setup(completing) {
+                Ok(ring) => return Ok((completing, ring)),
+                // What an older kernel says to flags that it does not know.
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                    refused = Error::setup(error);
+                }
+                Err(error) => return Err(Error::setup(error)),
+            }
+        }
+        Err(refused)
+    }
+
     fn setup(self, config: &Config) -> io::Result<IoUring> {
         let mut builder = IoUring::builder();
         builder.setup_clamp();
@@ -248,20 +264,8 @@ impl<T: Send + 'static> Reactor<T> {
     }
 
     fn set_up(config: Config, submitter: Submitter, pool: Option<Pool>) -> Result<Self, Error> {
-        let mut refused = None;
-        for &completing in Completing::candidates(config.sleep) {
-            match completing.setup(&config) {
-                Ok(ring) => {
-                    return Self::with_ring(ring, completing, config.sleep, submitter, pool);
-                }
-                // An older kernel says so to flags that it does not know.
-                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                    refused = Some(error);
-                }
-                Err(error) => return Err(Error::setup(error)),
-            }
-        }
-        Err(refused.map_or(Error::Missing, Error::setup))
+        let (completing, ring) = Completing::best(config.sleep, |completing| completing.setup(&config))?;
+        Self::with_ring(ring, completing, config.sleep, submitter, pool)
     }
 
     fn with_ring(
@@ -698,6 +702,62 @@ fn check(ring: &Parameters) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uring::{Nop, Timeout};
+
+    #[test]
+    fn an_older_kernel_gets_the_best_ring_that_it_knows() {
+        let kernel = |knows: Completing| {
+            move |asked| if asked == knows { Ok(()) } else { Err(io::Error::from(Errno::INVAL)) }
+        };
+        for knows in [Completing::Deferred, Completing::Cooperative, Completing::Interrupting] {
+            assert!(
+                matches!(Completing::best(Sleep::InRing, kernel(knows)), Ok((found, ())) if found == knows)
+            );
+        }
+        let refused = Completing::best(Sleep::Elsewhere, kernel(Completing::Deferred));
+        assert!(matches!(refused, Err(Error::Other(_))), "not for an epoll");
+        let forbidden = |_| Err::<(), _>(io::Error::from(Errno::PERM));
+        assert!(matches!(Completing::best(Sleep::InRing, forbidden), Err(Error::Forbidden)));
+    }
+
+    /// What a reactor is for, in short.
+    fn works(mut reactor: Reactor<u32>) {
+        let handle = reactor.handle();
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(5));
+            handle.post(0);
+        });
+        reactor.offload(Work::BOUNDED, |_| std::thread::sleep(Duration::from_millis(3)), |_| 1);
+        reactor.submit(Request::new(Timeout::after(Duration::from_millis(4)), |_| 2)).unwrap();
+        for i in 3..103 {
+            reactor.submit(Request::new(Nop, move |_| i)).unwrap(); // overflows
+        }
+        let mut events = Vec::new();
+        while events.len() < 103 {
+            reactor.turn(&mut events, None).unwrap();
+        }
+        events.sort();
+        assert_eq!(events, Vec::from_iter(0..103));
+        other.join().unwrap();
+        reactor.submit(Request::new(Timeout::after(Duration::from_secs(3600)), |_| 0)).unwrap();
+        reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
+    }
+
+    #[test]
+    fn a_reactor_works_on_each_kind_of_ring() {
+        let config = Config::default().submissions(4).completions(8);
+        for completing in [Completing::Deferred, Completing::Cooperative, Completing::Interrupting] {
+            let pool = Pool::new(config.pool.clone());
+            match completing.setup(&config) {
+                Ok(ring) => {
+                    let sleep = Sleep::InRing;
+                    let submitter = pool.submitter();
+                    works(Reactor::with_ring(ring, completing, sleep, submitter, Some(pool)).unwrap());
+                }
+                Err(error) => eprintln!("SKIPPED: {completing:?}: {}", Error::setup(error)),
+            }
+        }
+    }
 
     #[test]
     fn a_ring_without_the_features_that_are_needed_is_refused_by_their_names() {
