@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use reveille::pool::{Outcome, Work};
-use reveille::uring::{Config, Executor, Handle, Read, Task};
+use reveille::uring::{AsyncHandle, Config, Executor, Read, Task};
 
 /// One read.
 const CHUNK: usize = 64 << 10;
@@ -54,11 +54,11 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
 }
 
 /// Copies a file to the standard output. One buffer goes to the kernel and comes back, again and again.
-async fn print(ring: &Handle<Task>, file: File) -> io::Result<()> {
+async fn print(ring: &AsyncHandle<Task>, file: File) -> io::Result<()> {
     let file = Arc::new(file);
     let mut buffer = vec![0; CHUNK];
     loop {
-        let (read, back) = ring.perform(Read::new(file.clone(), buffer)).await.map_err(io::Error::other)?;
+        let (read, back) = ring.submit(Read::new(file.clone(), buffer)).await.map_err(io::Error::other)?;
         match read? {
             0 => return Ok(()),
             n => io::stdout().write_all(&back[..n])?,

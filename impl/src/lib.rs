@@ -28,6 +28,7 @@
 pub mod completion;
 pub mod gate;
 pub mod pool;
+mod slot;
 pub mod sync;
 pub mod uring;
 pub mod wait_queue;

@@ -721,12 +721,12 @@ fn futures_of_the_reactors_own_executor_run_while_one_of_them_waits() {
             spawner.spawn({
                 let (ring, log) = (ring.clone(), log.clone());
                 async move {
-                    ring.perform(Timeout::after(Duration::from_millis(2))).await.unwrap().unwrap();
+                    ring.submit(Timeout::after(Duration::from_millis(2))).await.unwrap().unwrap();
                     log.borrow_mut().push("written");
-                    ring.perform(Write::new(writer, b"wake")).await.unwrap().0.unwrap();
+                    ring.submit(Write::new(writer, b"wake")).await.unwrap().0.unwrap();
                 }
             });
-            let (n, buffer) = ring.perform(Read::new(reader, vec![0; 8])).await.unwrap();
+            let (n, buffer) = ring.submit(Read::new(reader, vec![0; 8])).await.unwrap();
             log.borrow_mut().push("read");
             buffer[..n.unwrap()].to_vec()
         }
@@ -753,7 +753,7 @@ fn a_task_that_has_not_ended_goes_on_in_the_next_call_or_is_dropped_with_the_exe
             let _guard = guard;
             loop {
                 *steps.borrow_mut() += 1;
-                ring.perform(Nop).await.unwrap().unwrap();
+                ring.submit(Nop).await.unwrap().unwrap();
             }
         }
     });
@@ -761,7 +761,7 @@ fn a_task_that_has_not_ended_goes_on_in_the_next_call_or_is_dropped_with_the_exe
         let before = *steps.borrow();
         let ring = ring.clone();
         executor
-            .block_on(async move { ring.perform(Timeout::after(Duration::from_millis(2))).await })
+            .block_on(async move { ring.submit(Timeout::after(Duration::from_millis(2))).await })
             .unwrap()
             .unwrap()
             .unwrap();
@@ -796,10 +796,10 @@ fn futures_of_another_executor_are_served_by_a_reactor_in_its_own_thread() {
     let handle = reactor.handle();
     let others: Vec<_> = (0..2)
         .map(|_| {
-            let handle = handle.clone();
+            let ring = handle.clone().into_async();
             std::thread::spawn(move || {
                 for _ in 0..EACH {
-                    block_on(handle.perform(Nop)).unwrap().unwrap();
+                    block_on(ring.submit(Nop)).unwrap().unwrap();
                 }
             })
         })
@@ -818,7 +818,7 @@ fn dropping_a_future_cancels_its_request_and_frees_its_buffer() {
     let Some(mut reactor) = reactor::<()>() else { return };
     let (reader, _writer) = pipe().unwrap();
     let buffer = Watched { bytes: vec![0; 16], freed: freed.clone() };
-    let future = reactor.handle().perform(Read::new(reader, buffer));
+    let future = reactor.handle().into_async().submit(Read::new(reader, buffer));
     reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
     assert_eq!(reactor.in_flight(), 1);
     drop(future);
@@ -832,13 +832,13 @@ fn dropping_a_future_cancels_its_request_and_frees_its_buffer() {
 #[test]
 fn a_future_whose_reactor_is_gone_says_so() {
     let Some(mut reactor) = reactor::<()>() else { return };
-    let handle = reactor.handle();
+    let ring = reactor.handle().into_async();
     let (reader, _writer) = pipe().unwrap();
-    let in_flight = handle.perform(Read::new(reader.try_clone().unwrap(), vec![0]));
+    let in_flight = ring.submit(Read::new(reader.try_clone().unwrap(), vec![0]));
     reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
-    let not_looked_at = handle.perform(Read::new(reader, vec![0]));
+    let not_looked_at = ring.submit(Read::new(reader, vec![0]));
     drop(reactor);
-    let late = handle.perform(Nop);
+    let late = ring.submit(Nop);
     assert_eq!(block_on(in_flight).unwrap_err(), Closed);
     assert_eq!(block_on(not_looked_at).unwrap_err(), Closed);
     assert_eq!(block_on(late).unwrap_err(), Closed);
@@ -967,7 +967,7 @@ fn a_future_awaits_a_closure_and_then_a_request() {
     let read = executor.block_on(async move {
         let written = ring.offload(Work::BOUNDED, move |_| writer.write(b"four")).await;
         let length = written.done().unwrap().unwrap();
-        ring.perform(Read::new(reader, vec![0; length])).await.unwrap().1
+        ring.submit(Read::new(reader, vec![0; length])).await.unwrap().1
     });
     assert_eq!(read.unwrap(), b"four");
 }

@@ -64,10 +64,11 @@ use std::{fmt, io, iter, thread};
 
 use self::account::{Account, Roster};
 use self::hash::{Admission, Chains};
-use self::job::{AnyJob, Fate, Slot, Task};
+use self::job::{AnyJob, Fate, Task};
 use self::worker::{Station, Worker};
 use crate::completion::CompletionQueue;
 use crate::gate::{PerEntry, WakeOne};
+use crate::slot::Slot;
 use crate::sync::{Atomic, JoinHandle, Mutex, Native, Primitives};
 use crate::wait_queue::{Kind, WaitQueue};
 

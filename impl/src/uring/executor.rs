@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use slab::Slab;
 
 use super::error::Error;
+use super::future::AsyncHandle;
 use super::handle::Handle;
 use super::reactor::{Config, Reactor};
 
@@ -36,8 +37,8 @@ const MAIN: usize = usize::MAX;
 ///     executor => executor.unwrap(),
 /// };
 /// let ring = executor.handle();
-/// let answer = executor.block_on(async move { ring.perform(Nop).await.map(|_| 42) }).unwrap();
-/// assert_eq!(answer, Ok(42));
+/// let answer = executor.block_on(async move { ring.submit(Nop).await.map(|_| 42) });
+/// assert_eq!(answer.unwrap(), Ok(42));
 /// ```
 pub struct Executor {
     // Before the reactor: a future that is dropped cancels what it waits for.
@@ -107,8 +108,8 @@ impl Executor {
     }
 
     /// What futures use the reactor by.
-    pub fn handle(&self) -> Handle<Task> {
-        self.reactor.handle()
+    pub fn handle(&self) -> AsyncHandle<Task> {
+        self.reactor.handle().into_async()
     }
 
     /// What starts further tasks.
@@ -122,7 +123,7 @@ impl Executor {
     /// Of the ring.
     pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output, Error> {
         let mut main = pin!(future);
-        let main_waker = TaskWaker::new(MAIN, self.handle());
+        let main_waker = TaskWaker::new(MAIN, self.reactor.handle());
         let waker = Waker::from(main_waker.clone());
         waker.wake_by_ref(); // the first poll comes as the others do
         let mut ready = Vec::new();

@@ -1,4 +1,4 @@
-//! What other threads, and futures, hold of a reactor.
+//! What other threads hold of a reactor.
 //!
 //! Only its own thread may touch a ring. Everybody else leaves a [`Command`] on a list, and one entry in the completion
 //! queue that says "look at the list": so it is the queue's wake decision that wakes the reactor. A list that was not
@@ -6,18 +6,15 @@
 //! list. The lock of the list also decides who comes too late: a reactor closes the list in the same critical section in
 //! which it takes the last commands.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Poll, Waker};
 
 use smallvec::SmallVec;
 
 use super::error::{Closed, Error};
-use super::op::Operation;
+use super::future::AsyncHandle;
 use super::request::{Request, Token, link};
 use crate::completion::CompletionQueue;
-use crate::pool::{self, Submitter, Work};
+use crate::pool::Submitter;
 use crate::sync::Mutex as _;
 use crate::wait_queue::Wakeup;
 
@@ -105,7 +102,7 @@ impl<T: Send + 'static> Shared<T> {
     }
 }
 
-/// A reactor, as seen from other threads and from futures. Cheap to clone. It does not keep the reactor alive.
+/// A reactor, as seen from other threads. Cheap to clone. It does not keep the reactor alive.
 ///
 /// ```
 /// use reveille::uring::{Config, Error, Nop, Reactor, Request};
@@ -189,124 +186,17 @@ impl<T: Send + 'static> Handle<T> {
         let _ = self.shared.command(Command::Cancel(ticket.clone()));
     }
 
-    /// An operation as a future, for any executor: it makes no event of the stream, but somebody has to
-    /// [turn](super::Reactor::turn) the reactor.
-    ///
-    /// It is submitted at once. Dropping the future cancels it; its buffer and its file are the reactor's until the
-    /// kernel has done with them. [`Closed`] says that the reactor went away before the operation had ended.
-    pub fn perform<O: Operation>(&self, operation: O) -> Performing<O::Output, T>
-    where
-        O::Output: Send,
-    {
-        let slot = Arc::new(Slot::default());
-        let promise = Promise(Some(slot.clone()));
-        let request = Request::silent(operation, move |output| {
-            promise.keep(output);
-            None
-        });
-        // If it is dropped right here, the promise is broken and the future says so.
-        let ticket = self.submit(request).ok();
-        Performing { slot, ticket, handle: self.clone() }
+    /// The same reactor, for futures.
+    pub fn into_async(self) -> AsyncHandle<T> {
+        AsyncHandle::new(self)
     }
 
-    /// A closure to be run by the reactor's pool, as a future, for any executor. It is submitted at once, and makes no
-    /// event of the stream.
-    pub fn offload<R, F>(&self, work: Work, run: F) -> pool::Handle<R>
-    where
-        R: Send + 'static,
-        F: FnOnce(&pool::Context<'_>) -> R + Send + 'static,
-    {
-        self.shared.submitter.spawn(work, run)
+    pub(super) fn submitter(&self) -> &Submitter {
+        &self.shared.submitter
     }
 }
 
 /// Whether a chain fits into the submission queue, through which it has to go in one piece.
 pub(super) fn check_length(length: usize, capacity: usize) -> Result<(), Error> {
     if length > capacity { Err(Error::ChainTooLong { length, capacity }) } else { Ok(()) }
-}
-
-/// Where a result waits for its future. The lock decides: whoever comes second finds what the first has left.
-struct Slot<V: Send + 'static>(Mutex<Waiting<V>>);
-
-struct Waiting<V> {
-    result: Option<Result<V, Closed>>,
-    waker: Option<Waker>,
-}
-
-impl<V: Send + 'static> Default for Slot<V> {
-    fn default() -> Self {
-        Self(Mutex::new(Waiting { result: None, waker: None }))
-    }
-}
-
-impl<V: Send + 'static> Slot<V> {
-    fn deliver(&self, result: Result<V, Closed>) {
-        let waker = self.0.with(|waiting| {
-            waiting.result = Some(result);
-            waiting.waker.take()
-        });
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn poll(&self, waker: &Waker) -> Option<Result<V, Closed>> {
-        let waker = waker.clone();
-        let (result, unused) = self.0.with(|waiting| match waiting.result.take() {
-            None => (None, waiting.waker.replace(waker)),
-            result => (result, Some(waker)),
-        });
-        drop(unused); // outside of the lock: the last reference to a task may do anything
-        result
-    }
-}
-
-/// The obligation to fill a slot. Dropped, it says that it will not be done.
-struct Promise<V: Send + 'static>(Option<Arc<Slot<V>>>);
-
-impl<V: Send + 'static> Promise<V> {
-    fn keep(mut self, value: V) {
-        if let Some(slot) = self.0.take() {
-            slot.deliver(Ok(value));
-        }
-    }
-}
-
-impl<V: Send + 'static> Drop for Promise<V> {
-    fn drop(&mut self) {
-        if let Some(slot) = self.0.take() {
-            slot.deliver(Err(Closed));
-        }
-    }
-}
-
-/// The future of [`Handle::perform`].
-#[must_use = "dropping the future cancels the operation"]
-pub struct Performing<V: Send + 'static, T: Send + 'static> {
-    slot: Arc<Slot<V>>,
-    /// To cancel it by, until it has ended.
-    ticket: Option<Ticket>,
-    handle: Handle<T>,
-}
-
-impl<V: Send + 'static, T: Send + 'static> Future for Performing<V, T> {
-    type Output = Result<V, Closed>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.slot.poll(cx.waker()) {
-            Some(result) => {
-                self.ticket = None;
-                Poll::Ready(result)
-            }
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl<V: Send + 'static, T: Send + 'static> Drop for Performing<V, T> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.handle.cancel(&ticket);
-        }
-    }
 }

@@ -1,9 +1,9 @@
 //! A reactor on a real io_uring.
 //!
 //! A [`Reactor`] owns a ring, submits [`Request`]s to the kernel, [offloads](Reactor::offload) closures to the
-//! [pool](crate::pool), and yields one stream of events, whichever of them they come from. Other threads and futures
-//! reach it through a [`Handle`]; a program built round epoll has it as [one of its descriptors](Reactor::poll_fd); an
-//! [`Executor`] runs futures on it.
+//! [pool](crate::pool), and yields one stream of events, whichever of them they come from. Other threads reach it through
+//! a [`Handle`], futures through an [`AsyncHandle`]; a program built round epoll has it as
+//! [one of its descriptors](Reactor::poll_fd); an [`Executor`] runs futures on it.
 //!
 //! # The sleep
 //!
@@ -65,6 +65,7 @@
 mod bell;
 mod error;
 mod executor;
+mod future;
 mod handle;
 mod op;
 mod parker;
@@ -73,7 +74,8 @@ mod request;
 
 pub use error::{Closed, Error};
 pub use executor::{Executor, Spawner, Task};
-pub use handle::{Handle, Performing, Ticket};
+pub use future::{AsyncHandle, Submitted};
+pub use handle::{Handle, Ticket};
 pub use op::{
     Accept, Done, LinkTimeout, Multishot, Nop, Operation, Poll, PollFlags, Raw, Read, Timeout, Write,
 };
