@@ -19,6 +19,7 @@ use reveille::uring::{
     PollFlags, Reactor, Read, Request, Shot, Sleep, Timeout, Write,
 };
 use reveille::wait_queue::Wakeup;
+use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -1109,4 +1110,25 @@ fn a_reactor_that_waits_for_closures_only_yields_once_and_then_sleeps() {
         assert_eq!(reactor.counts().yields, expected);
         end.send(()).unwrap();
     }
+}
+
+#[test]
+fn preparing_to_sleep_in_an_epoll_submits_closures_too() {
+    use rustix::event::epoll;
+    let Some(mut reactor) = reactor_with::<u32>(Config::default().sleep(Sleep::Elsewhere)) else { return };
+    let poll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let fd = reactor.poll_fd().expect("it was set up for that");
+    epoll::add(&poll, fd, epoll::EventData::new_u64(1), epoll::EventFlags::IN).unwrap();
+    reactor.offload(Work::BOUNDED, |_| std::thread::sleep(Duration::from_millis(5)), |_| 1);
+    let mut events = Vec::new();
+    while events.is_empty() {
+        if reactor.prepare_to_sleep().unwrap() {
+            let mut ready = Vec::with_capacity(4);
+            let timeout = Timespec { tv_sec: 30, tv_nsec: 0 };
+            let woken = epoll::wait(&poll, rustix::buffer::spare_capacity(&mut ready), Some(&timeout));
+            assert!(matches!(woken, Ok(1) | Err(Errno::INTR)), "{woken:?}");
+        }
+        reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(events, [1]);
 }
