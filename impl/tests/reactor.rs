@@ -1132,3 +1132,19 @@ fn preparing_to_sleep_in_an_epoll_submits_closures_too() {
     }
     assert_eq!(events, [1]);
 }
+
+#[test]
+fn a_shutdown_waits_for_its_closures_in_a_pool_of_somebody_elses() {
+    for how in [Shutdown::Drain, Shutdown::Cancel] {
+        let pool: Pool = Pool::new(pool::Config::default());
+        let Some(mut reactor) = have(Reactor::with_pool(Config::default(), pool.submitter())) else { return };
+        let run = |_: &pool::Context<'_>| {
+            std::thread::sleep(Duration::from_millis(20));
+            7
+        };
+        reactor.offload(Work::BOUNDED, run, |outcome| outcome.done());
+        let mut events = Vec::new();
+        reactor.shutdown(how, &mut events).unwrap();
+        assert_eq!(events, [Some(7)]);
+    }
+}
