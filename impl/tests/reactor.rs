@@ -95,10 +95,15 @@ fn what_was_written_to_a_file_is_read_back() {
     reactor.submit(Request::new(Write::at(file.clone(), b"reveille".to_vec(), 3), |done| done)).unwrap();
     let (written, buffer) = collect(&mut reactor, 1).remove(0);
     assert_eq!((written.unwrap(), &buffer[..]), (8, &b"reveille"[..]));
-    reactor.submit(Request::new(Read::at(file, vec![1; 16], 0), |done| done)).unwrap();
+    reactor.submit(Request::new(Read::at(file.clone(), vec![1; 12], 2), |done| done)).unwrap();
     let (read, buffer) = collect(&mut reactor, 1).remove(0);
-    assert_eq!(read.unwrap(), 11);
-    assert_eq!(&buffer[..], b"\0\0\0reveille\x01\x01\x01\x01\x01");
+    assert_eq!(read.unwrap(), 9);
+    assert_eq!(&buffer[..], b"\0reveille\x01\x01\x01");
+    // Where the file stands: at its beginning, and then behind what was read.
+    for expected in [b"\0\0\0rev", b"eille\x01"] {
+        reactor.submit(Request::new(Read::new(file.clone(), vec![1; 6]), |done| done)).unwrap();
+        assert_eq!(collect(&mut reactor, 1).remove(0).1, expected);
+    }
 }
 
 #[test]
