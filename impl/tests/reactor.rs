@@ -1,6 +1,6 @@
 //! The reactor on the real kernel.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _, pipe};
 use std::net::{TcpListener, TcpStream};
@@ -571,6 +571,8 @@ fn a_shutdown_that_cancels_hands_out_every_event() {
     let freed = Arc::new(AtomicUsize::new(0));
     let Some(mut reactor) = reactor::<usize>() else { return };
     let _writers = reads_in_flight(&mut reactor, &freed);
+    // Not looked at yet, and so never done.
+    reactor.handle().submit(Request::new(Nop, |_| usize::MAX)).unwrap();
     const POSTED: usize = 10_000; // more than a turn takes
     reactor.handle().post_all(3..POSTED);
     let mut events = Vec::new();
@@ -1151,5 +1153,64 @@ fn a_shutdown_waits_for_its_closures_in_a_pool_of_somebody_elses() {
         let mut events = Vec::new();
         reactor.shutdown(how, &mut events).unwrap();
         assert_eq!(events, [Some(7)]);
+    }
+}
+
+#[test]
+fn a_task_that_was_woken_together_with_the_main_future_is_polled_though_that_ends() {
+    let Some(mut executor) = executor() else { return };
+    let open = Rc::new(Cell::new(false));
+    let waiting = Rc::new(RefCell::new(Vec::<Waker>::new()));
+    let opened = || {
+        let (open, waiting) = (open.clone(), waiting.clone());
+        std::future::poll_fn(move |cx| {
+            if open.get() {
+                return task::Poll::Ready(());
+            }
+            waiting.borrow_mut().push(cx.waker().clone());
+            task::Poll::Pending
+        })
+    };
+    let done = Rc::new(Cell::new(false));
+    let spawner = executor.spawner();
+    spawner.spawn({
+        let (opened, done) = (opened(), done.clone());
+        async move {
+            opened.await;
+            done.set(true);
+        }
+    });
+    // Runs when both wait, the main future first.
+    spawner.spawn({
+        let (open, waiting) = (open.clone(), waiting.clone());
+        async move {
+            open.set(true);
+            waiting.take().into_iter().for_each(Waker::wake);
+        }
+    });
+    executor.block_on(opened()).unwrap();
+    assert!(done.get());
+}
+
+#[test]
+fn a_request_that_is_to_be_done_in_a_worker_has_one_of_the_kernels() {
+    let Some(mut reactor) = reactor::<()>() else { return };
+    // SAFETY: the call has no preconditions.
+    let name = format!("iou-wrk-{}", unsafe { libc::gettid() });
+    let workers = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|comm| comm.trim_end() == name).count()
+    };
+    let (reader, _writer) = pipe().unwrap();
+    let read = || Request::new(Read::new(reader.try_clone().unwrap(), vec![0]), drop);
+    reactor.submit(read()).unwrap();
+    reactor.turn(&mut Vec::new(), Some(Duration::from_millis(5))).unwrap();
+    assert_eq!(workers(), 0, "it waits in the pipe's own queue");
+    reactor.submit(read().in_worker()).unwrap();
+    let begun = Instant::now();
+    while workers() == 0 {
+        reactor.turn(&mut Vec::new(), Some(Duration::from_millis(1))).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(30));
     }
 }
