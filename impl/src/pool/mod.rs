@@ -33,6 +33,10 @@
 //! A wake that was spent on a worker whose time was over at the same moment is not lost: leaving the free list passes it on
 //! to the next, and if there is none, the look of step 5 comes after.
 //!
+//! A wake may also be spent on a worker that is busy: one that was told while it left the free list has a token, wakes by it the
+//! next time at once, and finds a job, while it is on the free list still. So whoever wakes leaves it, before anything
+//! else, unless the wake has taken him off.
+//!
 //! A worker that never sleeps needs no wake: it takes job after job, and the submitters' gate finds nobody armed.
 //!
 //! # Hashes
