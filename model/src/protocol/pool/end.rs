@@ -4,62 +4,61 @@ use super::account::{Account, Roster, WorkList};
 use super::hash::Chain;
 use super::queue::Queue;
 use super::worker::{Begins, Seat};
-use super::{Debts, END, Mutant, START, is};
+use super::{Debts, END, Mutant, START, Size, is};
 use crate::memory::Barrier::SeqCst;
 use crate::memory::Order::Relaxed;
 use crate::program::{Builder, Code, List, Object, Register, Term};
 
-/// Two accounts with a worker each; the bounded one has no work. A submitter pushes to the unbounded one, or is refused. The shutdown does
-/// not wait here: all that is asked is that nobody sleeps in the end. The unbounded account may start workers in place of
-/// those that left.
-pub(super) fn exit(b: &mut Builder, mutant: Option<Mutant>) -> Debts {
+/// The unbounded account with a worker, who may be followed by others. With a submitter, that pushes to it or is refused; without, there is the
+/// bounded account with a worker too. The shutdown does not wait here: all that is asked is that nobody sleeps in the end.
+pub(super) fn exit(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts {
     let exit = b.object("exit", 0);
-    let bounded = Account {
-        mutant,
-        lists: Vec::new(),
-        queue: Queue::new(b, "bounded ", 1, true, mutant),
-        vacant: None,
-        roster: None,
-        exit: Some(exit),
-        leaves: true,
-    };
     let starts = b.object("start", 0);
-    let unbounded = Account {
+    let account = Account {
         mutant,
         lists: vec![WorkList::new(b, "", &[])],
-        queue: Queue::new(b, "", 2, true, mutant),
+        queue: Queue::new(b, "", &[0; 2], true, mutant),
         vacant: Some(b.object("vacant", 0)),
         roster: Some(Roster::new(b, 1, &[0], starts)),
         exit: Some(exit),
         leaves: true,
     };
-    let told = b.local_list("told by the submitter");
-    let mut p = Code::new("submitter");
-    unbounded.submit(&mut p, told, 0, 0);
-    b.thread(p);
-
+    let first = (size.workers > 1).then(|| Account {
+        mutant,
+        lists: Vec::new(),
+        queue: Queue::new(b, "bounded ", &[0], true, mutant),
+        vacant: None,
+        roster: None,
+        exit: Some(exit),
+        leaves: true,
+    });
+    if size.submitters > 0 {
+        let told = b.local_list("told by the submitter");
+        let mut p = Code::new("submitter");
+        account.submit(&mut p, told, 0, 0);
+        b.thread(p);
+    }
     let told = b.local_list("told by the shutdown");
     let mut p = Code::new("shutdown");
-    unbounded.lists[0].close(&mut p);
+    account.lists[0].close(&mut p);
     p.store("set EXIT", exit, 1, Relaxed);
-    bounded.queue.broadcast(&mut p, told);
-    if !is(mutant, Mutant::FirstAccountOnly) {
-        unbounded.queue.broadcast(&mut p, told);
+    let all = first.iter().chain([&account]);
+    for account in all.take(if is(mutant, Mutant::FirstAccountOnly) { 1 } else { 2 }) {
+        account.queue.broadcast(&mut p, told);
     }
     b.thread(p);
 
-    let mut seat = |name: &str, number, begins| {
+    let mut worker = |account: &Account, name: &str, number, begins| {
         let told = b.local_list(&format!("told by the {name}"));
-        Seat { number, home: 0, begins, timeouts: 0, told }
+        let seat = Seat { number, home: 0, begins, timeouts: 0, told };
+        b.thread(account.worker(name.into(), seat, &|_, _| ()));
     };
-    let first = seat("bounded worker", 0, Begins::Free);
-    let second = seat("unbounded worker", 1, Begins::Free);
-    let others = seat("unbounded worker after it", 0, Begins::Again);
-    let nothing = |_: &mut Code, _: Register| ();
-    b.thread(bounded.worker("bounded worker".into(), first, &nothing));
-    b.thread(unbounded.worker("unbounded worker".into(), second, &nothing));
-    b.thread(unbounded.worker("unbounded worker after it".into(), others, &nothing));
-    Debts { lists: unbounded.debts().lists, rests: vec![START], ..Debts::default() }
+    if let Some(first) = &first {
+        worker(first, "bounded worker", 0, Begins::Free);
+    }
+    worker(&account, "unbounded worker", 1, Begins::Free);
+    worker(&account, "unbounded worker after it", 0, Begins::Again);
+    Debts { lists: account.debts().lists, rests: vec![START], ..Debts::default() }
 }
 
 /// The threads of a pool.
@@ -67,8 +66,8 @@ struct Threads {
     mutant: Option<Mutant>,
     lock: Object,
     alive: List,
-    /// The length of `alive`, for a mutant that reads it without the lock
-    count: Object,
+    /// The length of `alive`, for the mutant that reads it without the lock
+    count: Option<Object>,
     ended: List,
     starts: Object,
 }
@@ -87,12 +86,11 @@ impl Threads {
     }
 
     fn store_count(&self, p: &mut Code) {
-        if is(self.mutant, Mutant::EndOutsideTheLock) {
-            p.scope(|p| {
-                let alive = p.length(self.alive);
-                p.store("count alive", self.count, alive, Relaxed);
-            });
-        }
+        let Some(count) = self.count else { return };
+        p.scope(|p| {
+            let alive = p.length(self.alive);
+            p.store("count alive", count, alive, Relaxed);
+        });
     }
 
     /// A worker has come to its end.
@@ -120,14 +118,14 @@ pub(super) fn last_worker(b: &mut Builder, mutant: Option<Mutant>) -> Debts {
         mutant,
         lock,
         alive: b.list("alive workers", lock, &[]),
-        count: b.object("alive", 0),
+        count: is(mutant, Mutant::EndOutsideTheLock).then(|| b.object("alive", 0)),
         ended: b.list("ended", lock, &[]),
         starts: b.array("start", &[0; 2]),
     };
     let lists = [WorkList::new(b, "bounded ", &[]), WorkList::new(b, "unbounded ", &[])];
     let chain = Chain::new(b, &[], false);
     let closed = b.list("chains closed", chain.lock, &[]);
-    let end = Queue::new(b, "end: ", 1, false, mutant);
+    let end = Queue::new(b, "end: ", &[0], false, mutant);
 
     for job in 0..2 {
         let mut p = Code::new(format!("submitter {job}"));
@@ -190,19 +188,15 @@ pub(super) fn last_worker(b: &mut Builder, mutant: Option<Mutant>) -> Debts {
         p.locked(("close lock", "close unlock"), chain.lock, |p| p.push(closed, 0));
     }
     let (enqueued, over) = (p.compute(0), p.compute(0));
-    let look = |p: &mut Code| over_now(p, &threads, &lists, over);
+    over_now(&mut p, &threads, &lists, over);
     p.forever(|p| {
-        look(p);
         p.when(over, |p| p.leave());
-        p.forever(|p| {
-            end.arm(p, 0, enqueued);
-            look(p);
-            p.when(over, |p| p.leave());
-            end.park(p, END, 0);
-        });
-        end.disarm(p, told, 0, enqueued);
-        p.leave();
+        end.arm(p, 0, enqueued);
+        over_now(p, &threads, &lists, over);
+        p.when(over, |p| p.leave());
+        end.park(p, END, 0);
     });
+    end.disarm(&mut p, told, 0, enqueued);
     b.thread(p);
     let waiting = lists.iter().map(|list| list.jobs).chain([chain.waiting]).collect();
     Debts { lists: waiting, rests: vec![START], ..Debts::default() }
@@ -221,23 +215,20 @@ fn over_now(p: &mut Code, threads: &Threads, lists: &[WorkList], over: Register)
             });
         }
     };
-    let outside = is(threads.mutant, Mutant::EndOutsideTheLock);
-    if outside {
+    if let Some(count) = threads.count {
         p.scope(|p| {
-            let alive = p.load("anybody alive", threads.count, Relaxed);
+            let alive = p.load("anybody alive", count, Relaxed);
             p.set(over, alive.is(0));
         });
         work(p);
-    }
-    let decide = |p: &mut Code| {
-        p.locked(("end lock", "end unlock"), threads.lock, |p| {
-            if !outside {
-                let alive = p.length(threads.alive);
-                p.set(over, alive.is(0));
-                work(p);
-            }
-            p.when(over, |p| p.push(threads.ended, 0));
+        return p.when(over, |p| {
+            p.locked(("end lock", "end unlock"), threads.lock, |p| p.push(threads.ended, 0));
         });
-    };
-    if outside { p.when(over, decide) } else { decide(p) }
+    }
+    p.locked(("end lock", "end unlock"), threads.lock, |p| {
+        let alive = p.length(threads.alive);
+        p.set(over, alive.is(0));
+        work(p);
+        p.when(over, |p| p.push(threads.ended, 0));
+    });
 }

@@ -28,10 +28,12 @@ fn work_lists(b: &mut Builder, lists: usize) -> Vec<WorkList> {
 /// Submitters push jobs, in turn to the lists; workers run, and never leave. With two of them, job 0 waits for the last job.
 pub(super) fn enqueue_idle(b: &mut Builder, lists: usize, size: Size, mutant: Option<Mutant>) -> Debts {
     let workers = usize::from(size.workers);
+    let mut tokens = vec![0; workers];
+    tokens[0] = i32::from(size.tokens);
     let account = Account {
         mutant,
         lists: work_lists(b, lists),
-        queue: Queue::of_workers(b, workers, mutant),
+        queue: Queue::with_tokens(b, &tokens, mutant),
         vacant: Some(b.object("vacant", 0)),
         roster: None,
         exit: Some(b.object("exit", 0)),
@@ -84,7 +86,9 @@ pub(super) fn timeout(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> De
     b.thread(p);
     let (second, timeouts) = if jobs > 0 { (Begins::Busy, 0) } else { (Begins::Free, 1) };
     let first = [(0, Begins::Free, 1), (1, second, timeouts)];
-    for (number, begins, timeouts) in first.into_iter().chain(unborn.into_iter().map(|number| (number, Begins::Unborn, 0))) {
+    for (number, begins, timeouts) in
+        first.into_iter().chain(unborn.into_iter().map(|number| (number, Begins::Unborn, 0)))
+    {
         let told = b.local_list(&format!("told by worker {number}"));
         let seat = Seat { number, home: 0, begins, timeouts, told };
         b.thread(account.worker(format!("worker {number}"), seat, &|p, job| answer.perform(p, job)));

@@ -24,10 +24,10 @@
 //!
 //! ```
 //! use reveille_model::memory::Memory;
-//! use reveille_model::protocol::pool::{self, Mutant, Protocol, Size};
+//! use reveille_model::protocol::pool::{self, Mutant, Protocol};
 //! use reveille_model::search::Verdict;
 //!
-//! let size = Size::of(Protocol::EnqueueIdle);
+//! let (size, _) = Protocol::EnqueueIdle.sizes()[0];
 //! let report = pool::check(Protocol::EnqueueIdle, None, Memory::Tso, size)?;
 //! assert_eq!(report.verdict, Verdict::Complete);
 //! let unsound = Some(Mutant::WakerWithoutBarrier);
@@ -35,6 +35,8 @@
 //! assert!(matches!(report.verdict, Verdict::Violated(_)));
 //! # Ok::<(), pool::Error>(())
 //! ```
+
+use std::fmt;
 
 use crate::memory::Memory;
 use crate::program::{BuildError, Builder, List, Program};
@@ -158,18 +160,13 @@ fn is(mutant: Option<Mutant>, other: Mutant) -> bool {
 }
 
 impl Protocol {
-    /// The mutants that it has.
+    /// The mistakes that the search rejects.
     pub fn mutants(self) -> &'static [Mutant] {
         use Mutant::*;
         match self {
-            Protocol::EnqueueIdle => &[
-                WakerWithoutBarrier,
-                SleeperWithoutBarrier,
-                NoLookAfterArm,
-                WakeBeforePush,
-                WakeNotPassedOn,
-                BusyWhileArmed,
-            ],
+            Protocol::EnqueueIdle => {
+                &[WakerWithoutBarrier, SleeperWithoutBarrier, NoLookAfterArm, WakeBeforePush, BusyWhileArmed]
+            }
             Protocol::ShardScan => &[LookSkipsAList, NoLookAfterArm, OwnListOnly],
             Protocol::Timeout => &[
                 WakerWithoutBarrier,
@@ -181,8 +178,10 @@ impl Protocol {
                 StartUnreserved,
                 LastLeaves,
             ],
-            Protocol::Blocking => &[WakerWithoutBarrier, LendWithoutBarrier, NoLookAfterLending, SurplusStays],
-            Protocol::Hash => &[FreedTooEarly, StalledOutsideTheLock, BusyWhileArmed],
+            Protocol::Blocking => {
+                &[WakerWithoutBarrier, LendWithoutBarrier, NoLookAfterLending, SurplusStays]
+            }
+            Protocol::Hash => &[FreedTooEarly, StalledOutsideTheLock],
             Protocol::Stalled => &[StalledLate, NoLookAtTheHash],
             Protocol::Exit => &[
                 FirstAccountOnly,
@@ -191,14 +190,31 @@ impl Protocol {
                 LeaveWithoutBarrier,
                 NoLookAfterLeaving,
             ],
-            Protocol::LastWorker => &[MovedWithoutActivation, ListsNotClosed, EndBeforeTheStart, EndOutsideTheLock, EndNotTold],
+            Protocol::LastWorker => {
+                &[MovedWithoutActivation, ListsNotClosed, EndBeforeTheStart, EndOutsideTheLock, EndNotTold]
+            }
             Protocol::Cancel => &[CancelByStore, RunByStore, OutcomeBeforeOver],
             Protocol::CancelSearch => &[SearchAgainstTheMove, MovedOutsideTheLock, BegunOutsideTheLock],
         }
     }
 }
 
-/// How large a configuration is searched.
+impl Protocol {
+    /// What is left out here without harm: the search finds nothing wrong.
+    ///
+    /// A wake need not be passed on where whoever leaves the free list looks through all lists after it, be it to go on working or to
+    /// leave for good. A job that a worker moves from a chain to a list of its own account needs nobody activated: that worker looks
+    /// next.
+    pub fn redundant(self) -> &'static [Mutant] {
+        match self {
+            Protocol::EnqueueIdle | Protocol::Timeout => &[Mutant::WakeNotPassedOn],
+            Protocol::Hash => &[Mutant::MovedWithoutActivation],
+            _ => &[],
+        }
+    }
+}
+
+/// How large a configuration is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size {
     /// Threads that submit
@@ -207,49 +223,68 @@ pub struct Size {
     pub workers: u8,
     /// Jobs that are submitted
     pub jobs: u8,
+    /// Tokens in the first worker's parker from before: 0 or 1
+    pub tokens: u8,
 }
 
-impl Size {
-    /// The smallest size in which every mutant of the protocol shows.
-    pub fn of(protocol: Protocol) -> Size {
-        let (submitters, workers, jobs) = match protocol {
-            Protocol::EnqueueIdle | Protocol::ShardScan => (2, 2, 2),
-            Protocol::Timeout => (1, 2, 1),
-            Protocol::Blocking => (1, 1, 1),
-            Protocol::Hash => (1, 2, 1),
-            Protocol::Stalled => (1, 2, 2),
-            Protocol::Exit => (1, 2, 1),
-            Protocol::LastWorker => (2, 0, 2),
-            Protocol::Cancel => (0, 1, 1),
-            Protocol::CancelSearch => (0, 1, 2),
-        };
-        Size { submitters, workers, jobs }
-    }
+const fn size(submitters: u8, workers: u8, jobs: u8) -> Size {
+    Size { submitters, workers, jobs, tokens: 0 }
+}
 
-    /// The largest size that the protocol is written for.
-    pub fn most(protocol: Protocol) -> Size {
-        match protocol {
-            Protocol::EnqueueIdle | Protocol::ShardScan => Size { submitters: 2, workers: 2, jobs: 4 },
-            Protocol::Timeout => Size { jobs: 2, ..Size::of(protocol) },
-            Protocol::Hash => Size { submitters: 2, jobs: 3, ..Size::of(protocol) },
-            _ => Size::of(protocol),
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Size { submitters, workers, jobs, tokens } = self;
+        let counted = |n: &u8, what| format!("{n} {what}{}", if *n == 1 { "" } else { "s" });
+        write!(f, "{}, ", counted(submitters, "submitter"))?;
+        write!(f, "{}, {}", counted(workers, "worker"), counted(jobs, "job"))?;
+        if *tokens > 0 { write!(f, ", an old token") } else { Ok(()) }
+    }
+}
+
+impl Protocol {
+    /// The sizes that are searched, and the weakest memory model under which that takes no more than some seconds. Under that and the
+    /// stronger ones each passes, and each mutant is rejected in one of them.
+    pub fn sizes(self) -> &'static [(Size, Memory)] {
+        use Memory::{Rc11, Tso};
+        match self {
+            Protocol::EnqueueIdle => {
+                const {
+                    let old_token = Size { tokens: 1, ..size(1, 2, 2) };
+                    &[(size(2, 1, 2), Rc11), (size(1, 2, 2), Rc11), (old_token, Tso)]
+                }
+            }
+            Protocol::ShardScan => {
+                const { &[(size(1, 2, 2), Tso), (size(1, 1, 2), Rc11), (size(2, 1, 2), Rc11)] }
+            }
+            Protocol::Timeout => {
+                const { &[(size(1, 2, 0), Rc11), (size(1, 2, 1), Rc11), (size(1, 2, 2), Tso)] }
+            }
+            Protocol::Blocking => const { &[(size(1, 1, 1), Rc11)] },
+            Protocol::Hash => const { &[(size(1, 2, 1), Rc11), (size(2, 2, 1), Tso)] },
+            Protocol::Stalled => const { &[(size(1, 2, 2), Rc11)] },
+            Protocol::Exit => const { &[(size(0, 2, 0), Rc11), (size(1, 1, 1), Rc11)] },
+            Protocol::LastWorker => const { &[(size(2, 0, 2), Rc11)] },
+            Protocol::Cancel => const { &[(size(0, 1, 1), Rc11)] },
+            Protocol::CancelSearch => const { &[(size(0, 1, 2), Rc11)] },
         }
     }
 
-    /// The smallest size that the protocol is written for.
-    pub fn least(protocol: Protocol) -> Size {
-        match protocol {
-            Protocol::EnqueueIdle | Protocol::ShardScan => Size { submitters: 1, workers: 1, jobs: 1 },
-            Protocol::Timeout => Size { jobs: 0, ..Size::of(protocol) },
-            _ => Size::of(protocol),
+    /// Is it written for this size?
+    fn fits(self, size: Size) -> bool {
+        let Size { submitters, workers, jobs, tokens } = size;
+        match self {
+            Protocol::EnqueueIdle | Protocol::ShardScan => {
+                (1..=2).contains(&submitters)
+                    && (1..=2).contains(&workers)
+                    && (workers..=4).contains(&jobs)
+                    && tokens <= 1
+            }
+            Protocol::Timeout => (submitters, workers, tokens) == (1, 2, 0) && jobs <= 2,
+            Protocol::Hash => {
+                (1..=2).contains(&submitters) && (workers, tokens) == (2, 0) && (1..=3).contains(&jobs)
+            }
+            _ => self.sizes().iter().any(|(searched, _)| *searched == size),
         }
-    }
-
-    fn fits(self, protocol: Protocol) -> bool {
-        let (least, most) = (Size::least(protocol), Size::most(protocol));
-        (least.submitters..=most.submitters).contains(&self.submitters)
-            && (least.workers..=most.workers).contains(&self.workers)
-            && (least.jobs..=most.jobs).contains(&self.jobs)
     }
 }
 
@@ -257,7 +292,7 @@ impl Size {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Outside of what the protocol is written for
-    #[error("{protocol} is written for {:?} to {:?}, not for {size:?}", Size::least(*protocol), Size::most(*protocol))]
+    #[error("{protocol} is not written for {size}")]
     Size {
         /// The protocol
         protocol: Protocol,
@@ -312,10 +347,12 @@ pub struct Pool {
 impl Pool {
     /// The protocol, or a mutant of it.
     pub fn new(protocol: Protocol, mutant: Option<Mutant>, size: Size) -> Result<Pool, Error> {
-        if !size.fits(protocol) {
+        if !protocol.fits(size) {
             return Err(Error::Size { protocol, size });
         }
-        if let Some(mutant) = mutant.filter(|mutant| !protocol.mutants().contains(mutant)) {
+        if let Some(mutant) =
+            mutant.filter(|mutant| ![protocol.mutants(), protocol.redundant()].concat().contains(mutant))
+        {
             return Err(Error::Mutant { protocol, mutant });
         }
         let mut b = Builder::new();
@@ -326,7 +363,7 @@ impl Pool {
             Protocol::Blocking => idle::blocking(&mut b, mutant),
             Protocol::Hash => hash::hash(&mut b, size, mutant),
             Protocol::Stalled => stalled::stalled(&mut b, mutant),
-            Protocol::Exit => end::exit(&mut b, mutant),
+            Protocol::Exit => end::exit(&mut b, size, mutant),
             Protocol::LastWorker => end::last_worker(&mut b, mutant),
             Protocol::Cancel => cancel::cancel(&mut b, mutant),
             Protocol::CancelSearch => cancel::search(&mut b, mutant),

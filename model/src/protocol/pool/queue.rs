@@ -26,12 +26,17 @@ pub(super) struct Queue {
 impl Queue {
     /// An empty queue for so many workers.
     pub fn of_workers(b: &mut Builder, workers: usize, mutant: Option<Mutant>) -> Self {
-        let queued = Some(b.object("queued", 0));
-        Queue { queued, ..Self::new(b, "", workers, true, mutant) }
+        Self::with_tokens(b, &vec![0; workers], mutant)
     }
 
-    /// An empty queue for so many sleepers, without `queued`. `of` tells its objects from those of others.
-    pub fn new(b: &mut Builder, of: &str, sleepers: usize, exclusive: bool, mutant: Option<Mutant>) -> Self {
+    /// An empty queue for workers with so many tokens from before.
+    pub fn with_tokens(b: &mut Builder, tokens: &[i32], mutant: Option<Mutant>) -> Self {
+        let queued = Some(b.object("queued", 0));
+        Queue { queued, ..Self::new(b, "", tokens, true, mutant) }
+    }
+
+    /// An empty queue for sleepers with so many tokens from before, without `queued`. `of` tells its objects from those of others.
+    pub fn new(b: &mut Builder, of: &str, tokens: &[i32], exclusive: bool, mutant: Option<Mutant>) -> Self {
         let lock = b.lock(&format!("{of}wait queue"));
         Queue {
             mutant,
@@ -39,8 +44,8 @@ impl Queue {
             entries: b.list(&format!("{of}entries"), lock, &[]),
             queued: None,
             armed: b.object(&format!("{of}armed"), 0),
-            marks: b.array(&format!("{of}mark"), &vec![IDLE; sleepers]),
-            parkers: b.array(&format!("{of}parker"), &vec![0; sleepers]),
+            marks: b.array(&format!("{of}mark"), &vec![IDLE; tokens.len()]),
+            parkers: b.array(&format!("{of}parker"), tokens),
             exclusive,
         }
     }

@@ -42,10 +42,8 @@ impl Account {
     /// The life of a worker. `perform` runs a job.
     pub fn worker(&self, name: String, seat: Seat, perform: &dyn Fn(&mut Code, Register)) -> Code {
         let mut p = Code::new(name);
-        let own = Own {
-            enqueued: p.compute(0),
-            timeouts: (seat.timeouts > 0).then(|| p.compute(seat.timeouts)),
-        };
+        let own =
+            Own { enqueued: p.compute(0), timeouts: (seat.timeouts > 0).then(|| p.compute(seat.timeouts)) };
         match seat.begins {
             Begins::Free => (),
             Begins::Busy => p.scope(|p| {
