@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use reveille_model::memory::Memory::{self, Rc11, Sc, Tso};
-use reveille_model::protocol::pool::{self, Error, Mutant, Protocol, Size};
-use reveille_model::search::{Counterexample, Verdict, Violation};
+use reveille_model::protocol::pool::{self, Error, Life, Mutant, Pool, Protocol, Size};
+use reveille_model::search::{Counterexample, Options, Verdict, Violation};
 
 /// The least memory model that a mistake needs.
 const NEEDS: &str = "
@@ -229,6 +229,23 @@ fn an_end_that_is_not_decided_in_one_step_strands_the_job_that_comes_out_of_a_ch
     let taken = found.steps.iter().position(|step| step.site == "take lock").unwrap();
     let looked = at(&found, "shutdown", "any work in the end");
     assert!(alive < started && taken < looked, "{found}");
+}
+
+#[test]
+fn a_pool_leaves_nothing_behind_from_its_first_job_to_its_end() {
+    let one = Life { max: 1, jobs: 2, hashed: false, timeouts: 0 };
+    let lives = [one, Life { hashed: true, ..one }, Life { max: 2, timeouts: 1, ..one }];
+    for life in lives {
+        // With two workers and a timeout there are more than 16 million states under RC11.
+        let weakest = if life.max == 1 { Rc11 } else { Tso };
+        for memory in Memory::ALL.into_iter().filter(|memory| *memory <= weakest) {
+            let report = Pool::life(life, None).unwrap().check(memory, Options::default()).unwrap();
+            assert_eq!(report.verdict, Verdict::Complete, "{life:?} under {memory}");
+        }
+        let exits = Pool::life(life, Some(Mutant::ExitNotLookedAt)).unwrap();
+        let report = exits.check(Sc, Options::default()).unwrap();
+        assert!(matches!(report.verdict, Verdict::Violated(_)), "{life:?}");
+    }
 }
 
 #[test]

@@ -90,13 +90,12 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// Of an account with as many workers as it may have. They are started by their own parkers, unless there is something
-    /// else for that.
-    pub fn new(b: &mut Builder, max: i32, unborn: &[i32], starts: Object) -> Self {
+    /// Of an account with so many workers.
+    pub fn new(b: &mut Builder, max: i32, workers: usize, unborn: &[i32], starts: Object) -> Self {
         let lock = b.lock("worker lists");
         Roster {
             lock,
-            workers: b.list("workers", lock, &vec![0; max as usize]),
+            workers: b.list("workers", lock, &vec![0; workers]),
             lent: b.list("lent", lock, &[]),
             max,
             unborn: b.list("unborn", lock, unborn),

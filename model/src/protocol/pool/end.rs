@@ -19,7 +19,7 @@ pub(super) fn exit(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts
         lists: vec![WorkList::new(b, "", &[])],
         queue: Queue::new(b, "", &[0; 2], true, mutant),
         vacant: Some(b.object("vacant", 0)),
-        roster: Some(Roster::new(b, 1, &[0], starts)),
+        roster: Some(Roster::new(b, 1, 1, &[0], starts)),
         exit: Some(exit),
         leaves: true,
     };

@@ -104,7 +104,7 @@ pub(super) fn hash(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts
 }
 
 /// A job with the hash goes to the work list, or waits in the chain.
-fn submit(account: &Account, chain: Chain, p: &mut Code, told: List, job: i32) {
+pub(super) fn submit(account: &Account, chain: Chain, p: &mut Code, told: List, job: i32) {
     p.scope(|p| {
         let free = p.compute(0);
         p.locked(("admit lock", "admit unlock"), chain.lock, |p| {
@@ -133,7 +133,7 @@ fn submit(account: &Account, chain: Chain, p: &mut Code, told: List, job: i32) {
 }
 
 /// A job of the hash is over: `next` is to be run at once, if nothing else waits; or is -1, and the next is in the work list.
-fn bring_out(account: &Account, chain: Chain, p: &mut Code, told: List, next: Register) {
+pub(super) fn bring_out(account: &Account, chain: Chain, p: &mut Code, told: List, next: Register) {
     p.scope(|p| {
         let moved = p.compute(0);
         p.locked(("bring out lock", "bring out unlock"), chain.lock, |p| {

@@ -47,9 +47,12 @@ mod cancel;
 mod end;
 mod hash;
 mod idle;
+mod life;
 mod queue;
 mod stalled;
 mod worker;
+
+pub use life::Life;
 
 named! {
     /// A protocol of the worker pool.
@@ -299,6 +302,9 @@ pub enum Error {
         /// The size asked for
         size: Size,
     },
+    /// Outside of what a life is written for
+    #[error("a life with a maximum of {} workers and {} jobs: 1 or 2 of both", .0.max, .0.jobs)]
+    Life(Life),
     /// A mutant of another protocol
     #[error("{protocol} has no mutant {mutant}")]
     Mutant {
@@ -368,6 +374,16 @@ impl Pool {
             Protocol::Cancel => cancel::cancel(&mut b, mutant),
             Protocol::CancelSearch => cancel::search(&mut b, mutant),
         };
+        Ok(Pool { program: b.build()?, debts })
+    }
+
+    /// A pool from its first job to its end, with a mistake or without. A mistake that has no place in it changes nothing.
+    pub fn life(life: Life, mutant: Option<Mutant>) -> Result<Pool, Error> {
+        if !(1..=2).contains(&life.max) || !(1..=2).contains(&life.jobs) {
+            return Err(Error::Life(life));
+        }
+        let mut b = Builder::new();
+        let debts = life::life(&mut b, life, mutant);
         Ok(Pool { program: b.build()?, debts })
     }
 
