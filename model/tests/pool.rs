@@ -236,7 +236,7 @@ fn a_pool_leaves_nothing_behind_from_its_first_job_to_its_end() {
     let one = Life { max: 1, jobs: 2, hashed: false, timeouts: 0 };
     let lives = [one, Life { hashed: true, ..one }, Life { max: 2, timeouts: 1, ..one }];
     for life in lives {
-        // With two workers and a timeout there are more than 16 million states under RC11.
+        // With two workers and a timeout RC11 takes too long for a test.
         let weakest = if life.max == 1 { Rc11 } else { Tso };
         for memory in Memory::ALL.into_iter().filter(|memory| *memory <= weakest) {
             let report = Pool::life(life, None).unwrap().check(memory, Options::default()).unwrap();
