@@ -33,6 +33,10 @@
 //! A wake that was spent on a worker whose time was over at the same moment is not lost: leaving the free list passes it on
 //! to the next, and if there is none, the look of step 5 comes after.
 //!
+//! A wake may also be spent on a worker that is busy: one that was told while it left the free list has a token, wakes by it the
+//! next time at once, and finds a job, while it is on the free list still. So whoever wakes leaves it, before anything
+//! else, unless the wake has taken him off.
+//!
 //! A worker that never sleeps needs no wake: it takes job after job, and the submitters' gate finds nobody armed.
 //!
 //! # Hashes
@@ -195,8 +199,6 @@ pub(in crate::pool) struct Shared<P: Primitives, G: WakeOne> {
     /// 0, or [`EXIT`], or [`EXIT`]` + `[`CANCEL`].
     exit: P::Atomic,
     threads: P::Mutex<Threads<P, G>>,
-    /// How many workers have not gone. Written under the lock of `threads`, read without it.
-    alive: P::Atomic,
     /// Whether all threads have been joined.
     down: P::Atomic,
     /// Whoever waits for the end.
@@ -251,7 +253,6 @@ impl<P: Primitives, G: WakeOne> Pool<P, G> {
             chains: P::Mutex::new("chains", Chains::new()),
             exit: P::Atomic::new("exit", 0),
             threads: P::Mutex::new("threads", threads),
-            alive: P::Atomic::new("alive", 0),
             down: P::Atomic::new("down", 0),
             end: Arc::new(WaitQueue::new()),
             idle_timeout: config.idle_timeout,
@@ -604,21 +605,17 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             return Ok(false);
         }
         let mut attempts = 0;
-        let started = loop {
+        let error = loop {
             match self.threads.with(|threads| self.start_thread(account.name, threads)) {
-                Err(error) if attempts + 1 == ATTEMPTS => break Err(error),
+                Ok(()) => return Ok(true),
+                Err(error) if attempts + 1 == ATTEMPTS => break error,
                 Err(_) => attempts += 1,
-                Ok(started) => break Ok(started),
             }
         };
-        if let Ok(true) = started {
-            return Ok(true);
-        }
         let deserted = account.roster(|roster| {
             roster.workers -= 1;
             roster.workers == roster.lent
         });
-        let Err(error) = started else { return Ok(false) };
         tracing::warn!(account = ?account.name, %error, deserted, "no worker could be started");
         if !deserted {
             return Ok(false); // those that run look for work before they sleep
@@ -629,10 +626,12 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         Err(error)
     }
 
-    fn start_thread(self: &Arc<Self>, account: AccountName, threads: &mut Threads<P, G>) -> io::Result<bool> {
+    fn start_thread(self: &Arc<Self>, account: AccountName, threads: &mut Threads<P, G>) -> io::Result<()> {
         threads.reap();
         if threads.ended {
-            return Ok(false);
+            // For somebody who refuses the jobs of an account, and in whose hands they were when the end came: those that
+            // follow them out of their chains are refused too.
+            return Err(io::Error::other("the pool has ended"));
         }
         let number = threads.started[account as usize];
         let station = Arc::new(Station::new(number, account));
@@ -642,15 +641,13 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         tracing::debug!(?account, worker = number, "worker started");
         threads.started[account as usize] += 1;
         threads.running.push(Thread { station, handle, gone: false });
-        self.alive.store(threads.alive(), Relaxed);
-        Ok(true)
+        Ok(())
     }
 
     /// A worker that has left its account has nothing more to do.
     fn gone(&self, station: &Station<P, G>) {
         let alive = self.threads.with(|threads| {
             threads.gone(station);
-            self.alive.store(threads.alive(), Relaxed);
             threads.alive()
         });
         if alive == 0 {
@@ -769,13 +766,17 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             return Err(InsideJob);
         }
         // A job that was pushed before the lists were closed may have nobody yet: its submitter is about to start somebody.
-        self.end.wait_until(Kind::Shared, || {
-            let over = self.alive.load(Relaxed) == 0 && !self.accounts.iter().any(Account::has_work);
-            over.then_some(())
-        });
-        let last = self.threads.with(|threads| {
-            let first = !std::mem::replace(&mut threads.ended, true);
-            first.then(|| std::mem::take(&mut threads.running))
+        // Both questions and the end are one step under the lock under which workers start and go. Asked one after the
+        // other without it, "nobody is alive" may be from before a worker was started and "no work" from after it took
+        // the job; and for what it then brings out of a chain nobody could be started any more.
+        let last = self.end.wait_until(Kind::Shared, || {
+            self.threads.with(|threads| {
+                let over = threads.alive() == 0 && !self.accounts.iter().any(Account::has_work);
+                over.then(|| {
+                    let first = !std::mem::replace(&mut threads.ended, true);
+                    first.then(|| std::mem::take(&mut threads.running))
+                })
+            })
         });
         match last {
             Some(running) => {
