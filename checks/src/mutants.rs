@@ -23,6 +23,8 @@ pub const NO_BARRIER_BEFORE_BROADCAST: u8 = 4;
 pub const KEEPS_THE_WAKE: u8 = 5;
 /// An entry that never re-polls is marked as told, as the others are.
 pub const PERSISTENT_IS_TOLD_ONCE: u8 = 6;
+/// An entry that leaves is counted no more and looks armed still, so that it is not counted again when it comes back.
+pub const LEAVES_ARMED: u8 = 7;
 
 /// See [`ArmedCount`](reveille::gate::ArmedCount).
 pub struct Count<P: Primitives>(P::Atomic);
@@ -85,7 +87,8 @@ impl<const M: u8> Gate for Mutant<M> {
     }
 
     fn disarmed<P: Primitives>(armed: &Count<P>, mark: &Mark<P>) {
-        if mark.0.swap(IDLE, Relaxed) == ARMED {
+        let left = if M == LEAVES_ARMED { mark.0.load(Relaxed) } else { mark.0.swap(IDLE, Relaxed) };
+        if left == ARMED {
             armed.0.fetch_sub(1, Relaxed);
         }
     }

@@ -89,6 +89,12 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
         if published { self.wait.notify_all() } else { Wakeup::Skipped }
     }
 
+    /// [`publish`](CompletionQueue::publish) for a batch of one, which need not be collected.
+    pub fn publish_one(&self, item: T) -> Wakeup {
+        self.overflow.with(|overflow| self.append(overflow, std::iter::once(item)));
+        self.wait.notify_all()
+    }
+
     fn append(&self, overflow: &mut VecDeque<T>, mut batch: impl Iterator<Item = T>) -> bool {
         let written = overflow.is_empty() && self.fill_ring(&mut batch);
         let before = overflow.len();
@@ -205,6 +211,12 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
         self.waiter.arm();
         let head = self.queue.head.load(Relaxed);
         head == self.cached_tail && !self.look(head)
+    }
+
+    /// Announces that the consumer is awake though nobody told it: until it [prepares to sleep](Consumer::prepare_to_sleep) again,
+    /// publishing wakes nobody.
+    pub fn awake(&mut self) {
+        self.waiter.disarm();
     }
 
     /// From now on a wake calls `waker`, until the next [`wait`](Consumer::wait).

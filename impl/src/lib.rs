@@ -11,7 +11,7 @@
 //! | [`wait_queue`] | [`WaitQueue`](wait_queue::WaitQueue): the only place where a wake is decided |
 //! | [`completion`] | a bounded ring with an overflow list, one wake decision a batch |
 //! | [`pool`] | [`Pool`](pool::Pool): blocking work in other threads, in io-wq's terms |
-//! | [`uring`] | [`RingParker`](uring::RingParker): a thread that sleeps in `io_uring_enter` |
+//! | [`uring`] | [`Reactor`](uring::Reactor): one stream of events from the kernel, the pool and other threads, one sleep |
 //!
 //! ```
 //! use reveille::completion;
@@ -28,6 +28,7 @@
 pub mod completion;
 pub mod gate;
 pub mod pool;
+mod slot;
 pub mod sync;
 pub mod uring;
 pub mod wait_queue;

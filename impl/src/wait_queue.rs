@@ -30,7 +30,8 @@
 //!   hands the wake to the next, in the same critical section. This may wake one too many, never one too few.
 //!
 //! A waiter that takes what it waited for and then does something long must [`disarm`](Waiter::disarm) first, or be dropped. While it
-//! is armed it may be told in place of somebody who really sleeps.
+//! is armed it may be told in place of somebody who really sleeps. That it was woken does not say that it is off the list: a sleep
+//! may end for no reason. [`woken`](Waiter::woken) sees to that.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -296,6 +297,26 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
             P::note(Note::WakePassedOn(told.len()));
             wake(told);
         }
+    }
+
+    /// Says that the sleeper is awake and going to look. If no wake has taken its entry off the list, it leaves: its sleep may
+    /// have ended for no reason, or by the token of a wake that came when it was leaving.
+    ///
+    /// Unlike [`disarm`](Waiter::disarm) it passes no wake on. Whoever calls it after a wake looks for what the wake was for, or
+    /// disarms.
+    pub fn woken(&mut self) {
+        // What the gate does not know, the list does.
+        if !self.enqueued || G::told::<P>(&self.mark) {
+            return;
+        }
+        let queue = &self.queue;
+        self.enqueued = queue.list.with(|list| {
+            let Some(i) = self.position(list) else { return true };
+            G::disarmed::<P>(&queue.gate, &self.mark);
+            list.remove(i);
+            queue.queued.store(list.len(), Relaxed);
+            false
+        });
     }
 
     /// Exchanges the waker, as a task has to do that is polled with another one than before. Arm after it.

@@ -4,9 +4,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use reveille::completion::ring;
-use reveille::sync::{FutexParker, Parker};
+use reveille::sync::{FutexParker, Parker, Unparked};
 use reveille::wait_queue::{Kind, WaitQueue, Wakeup};
 
 /// Drives a future on this thread.
@@ -69,6 +70,31 @@ fn dropping_a_future_passes_its_wake_on() {
     assert_eq!(queue.notify_one(), Wakeup::Sent(1)); // to the first
     drop(given_up); // which hands it to the second
     assert_eq!(queue.notify_one(), Wakeup::Skipped, "both have been told by now");
+}
+
+#[test]
+fn a_sleeper_that_wakes_without_having_been_told_is_not_told_in_place_of_one_that_sleeps() {
+    let queue: Arc<WaitQueue> = Arc::new(WaitQueue::new());
+    let mut busy = queue.register(Kind::Exclusive, Waker::noop().clone());
+    let sleeper = Arc::new(FutexParker::new("sleeper"));
+    let mut asleep = queue.register(Kind::Exclusive, Waker::from(sleeper.clone()));
+    busy.arm();
+    asleep.arm();
+    busy.woken(); // for no reason
+    assert_eq!(queue.notify_one(), Wakeup::Sent(1));
+    assert_eq!(sleeper.park_timeout(Duration::ZERO), Unparked::Token);
+}
+
+#[test]
+fn a_sleeper_that_was_told_wakes_and_keeps_the_wake() {
+    let queue: Arc<WaitQueue> = Arc::new(WaitQueue::new());
+    let mut told = queue.register(Kind::Exclusive, Waker::noop().clone());
+    let mut other = queue.register(Kind::Exclusive, Waker::noop().clone());
+    told.arm();
+    other.arm();
+    assert_eq!(queue.notify_one(), Wakeup::Sent(1));
+    told.woken();
+    assert_eq!(queue.notify_one(), Wakeup::Sent(1), "the other one is armed still");
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 mod completion;
 mod poll_wake;
+mod pool_life;
 mod ring;
 
 pub use completion::Completions;
 pub use poll_wake::{Consumer, POLL_WAKE_LEGEND, PollWake};
+pub use pool_life::PoolLife;
 pub use ring::Ring;
 
 use reveille::sync::Primitives;

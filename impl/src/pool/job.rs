@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use crate::gate::{PerEntry, WakeOne};
-use crate::sync::{Atomic, Cell, Mutex, Native, Parker, Primitives};
+use crate::slot::Slot;
+use crate::sync::{Atomic, Cell, Native, Parker, Primitives};
 
 use super::worker::{Context, Worker};
 
@@ -269,45 +270,10 @@ impl<P: Primitives, G: WakeOne> fmt::Debug for Token<P, G> {
     }
 }
 
-/// Where the outcome of a job with a [`Handle`] waits for its owner. The lock decides everything: whoever comes second finds what the first left.
-pub(super) struct Slot<P: Primitives, T: Send + 'static>(P::Mutex<Waiting<T>>);
-
-struct Waiting<T> {
-    outcome: Option<Outcome<T>>,
-    waker: Option<Waker>,
-}
-
-impl<P: Primitives, T: Send + 'static> Slot<P, T> {
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self(P::Mutex::new("handle", Waiting { outcome: None, waker: None })))
-    }
-
-    pub fn deliver(&self, outcome: Outcome<T>) {
-        let waker = self.0.with(|waiting| {
-            waiting.outcome = Some(outcome);
-            waiting.waker.take()
-        });
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// The outcome, or else `waker` is called when it is there.
-    fn poll(&self, waker: &Waker) -> Option<Outcome<T>> {
-        let waker = waker.clone();
-        let (outcome, replaced) = self.0.with(|waiting| match waiting.outcome.take() {
-            None => (None, waiting.waker.replace(waker)),
-            outcome => (outcome, Some(waker)),
-        });
-        drop(replaced); // outside of the lock: the last reference to a task may do anything
-        outcome
-    }
-}
-
 /// The outcome of a job, to be waited for by a thread or as a future. Dropping it lets the job run on.
 #[must_use = "without its handle the outcome of a job is lost"]
 pub struct Handle<T: Send + 'static, P: Primitives = Native, G: WakeOne = PerEntry> {
-    pub(super) slot: Arc<Slot<P, T>>,
+    pub(super) slot: Arc<Slot<P, Outcome<T>>>,
     pub(super) token: Token<P, G>,
 }
 

@@ -33,6 +33,10 @@
 //! A wake that was spent on a worker whose time was over at the same moment is not lost: leaving the free list passes it on
 //! to the next, and if there is none, the look of step 5 comes after.
 //!
+//! A wake may also be spent on a worker that is busy: one that was told while it left the free list has a token, wakes by it the
+//! next time at once, and finds a job, while it is on the free list still. So whoever wakes leaves it, before anything
+//! else, unless the wake has taken him off.
+//!
 //! A worker that never sleeps needs no wake: it takes job after job, and the submitters' gate finds nobody armed.
 //!
 //! # Hashes
@@ -64,10 +68,11 @@ use std::{fmt, io, iter, thread};
 
 use self::account::{Account, Roster};
 use self::hash::{Admission, Chains};
-use self::job::{AnyJob, Fate, Slot, Task};
+use self::job::{AnyJob, Fate, Task};
 use self::worker::{Station, Worker};
 use crate::completion::CompletionQueue;
 use crate::gate::{PerEntry, WakeOne};
+use crate::slot::Slot;
 use crate::sync::{Atomic, JoinHandle, Mutex, Native, Primitives};
 use crate::wait_queue::{Kind, WaitQueue};
 
@@ -194,8 +199,6 @@ pub(in crate::pool) struct Shared<P: Primitives, G: WakeOne> {
     /// 0, or [`EXIT`], or [`EXIT`]` + `[`CANCEL`].
     exit: P::Atomic,
     threads: P::Mutex<Threads<P, G>>,
-    /// How many workers have not gone. Written under the lock of `threads`, read without it.
-    alive: P::Atomic,
     /// Whether all threads have been joined.
     down: P::Atomic,
     /// Whoever waits for the end.
@@ -250,7 +253,6 @@ impl<P: Primitives, G: WakeOne> Pool<P, G> {
             chains: P::Mutex::new("chains", Chains::new()),
             exit: P::Atomic::new("exit", 0),
             threads: P::Mutex::new("threads", threads),
-            alive: P::Atomic::new("alive", 0),
             down: P::Atomic::new("down", 0),
             end: Arc::new(WaitQueue::new()),
             idle_timeout: config.idle_timeout,
@@ -351,7 +353,20 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 
     /// Jobs to be submitted together.
     pub fn batch(&self) -> Batch<'_, P, G> {
-        Batch { submitter: self, jobs: [const { Vec::new() }; AccountName::ALL.len()], hashed: Vec::new() }
+        Batch { submitter: self, jobs: Jobs::default() }
+    }
+
+    /// Submits jobs together: for each account one lock and one wake decision.
+    pub(crate) fn submit(&self, jobs: &mut Jobs<P, G>) {
+        // One by one: each may have to wait in its chain.
+        for job in jobs.hashed.drain(..) {
+            self.shared.submit_hashed(self.next_turn(), job);
+        }
+        for (account, jobs) in iter::zip(&self.shared.accounts, &mut jobs.unhashed) {
+            if !jobs.is_empty() {
+                self.shared.submit(account, self.next_turn(), jobs);
+            }
+        }
     }
 
     /// Cancels the jobs whose [`Work`] the predicate picks among those that have a tag. It is called without any lock.
@@ -399,9 +414,7 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 #[must_use = "dropping a batch submits it"]
 pub struct Batch<'a, P: Primitives = Native, G: WakeOne = PerEntry> {
     submitter: &'a Submitter<P, G>,
-    jobs: [Vec<AnyJob<P, G>>; AccountName::ALL.len()],
-    /// Those with a hash, of both accounts: their order is kept.
-    hashed: Vec<AnyJob<P, G>>,
+    jobs: Jobs<P, G>,
 }
 
 impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
@@ -426,18 +439,12 @@ impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
         F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
         D: FnOnce(Outcome<T>) + Send + 'static,
     {
-        let job = Task::boxed(work, run, deliver);
-        let token = Token(job.clone());
-        match work.hash {
-            None => self.jobs[work.account as usize].push(job),
-            Some(_) => self.hashed.push(job),
-        }
-        token
+        self.jobs.enqueue(work, run, deliver)
     }
 
     /// How many jobs it holds.
     pub fn len(&self) -> usize {
-        self.hashed.len() + self.jobs.iter().map(Vec::len).sum::<usize>()
+        self.jobs.len()
     }
 
     /// Whether it holds none.
@@ -451,16 +458,41 @@ impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
 
 impl<P: Primitives, G: WakeOne> Drop for Batch<'_, P, G> {
     fn drop(&mut self) {
-        let shared = &self.submitter.shared;
-        // One by one: each may have to wait in its chain.
-        for job in self.hashed.drain(..) {
-            shared.submit_hashed(self.submitter.next_turn(), job);
+        self.submitter.submit(&mut self.jobs);
+    }
+}
+
+/// Jobs that are to be [submitted](Submitter::submit) together. It keeps its memory.
+pub(crate) struct Jobs<P: Primitives = Native, G: WakeOne = PerEntry> {
+    unhashed: [Vec<AnyJob<P, G>>; AccountName::ALL.len()],
+    /// Those with a hash, of both accounts: their order is kept.
+    hashed: Vec<AnyJob<P, G>>,
+}
+
+impl<P: Primitives, G: WakeOne> Default for Jobs<P, G> {
+    fn default() -> Self {
+        Self { unhashed: [const { Vec::new() }; AccountName::ALL.len()], hashed: Vec::new() }
+    }
+}
+
+impl<P: Primitives, G: WakeOne> Jobs<P, G> {
+    pub fn enqueue<T, F, D>(&mut self, work: Work, run: F, deliver: D) -> Token<P, G>
+    where
+        T: 'static,
+        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+        D: FnOnce(Outcome<T>) + Send + 'static,
+    {
+        let job = Task::boxed(work, run, deliver);
+        let token = Token(job.clone());
+        match work.hash {
+            None => self.unhashed[work.account as usize].push(job),
+            Some(_) => self.hashed.push(job),
         }
-        for (account, jobs) in iter::zip(&shared.accounts, &mut self.jobs) {
-            if !jobs.is_empty() {
-                shared.submit(account, self.submitter.next_turn(), std::mem::take(jobs));
-            }
-        }
+        token
+    }
+
+    pub fn len(&self) -> usize {
+        self.hashed.len() + self.unhashed.iter().map(Vec::len).sum::<usize>()
     }
 }
 
@@ -479,9 +511,9 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         self.exit.load(Relaxed) & CANCEL != 0
     }
 
-    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, jobs: Vec<AnyJob<P, G>>) {
+    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, jobs: &mut Vec<AnyJob<P, G>>) {
         let n = jobs.len();
-        match account.push(turn, jobs.into_iter()) {
+        match account.push(turn, jobs.drain(..)) {
             Ok(()) => self.activate(account, n),
             Err(jobs) => jobs.iter().for_each(|job| self.turn_away(job)),
         }
@@ -573,21 +605,17 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             return Ok(false);
         }
         let mut attempts = 0;
-        let started = loop {
+        let error = loop {
             match self.threads.with(|threads| self.start_thread(account.name, threads)) {
-                Err(error) if attempts + 1 == ATTEMPTS => break Err(error),
+                Ok(()) => return Ok(true),
+                Err(error) if attempts + 1 == ATTEMPTS => break error,
                 Err(_) => attempts += 1,
-                Ok(started) => break Ok(started),
             }
         };
-        if let Ok(true) = started {
-            return Ok(true);
-        }
         let deserted = account.roster(|roster| {
             roster.workers -= 1;
             roster.workers == roster.lent
         });
-        let Err(error) = started else { return Ok(false) };
         tracing::warn!(account = ?account.name, %error, deserted, "no worker could be started");
         if !deserted {
             return Ok(false); // those that run look for work before they sleep
@@ -598,10 +626,12 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         Err(error)
     }
 
-    fn start_thread(self: &Arc<Self>, account: AccountName, threads: &mut Threads<P, G>) -> io::Result<bool> {
+    fn start_thread(self: &Arc<Self>, account: AccountName, threads: &mut Threads<P, G>) -> io::Result<()> {
         threads.reap();
         if threads.ended {
-            return Ok(false);
+            // For somebody who refuses the jobs of an account, and in whose hands they were when the end came: those that
+            // follow them out of their chains are refused too.
+            return Err(io::Error::other("the pool has ended"));
         }
         let number = threads.started[account as usize];
         let station = Arc::new(Station::new(number, account));
@@ -611,15 +641,13 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         tracing::debug!(?account, worker = number, "worker started");
         threads.started[account as usize] += 1;
         threads.running.push(Thread { station, handle, gone: false });
-        self.alive.store(threads.alive(), Relaxed);
-        Ok(true)
+        Ok(())
     }
 
     /// A worker that has left its account has nothing more to do.
     fn gone(&self, station: &Station<P, G>) {
         let alive = self.threads.with(|threads| {
             threads.gone(station);
-            self.alive.store(threads.alive(), Relaxed);
             threads.alive()
         });
         if alive == 0 {
@@ -738,13 +766,17 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             return Err(InsideJob);
         }
         // A job that was pushed before the lists were closed may have nobody yet: its submitter is about to start somebody.
-        self.end.wait_until(Kind::Shared, || {
-            let over = self.alive.load(Relaxed) == 0 && !self.accounts.iter().any(Account::has_work);
-            over.then_some(())
-        });
-        let last = self.threads.with(|threads| {
-            let first = !std::mem::replace(&mut threads.ended, true);
-            first.then(|| std::mem::take(&mut threads.running))
+        // Both questions and the end are one step under the lock under which workers start and go. Asked one after the
+        // other without it, "nobody is alive" may be from before a worker was started and "no work" from after it took
+        // the job; and for what it then brings out of a chain nobody could be started any more.
+        let last = self.end.wait_until(Kind::Shared, || {
+            self.threads.with(|threads| {
+                let over = threads.alive() == 0 && !self.accounts.iter().any(Account::has_work);
+                over.then(|| {
+                    let first = !std::mem::replace(&mut threads.ended, true);
+                    first.then(|| std::mem::take(&mut threads.running))
+                })
+            })
         });
         match last {
             Some(running) => {

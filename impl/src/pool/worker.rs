@@ -149,6 +149,11 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
         account.set_free(true);
         let unparked = parker.park_timeout(self.shared.idle_timeout);
         account.set_free(false);
+        // The token may be an old one, of a wake that came while we were leaving the free list. We are on that list still then, and
+        // must not be while we run a job: the wake for another one would be spent on us, and somebody else would sleep on.
+        if unparked == Unparked::Token {
+            waiter.woken();
+        }
         unparked
     }
 

@@ -367,6 +367,16 @@ impl Code {
         found
     }
 
+    /// Takes the first entry out of a list; gives -1 if there is none.
+    pub fn pop(&mut self, list: List) -> Register {
+        let first = self.register();
+        self.list(list, ListAction::Get(0.into()), Some(first));
+        self.scope(|p| {
+            p.remove(list, first);
+        });
+        first
+    }
+
     /// Is an entry in a list?
     pub fn contains(&mut self, list: List, entry: impl Into<Expr>) -> Register {
         let found = self.register();

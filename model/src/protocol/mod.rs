@@ -39,3 +39,4 @@ macro_rules! named {
 
 pub mod completion;
 pub mod poll_wake;
+pub mod pool;

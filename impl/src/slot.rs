@@ -1,0 +1,42 @@
+//! Where a result waits for whoever wants it.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::sync::{Mutex, Primitives};
+
+/// A place for one result, and for the waker of whoever waits for it. The lock decides everything: whoever comes second
+/// finds what the first left.
+pub(crate) struct Slot<P: Primitives, R: Send + 'static>(P::Mutex<Waiting<R>>);
+
+struct Waiting<R> {
+    result: Option<R>,
+    waker: Option<Waker>,
+}
+
+impl<P: Primitives, R: Send + 'static> Slot<P, R> {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(P::Mutex::new("handle", Waiting { result: None, waker: None })))
+    }
+
+    pub fn deliver(&self, result: R) {
+        let waker = self.0.with(|waiting| {
+            waiting.result = Some(result);
+            waiting.waker.take()
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The result, or else `waker` is called when it is there.
+    pub fn poll(&self, waker: &Waker) -> Option<R> {
+        let waker = waker.clone();
+        let (result, replaced) = self.0.with(|waiting| match waiting.result.take() {
+            None => (None, waiting.waker.replace(waker)),
+            result => (result, Some(waker)),
+        });
+        drop(replaced); // outside of the lock: the last reference to a task may do anything
+        result
+    }
+}
