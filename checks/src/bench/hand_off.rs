@@ -6,13 +6,15 @@
 //! Wakes are the rings of the bed's bell: eventfd writes. A result that came without one of its own counts as a wake skipped.
 //! The system calls counted are those of the way back, the sleeper's and the bell's; how the workers sleep is not seen from here.
 
+use std::hint::black_box;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, opcode, squeue};
-use reveille::uring::{self, RingParker};
+use reveille::pool::{self, Outcome, Pool, Work};
+use reveille::uring::{self, Reactor, RingParker};
 
 use super::bed::{self, Bed};
 use super::{Contender, Counts, Error};
@@ -159,6 +161,64 @@ impl Contender for Kernel {
             }
         }
         Ok(Counts { syscalls: Some(syscalls), ..balance.close(first..self.next)? })
+    }
+}
+
+/// The library's own reactor, which sleeps in its own ring, and the pool that it offloads to.
+pub(super) struct Offloading {
+    // Dropped first: its closures come from the pool.
+    reactor: Reactor<u64>,
+    pool: Pool,
+    events: Vec<u64>,
+    depth: u64,
+    next: u64,
+}
+
+impl Offloading {
+    pub(super) fn new(depth: usize, pool: pool::Config) -> Result<Self, Error> {
+        let pool = Pool::new(pool);
+        let reactor = Reactor::with_pool(uring::Config::default(), pool.submitter())?;
+        Ok(Self { reactor, pool, events: Vec::new(), depth: depth as u64, next: 0 })
+    }
+
+    fn submit(&mut self, n: u64) {
+        for token in self.next..self.next + n {
+            // A job that did not run gives a token that nobody submitted.
+            let event = |outcome: Outcome<u64>| outcome.done().unwrap_or(u64::MAX);
+            self.reactor.offload(Work::BOUNDED, move |_| black_box(token), event);
+        }
+        self.next += n;
+    }
+
+    fn woken(&self) -> u64 {
+        self.pool.stats().accounts.iter().map(|account| account.workers_woken).sum()
+    }
+}
+
+impl Contender for Offloading {
+    fn run(&mut self, time: Duration) -> Result<Counts, Error> {
+        let mut clock = Clock::new(time);
+        let (first, before, woken) = (self.next, self.reactor.counts(), self.woken());
+        let mut balance = Balance::default();
+        self.submit(self.depth);
+        while balance.completed < self.next - first {
+            self.reactor.turn(&mut self.events, None)?;
+            let taken = self.events.len() as u64;
+            self.events.drain(..).for_each(|token| balance.add(token));
+            if !clock.is_over() {
+                self.submit(taken);
+            }
+        }
+        let counts = balance.close(first..self.next)?;
+        let now = self.reactor.counts();
+        let wakes = now.wakes - before.wakes;
+        Ok(Counts {
+            wakes: Some(wakes),
+            skipped: Some(counts.completed.saturating_sub(wakes)),
+            worker_wakes: Some(self.woken() - woken),
+            syscalls: Some(now.enters - before.enters + now.yields - before.yields + wakes),
+            ..counts
+        })
     }
 }
 

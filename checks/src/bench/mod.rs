@@ -25,6 +25,7 @@ mod machine;
 mod nop;
 mod ours;
 mod peers;
+pub mod svg;
 mod wait_queue;
 
 use std::fmt;

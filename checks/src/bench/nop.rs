@@ -2,15 +2,11 @@
 
 use std::task::Waker;
 
-use reveille::gate::PerEntry;
 use reveille::pool::{Config, Layout};
-use reveille::sync::{Native, Primitives};
 
-use super::hand_off::{HandOff, Kernel, WORKERS, Workers};
-use super::ours::{Charge, Ours};
+use super::hand_off::{HandOff, Kernel, Offloading, WORKERS, Workers};
 use super::peers::{Blocking, Crossbeam, Mpsc, Rayon, Spawning, Tokio};
 use super::{BASELINE, Error, Line};
-use crate::flavour::Timed;
 
 const DEPTHS: [usize; 4] = [1, 8, 64, 1024];
 
@@ -20,7 +16,7 @@ pub(super) fn lines() -> Vec<Line> {
         .flat_map(|n| {
             [
                 Line::new(BASELINE, n, move || Kernel::new(n)),
-                Line::new("reveille", n, move || ours::<Native>(n)).watched(move || ours::<Timed>(n)),
+                Line::new("reveille", n, move || ours(n)),
                 Line::new("std-mpsc", n, move || peer(n, Mpsc::new)),
                 Line::new("crossbeam-channel", n, move || peer(n, Crossbeam::new)),
                 Line::new("tokio-spawn_blocking", n, move || peer(n, Spawning::<Tokio>::new)),
@@ -31,9 +27,9 @@ pub(super) fn lines() -> Vec<Line> {
         .collect()
 }
 
-fn ours<P: Primitives>(depth: usize) -> Result<HandOff<Ours<P, PerEntry>>, Error> {
-    let config = Config { bounded: WORKERS, layout: Layout::Sharded(WORKERS), ..Config::default() };
-    HandOff::new(depth, |bell| Ours::new(config, Charge::Batched, bell))
+fn ours(depth: usize) -> Result<Offloading, Error> {
+    let pool = Config { bounded: WORKERS, layout: Layout::Sharded(WORKERS), ..Config::default() };
+    Offloading::new(depth, pool)
 }
 
 fn peer<W: Workers>(depth: usize, workers: fn(Waker) -> Result<W, Error>) -> Result<HandOff<W>, Error> {

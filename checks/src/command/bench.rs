@@ -66,6 +66,10 @@ pub fn run(args: &Args) -> Outcome {
         }
         rows => rows?,
     };
+    if let Some(file) = &args.svg {
+        std::fs::write(file, bench::svg::page(&rows))
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+    }
     match args.format {
         Format::Json => say(serde_json::to_string_pretty(&rows)?),
         Format::Text => text(&rows, &plan),

@@ -1,0 +1,80 @@
+//! `reveille bench`: its output and its errors. The numbers are for a quiet machine to say.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn bench(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_reveille")).arg("bench").args(args).output().expect("it starts")
+}
+
+/// The rows of a short run in JSON; `None`, loudly, without io_uring.
+fn rows(args: &[&str]) -> Option<Vec<Value>> {
+    let short = ["--rounds", "1", "--seconds", "0.01", "--format", "json", "--regime", "P"];
+    let output = bench(&[args, &short].concat());
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    if error.contains("io_uring") {
+        eprintln!("SKIPPED: {error}");
+        return None;
+    }
+    assert!(output.status.success(), "{error}");
+    assert_eq!(error, "", "silent in a pipe");
+    Some(serde_json::from_slice(&output.stdout).expect("one array of objects"))
+}
+
+#[test]
+fn every_bench_prints_the_documented_fields_and_gives_back_what_was_submitted() {
+    for bench in ["nop", "gates", "accounts", "wait_queue"] {
+        let Some(rows) = rows(&[bench]) else { return };
+        assert!(!rows.is_empty());
+        for row in &rows {
+            assert_eq!((&row["bench"], &row["regime"]), (&bench.into(), &"P".into()));
+            assert!(row["contender"].is_string() && row["depth"].is_u64(), "{row}");
+            assert!(row["ops_per_s"].as_f64() > Some(0.0) && row["cpu_ns_per_op"].is_f64(), "{row}");
+            assert_eq!(row["rounds"], 1);
+            for field in ["wakes_per_op", "skipped_per_op", "syscalls_per_op", "ratio"] {
+                assert!(row[field].is_null() || row[field].is_f64(), "{field} of {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_librarys_own_contender_is_compared_to_the_kernel_at_every_depth() {
+    let Some(rows) = rows(&["nop", "--contender", "kernel,reveille"]) else { return };
+    for depth in [1, 8, 64, 1024] {
+        let ours = rows.iter().find(|row| row["contender"] == "reveille" && row["depth"] == depth);
+        assert!(ours.expect("there is one")["ratio"].as_f64() > Some(0.0));
+    }
+    let Some(alone) = self::rows(&["nop", "--contender", "reveille", "--depth", "8"]) else { return };
+    assert!(alone[0]["ratio"].is_null(), "no ratio to somebody who does not take part");
+}
+
+#[test]
+fn unknown_names_get_one_line_that_says_what_there_is() {
+    for (args, says) in [
+        (&["speed"][..], "no bench is called `speed`; there are nop, gates, accounts, wait_queue"),
+        (&["nop", "--contender", "me"], "no contender of nop is called `me`; there are"),
+        (&["nop", "--depth", "3"], "nop measures nothing at depth 3; it does at [1, 8, 64, 1024]"),
+        (
+            &["nop", "--regime", "X"],
+            "no regime is called `X`; there are P (one CPU) and Q (all CPUs are free)",
+        ),
+    ] {
+        let output = bench(args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+        assert!(error.contains(says) && error.lines().count() == 1, "{args:?}: {error}");
+    }
+}
+
+#[test]
+fn the_page_draws_every_contender() {
+    let file = std::env::temp_dir().join(format!("reveille-bench-{}.svg", std::process::id()));
+    let path = file.to_str().expect("a plain path");
+    let Some(rows) = rows(&["wait_queue", "--svg", path]) else { return };
+    let page = std::fs::read_to_string(&file).expect("it was written");
+    std::fs::remove_file(&file).expect("it is ours");
+    assert!(page.starts_with("<svg") && page.trim_end().ends_with("</svg>"));
+    assert_eq!(page.matches("M/s").count(), rows.len());
+}
