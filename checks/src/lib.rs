@@ -13,6 +13,7 @@ pub mod mutants;
 pub mod report;
 pub mod scenario;
 pub mod soak;
+pub mod source;
 pub mod stress;
 pub mod subject;
 pub mod trace;

@@ -6,15 +6,18 @@
 //! | [`Shuttle`] | shuttle's | interleavings under sequential consistency |
 //! | [`Sequential<P>`] | an AcqRel read-modify-write of `P` | under loom: interleavings only, no stale reads |
 //! | [`Traced<P>`] | `P`'s, and a row in a [trace](crate::trace) | as `P` |
+//! | [`Weakened<P>`] | `P`'s, but for one that a mistake is made in | what the mistake lets happen |
 //!
-//! They compose: `Traced<Sequential<Loom>>` is what the `sc` row of the verdict runs on. All of them are ordinary types,
+//! They compose: `Weakened<Traced<Sequential<Loom>>>` is what the `sc` row of the verdict runs on, no mistake being made. All of them are ordinary types,
 //! so one binary holds them all.
 
 mod engines;
 pub mod script;
 mod sequential;
 mod traced;
+pub mod weakened;
 
 pub use engines::{Loom, ScriptedPanic, Shuttle};
 pub use sequential::Sequential;
 pub use traced::Traced;
+pub use weakened::Weakened;
