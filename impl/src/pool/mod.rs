@@ -620,9 +620,9 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         if !deserted {
             return Ok(false); // those that run look for work before they sleep
         }
-        // Full barrier between the vacancy and the look for work in `refuse_all`: a submitter may have relied on the worker
-        // that does not come. Pairs with the gate's barrier in `Account::wake`.
-        P::fence(SeqCst);
+        // A submitter may have relied on the worker that does not come. No barrier between the vacancy and the look for work:
+        // that look, in `refuse_all`, takes the lists' locks. A job that is pushed before it has the lock, it finds; whoever
+        // pushes after it sees the vacancy.
         Err(error)
     }
 
