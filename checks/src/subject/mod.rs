@@ -1,5 +1,7 @@
 //! The cells of the verdict by name: which gates there are, and what this project's documentation says of them.
 
+pub mod pool;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
