@@ -52,6 +52,26 @@ pub(crate) fn search(gate: &str, consumer: &str, legend: &str, memory: Memory, b
     }
 }
 
+/// The pool's protocols that the model has programs of.
+pub(crate) fn pool_protocols() -> Vec<&'static str> {
+    Vec::new()
+}
+
+/// The mutants that the model has of one of them.
+pub(crate) fn pool_mutants(_protocol: &str) -> Vec<&'static str> {
+    Vec::new()
+}
+
+/// Whether the model documents that a mutant's mistake shows under this memory.
+pub(crate) fn pool_mutant_misses(_protocol: &str, _mutant: &str, _memory: Memory) -> bool {
+    false
+}
+
+/// Searches the program of a protocol of the pool.
+pub(crate) fn pool(_protocol: &str, _mutant: Option<&str>, _legend: &str, _memory: Memory, _budget: Budget) -> Verdict {
+    Verdict::Skipped { why: "the model has no program for this".into() }
+}
+
 /// The places in a program where a gate asks; a 0 read there means that the wake is skipped.
 const QUESTIONS: [&str; 3] = ["queue non-empty", "take flag", "anybody armed"];
 

@@ -1,4 +1,6 @@
-//! The cells of the verdict by name: which gates there are, and what this project's documentation says of them.
+//! The cells of the verdict by name: which there are, and what this project's documentation says of them.
+//!
+//! There are two subjects: the gates of the question with their [consumers](WakeCase), and the [pool](PoolCase).
 
 pub mod pool;
 
@@ -11,7 +13,117 @@ use reveille_model::memory::Memory;
 use crate::engine::{self, Budget, Engine};
 use crate::scenario::{self, Consumer, PollWake};
 use crate::stress::{self, Report};
-use crate::verdict::Verdict;
+use crate::trace::Trace;
+use crate::verdict::{Counterexample, End, Verdict};
+
+pub use pool::PoolCase;
+
+/// Something that the engines are asked about.
+pub trait Case: fmt::Display + Copy + PartialEq + Send + Sync {
+    /// Its names, with slashes between them; [`search_path`] reads it.
+    fn path(&self) -> String;
+
+    /// Asks an engine.
+    fn search(&self, engine: Engine, budget: Budget) -> Verdict;
+
+    /// Why there is nothing to ask this engine.
+    fn pointless(&self, engine: Engine) -> Option<String>;
+
+    /// Whether this project documents that `engine` finds a miss. Each finds those that its memory allows.
+    fn documented_miss(&self, engine: Engine) -> bool;
+
+    /// Whether a verdict contradicts the documentation. `None` where it could not say anything.
+    ///
+    /// The hardware samples executions; that it hits no stall where one is possible contradicts nothing.
+    fn contradicts(&self, engine: Engine, verdict: &Verdict) -> Option<bool> {
+        let misses = verdict.misses()?;
+        let possible = self.documented_miss(engine);
+        Some(misses != possible && !(engine == Engine::Hardware && possible))
+    }
+}
+
+/// Asks an engine about the case of this [path](Case::path).
+///
+/// # Errors
+/// If there is none; the message lists the names that there are.
+pub fn search_path(path: &str, engine: Engine, budget: Budget) -> Result<Verdict, String> {
+    match path.split('/').collect::<Vec<_>>()[..] {
+        ["pool", protocol] => Ok(PoolCase::new(protocol, None)?.search(engine, budget)),
+        ["pool", protocol, mutant] => Ok(PoolCase::new(protocol, Some(mutant))?.search(engine, budget)),
+        [gate, consumer] => {
+            Ok(WakeCase { gate: gate.parse()?, consumer: consumer.parse()? }.search(engine, budget))
+        }
+        _ => Err(format!("`{path}` is no cell")),
+    }
+}
+
+/// A gate with a consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the types have the documentation
+pub struct WakeCase {
+    pub gate: GateName,
+    pub consumer: Consumer,
+}
+
+impl fmt::Display for WakeCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} × {}", self.gate, self.consumer)
+    }
+}
+
+impl Case for WakeCase {
+    fn path(&self) -> String {
+        format!("{}/{}", self.gate, self.consumer)
+    }
+
+    fn search(&self, engine: Engine, budget: Budget) -> Verdict {
+        match (engine, self.pointless(engine)) {
+            (_, Some(why)) => Verdict::Skipped { why },
+            (Engine::Hardware, None) => self.on_hardware(budget.time),
+            (engine, None) => search(self.gate, self.consumer, engine, budget),
+        }
+    }
+
+    fn pointless(&self, engine: Engine) -> Option<String> {
+        (engine == Engine::Hardware && self.consumer != Consumer::EpollLevel)
+            .then(|| "the consumer of `stress` re-polls after each wake, as epoll-level does".into())
+    }
+
+    fn documented_miss(&self, engine: Engine) -> bool {
+        documented_miss(self.gate, self.consumer, engine)
+    }
+}
+
+impl WakeCase {
+    /// A stress run.
+    fn on_hardware(&self, time: Duration) -> Verdict {
+        let report = match stress(self.gate, u64::MAX, time) {
+            Ok(report) => report,
+            Err(error) => return Verdict::Skipped { why: error.to_string() },
+        };
+        if let Some(first) = report.first_stall {
+            let counterexample = Counterexample {
+                scenario: self.to_string(),
+                legend: String::new(),
+                found_by: "real threads and a real io_uring".into(),
+                end: End::Stuck(Some(format!(
+                    "{} of {} completions, the first of them number {first}",
+                    report.stalls, report.completions
+                ))),
+                trace: Trace::default(),
+            };
+            return Verdict::Misses { counterexample, explored: report.completions };
+        }
+        if report.cpu_share < stress::ALONE {
+            let share = report.cpu_share * 100.0;
+            return Verdict::Inconclusive {
+                why: format!("the machine is busy: the producer had {share:.0} % of a CPU"),
+            };
+        }
+        let by = format!("a sample of {} completions", report.completions);
+        Verdict::Bounded { explored: report.completions, by, preemptions: None }
+    }
+}
 
 /// A gate by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,23 +246,22 @@ pub fn documented(gate: GateName, consumer: Consumer) -> Needs {
     }
 }
 
-/// Whether this project documents that `engine` finds a miss. Each finds those that its memory allows.
-pub fn documented_miss(gate: GateName, consumer: Consumer, engine: Engine) -> bool {
-    match engine {
-        Engine::ModelSc | Engine::LoomSc | Engine::Shuttle => {
-            documented(gate, consumer) == Needs::Interleaving
-        }
-        Engine::ModelTso | Engine::ModelRc11 | Engine::LoomC11 | Engine::Hardware => {
-            documented(gate, consumer) != Needs::Nothing
+impl Needs {
+    /// Whether `engine` can show a miss that takes this.
+    pub fn shows_under(self, engine: Engine) -> bool {
+        match engine {
+            Engine::ModelSc | Engine::LoomSc | Engine::Shuttle => self == Needs::Interleaving,
+            Engine::ModelTso | Engine::ModelRc11 | Engine::LoomC11 | Engine::Hardware => self != Needs::Nothing,
         }
     }
 }
 
-/// Whether a verdict contradicts the documentation. `None` where it could not say anything.
-///
-/// The hardware samples executions; that it hits no stall where one is possible contradicts nothing.
+/// Whether this project documents that `engine` finds a miss. Each finds those that its memory allows.
+pub fn documented_miss(gate: GateName, consumer: Consumer, engine: Engine) -> bool {
+    documented(gate, consumer).shows_under(engine)
+}
+
+/// [`Case::contradicts`] for a gate with a consumer.
 pub fn contradicts(gate: GateName, consumer: Consumer, engine: Engine, verdict: &Verdict) -> Option<bool> {
-    let misses = verdict.misses()?;
-    let possible = documented_miss(gate, consumer, engine);
-    Some(misses != possible && !(engine == Engine::Hardware && possible))
+    WakeCase { gate, consumer }.contradicts(engine, verdict)
 }

@@ -6,14 +6,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr;
+
+use reveille_model::memory::Memory;
 
 use crate::engine::{self, Budget, Engine};
 use crate::flavour::weakened::{self, Change, Mutation};
 use crate::gates;
-use crate::scenario::{Misuse, PoolScenario, Protocol};
+use crate::scenario::{Misuse, POOL_LEGEND, PoolScenario, Protocol};
 use crate::source;
-use crate::subject::Needs;
+use crate::subject::{Case, Needs};
 use crate::verdict::Verdict;
 
 /// A protocol with one mistake.
@@ -128,6 +129,159 @@ impl Mutant {
                     }
                     (verdict, _) => verdict,
                 }
+            }
+        }
+    }
+
+    /// Whether `engine` can see the mistake.
+    pub fn shows_under(&self, engine: Engine) -> bool {
+        // Two threads that touch memory which one of them owns: shuttle does not watch for that.
+        let race = matches!(self.mistake, Mistake::Weakened { change: Change::Split, .. });
+        self.needs.shows_under(engine) && !(race && engine == Engine::Shuttle)
+    }
+}
+
+/// A protocol of the pool, as it is or with a mistake. The code has most of them, the model has some of those and others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolCase {
+    protocol: &'static str,
+    mutant: Option<&'static str>,
+}
+
+impl PoolCase {
+    /// The case of these names.
+    ///
+    /// # Errors
+    /// A line that lists the names that there are.
+    pub fn new(protocol: &str, mutant: Option<&str>) -> Result<Self, String> {
+        let find = |what: &str, name: &str, names: Vec<&'static str>| {
+            names.iter().copied().find(|known| *known == name).ok_or_else(|| {
+                format!("no {what} is called `{name}`; there are {}", names.join(", "))
+            })
+        };
+        let protocol = find("protocol", protocol, Self::protocols())?;
+        let what = format!("mutant of {protocol}");
+        let mutant = mutant.map(|mutant| find(&what, mutant, Self::mutants(protocol))).transpose()?;
+        Ok(Self { protocol, mutant })
+    }
+
+    /// The names of the protocols.
+    pub fn protocols() -> Vec<&'static str> {
+        with_others(Protocol::ALL.map(Protocol::name).to_vec(), engine::model::pool_protocols())
+    }
+
+    /// The names of a protocol's mutants.
+    pub fn mutants(protocol: &str) -> Vec<&'static str> {
+        let code = MUTANTS.iter().filter(|mutant| mutant.protocol.name() == protocol);
+        with_others(code.map(|mutant| mutant.name).collect(), engine::model::pool_mutants(protocol))
+    }
+
+    /// All cases of some protocols: the protocols as they are, and then the mutants.
+    pub fn all(protocols: &[&'static str]) -> Vec<Self> {
+        let mutants = |&protocol: &&'static str| {
+            Self::mutants(protocol).into_iter().map(move |mutant| Self { protocol, mutant: Some(mutant) })
+        };
+        let sound = protocols.iter().map(|&protocol| Self { protocol, mutant: None });
+        sound.chain(protocols.iter().flat_map(mutants)).collect()
+    }
+
+    /// The name of the protocol.
+    pub fn protocol(&self) -> &'static str {
+        self.protocol
+    }
+
+    /// The name of the mistake.
+    pub fn mutant(&self) -> Option<&'static str> {
+        self.mutant
+    }
+
+    fn of_the_code(&self) -> Option<(Protocol, Option<&'static Mutant>)> {
+        let protocol = self.protocol.parse().ok()?;
+        match self.mutant {
+            None => Some((protocol, None)),
+            Some(name) => Mutant::of(protocol).find(|mutant| mutant.name == name).map(|mutant| (protocol, Some(mutant))),
+        }
+    }
+}
+
+/// `names`, and after them those of `others` that are not among them.
+fn with_others(mut names: Vec<&'static str>, others: Vec<&'static str>) -> Vec<&'static str> {
+    for other in others {
+        if !names.contains(&other) {
+            names.push(other);
+        }
+    }
+    names
+}
+
+/// The memory of a row of the model.
+fn memory(engine: Engine) -> Option<Memory> {
+    match engine {
+        Engine::ModelSc => Some(Memory::Sc),
+        Engine::ModelTso => Some(Memory::Tso),
+        Engine::ModelRc11 => Some(Memory::Rc11),
+        Engine::LoomSc | Engine::LoomC11 | Engine::Shuttle | Engine::Hardware => None,
+    }
+}
+
+impl fmt::Display for PoolCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mutant {
+            None => f.write_str(self.protocol),
+            Some(mutant) => write!(f, "{}, {mutant}", self.protocol),
+        }
+    }
+}
+
+impl Case for PoolCase {
+    fn path(&self) -> String {
+        match self.mutant {
+            None => format!("pool/{}", self.protocol),
+            Some(mutant) => format!("pool/{}/{mutant}", self.protocol),
+        }
+    }
+
+    fn search(&self, engine: Engine, budget: Budget) -> Verdict {
+        if let Some(why) = self.pointless(engine) {
+            return Verdict::Skipped { why };
+        }
+        if let Some(memory) = memory(engine) {
+            return engine::model::pool(self.protocol, self.mutant, POOL_LEGEND, memory, budget);
+        }
+        match self.of_the_code() {
+            Some((_, Some(mutant))) => mutant.search(engine, budget),
+            Some((protocol, None)) => engine::search(engine, &<PoolScenario>::new(protocol), budget),
+            None => Verdict::Skipped { why: "the code has no such thing".into() },
+        }
+    }
+
+    fn pointless(&self, engine: Engine) -> Option<String> {
+        let why = match (engine, self.of_the_code()) {
+            (Engine::Hardware, _) => "the pool on real threads is the business of its own tests",
+            (Engine::ModelSc | Engine::ModelTso | Engine::ModelRc11, _) => {
+                let known = engine::model::pool_protocols().contains(&self.protocol)
+                    && self.mutant.is_none_or(|mutant| engine::model::pool_mutants(self.protocol).contains(&mutant));
+                if known {
+                    return None;
+                }
+                "the model has no program for this"
+            }
+            (_, None) => "the model only has this",
+            (Engine::LoomSc | Engine::LoomC11, Some((protocol, _))) if !protocol.fits_loom() => {
+                "loom has at most five threads"
+            }
+            (_, Some((_, Some(mutant)))) if !mutant.shows_under(engine) => "this engine cannot see the mistake",
+            _ => return None,
+        };
+        Some(why.into())
+    }
+
+    fn documented_miss(&self, engine: Engine) -> bool {
+        match (self.mutant, memory(engine)) {
+            (None, _) => false,
+            (Some(mutant), Some(memory)) => engine::model::pool_mutant_misses(self.protocol, mutant, memory),
+            (Some(_), None) => {
+                self.of_the_code().is_some_and(|(_, mutant)| mutant.is_some_and(|mutant| mutant.shows_under(engine)))
             }
         }
     }
