@@ -18,4 +18,5 @@ pub mod stress;
 pub mod subject;
 pub mod trace;
 pub mod verdict;
+pub mod zoo;
 pub use check::{check, check_gate, check_gate_for};

@@ -161,7 +161,11 @@ impl Use {
             all.iter().any(|other| {
                 let file = other.place.file.trim_end_matches(".rs").trim_end_matches("/mod");
                 other.function == function
-                    && (if module.is_empty() { other.place.file == self.place.file } else { file.ends_with(module) })
+                    && (if module.is_empty() {
+                        other.place.file == self.place.file
+                    } else {
+                        file.ends_with(module)
+                    })
                     && (object.is_empty() || other.object == object)
                     && what.split(' ').all(|word| describes(word, other))
             })
@@ -215,7 +219,13 @@ impl Scanner<'_> {
         }
     }
 
-    fn call<'e>(&mut self, at: Span, name: String, receiver: String, arguments: impl Iterator<Item = &'e Expr>) {
+    fn call<'e>(
+        &mut self,
+        at: Span,
+        name: String,
+        receiver: String,
+        arguments: impl Iterator<Item = &'e Expr>,
+    ) {
         let Some((function, statements)) = self.scopes.last() else { return };
         let (line, column) = (at.start().line, at.start().column + 1);
         let statement = statements.last().copied().unwrap_or(line);
@@ -231,7 +241,8 @@ impl Scanner<'_> {
 
     fn comment(&self, line: usize, statement: usize) -> String {
         let above = |line: usize| {
-            let comments = self.lines[..line - 1].iter().rev().map_while(|line| line.trim_start().strip_prefix("//"));
+            let comments =
+                self.lines[..line - 1].iter().rev().map_while(|line| line.trim_start().strip_prefix("//"));
             let mut comments: Vec<_> = comments.map(str::trim).collect();
             comments.reverse();
             comments.join(" ")
@@ -266,7 +277,8 @@ fn ordering(argument: &Expr) -> Option<Strength> {
 
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
-        attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
     })
 }
 

@@ -68,7 +68,13 @@ pub(crate) fn pool_mutant_misses(_protocol: &str, _mutant: &str, _memory: Memory
 }
 
 /// Searches the program of a protocol of the pool.
-pub(crate) fn pool(_protocol: &str, _mutant: Option<&str>, _legend: &str, _memory: Memory, _budget: Budget) -> Verdict {
+pub(crate) fn pool(
+    _protocol: &str,
+    _mutant: Option<&str>,
+    _legend: &str,
+    _memory: Memory,
+    _budget: Budget,
+) -> Verdict {
     Verdict::Skipped { why: "the model has no program for this".into() }
 }
 

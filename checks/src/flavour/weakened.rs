@@ -262,11 +262,8 @@ pub fn listing<R>(body: impl FnOnce() -> R) -> (R, BTreeSet<Executed>) {
     let _in_force = InForce::new(Plan { listed: Some(BTreeSet::new()), ..Plan::default() });
     let result = body();
     let listed = PLAN.with_borrow_mut(|plan| plan.listed.take()).unwrap_or_default();
-    let executed = listed.into_iter().map(|(at, operation, label)| Executed {
-        place: Place::of(at),
-        operation,
-        label,
-    });
+    let executed =
+        listed.into_iter().map(|(at, operation, label)| Executed { place: Place::of(at), operation, label });
     (result, executed.collect())
 }
 
@@ -284,8 +281,7 @@ fn change_at(at: &'static Location<'static>, operation: Operation, label: &'stat
             listed.insert((at, operation, label));
         }
         let mutation = plan.mutation.as_ref()?;
-        let here =
-            mutation.place.is(at) && mutation.label.as_ref().is_none_or(|of| *of == label);
+        let here = mutation.place.is(at) && mutation.label.as_ref().is_none_or(|of| *of == label);
         plan.struck += u64::from(here);
         here.then_some(mutation.change)
     })

@@ -66,10 +66,7 @@ impl Scenario for HandingOver {
     }
 
     fn run<P: Primitives>(&self) {
-        let shared = Arc::new((
-            FutexParker::<SimulatedFutex<P>>::new("parker"),
-            P::Cell::new("message", 0),
-        ));
+        let shared = Arc::new((FutexParker::<SimulatedFutex<P>>::new("parker"), P::Cell::new("message", 0)));
         let waker = P::spawn("waker", {
             let shared = shared.clone();
             move || {

@@ -251,7 +251,9 @@ impl Needs {
     pub fn shows_under(self, engine: Engine) -> bool {
         match engine {
             Engine::ModelSc | Engine::LoomSc | Engine::Shuttle => self == Needs::Interleaving,
-            Engine::ModelTso | Engine::ModelRc11 | Engine::LoomC11 | Engine::Hardware => self != Needs::Nothing,
+            Engine::ModelTso | Engine::ModelRc11 | Engine::LoomC11 | Engine::Hardware => {
+                self != Needs::Nothing
+            }
         }
     }
 }

@@ -33,7 +33,13 @@ pub struct Mutant {
 #[derive(Debug, Clone, Copy)]
 enum Mistake {
     /// The operation `name` in `function` of `file`, on objects of this label if there is one.
-    Weakened { file: &'static str, function: &'static str, name: &'static str, label: Option<&'static str>, change: Change },
+    Weakened {
+        file: &'static str,
+        function: &'static str,
+        name: &'static str,
+        label: Option<&'static str>,
+        change: Change,
+    },
     /// One flag for each queue: the gate [`Rearm`](gates::Rearm).
     OneFlag,
     Misuse(Misuse),
@@ -72,10 +78,20 @@ pub const MUTANTS: &[Mutant] = {
         mutant(P::ShardScan, "sleeper-without-barrier", StoreBuffer, NO_BARRIER_AFTER_ARM),
         mutant(P::ShardScan, "wake-lost", Interleaving, WAKE_LOST),
         mutant(P::Timeout, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
-        mutant(P::Timeout, "leave-without-barrier", StoreBuffer, dropped("pool/account.rs", "leave", "fence")),
+        mutant(
+            P::Timeout,
+            "leave-without-barrier",
+            StoreBuffer,
+            dropped("pool/account.rs", "leave", "fence"),
+        ),
         mutant(P::Hash, "hash-ignored", Interleaving, Mistake::Misuse(Misuse::HashIgnored)),
         mutant(P::Hash, "moved-without-activation", Interleaving, WAKE_LOST),
-        mutant(P::Exit, "first-account-only", Interleaving, wake_lost("pool/mod.rs", "shutdown", "broadcast", "unbounded 0")),
+        mutant(
+            P::Exit,
+            "first-account-only",
+            Interleaving,
+            wake_lost("pool/mod.rs", "shutdown", "broadcast", "unbounded 0"),
+        ),
         mutant(P::Exit, "broadcast-without-barrier", StoreBuffer, dropped("gate.rs", "reset", "fence")),
         mutant(P::Exit, "sleeper-without-barrier", StoreBuffer, NO_BARRIER_AFTER_ARM),
         mutant(P::Exit, "end-not-told", Interleaving, END_NOT_TOLD),
@@ -97,7 +113,12 @@ pub const MUTANTS: &[Mutant] = {
         mutant(P::Blocking, "slot-kept", Interleaving, Mistake::Misuse(Misuse::SlotKept)),
         mutant(P::Blocking, "lend-without-barrier", StoreBuffer, NO_BARRIER_AFTER_VACANCY),
         mutant(P::Panic, "not-caught", Interleaving, Mistake::Misuse(Misuse::NotCaught)),
-        mutant(P::NoThread, "refusal-not-told", Interleaving, wake_lost("pool/mod.rs", "activate", "notify_all", "sleeper")),
+        mutant(
+            P::NoThread,
+            "refusal-not-told",
+            Interleaving,
+            wake_lost("pool/mod.rs", "activate", "notify_all", "sleeper"),
+        ),
         mutant(P::Nested, "end-not-told", Interleaving, END_NOT_TOLD),
         mutant(P::Resize, "resize-without-barrier", StoreBuffer, NO_BARRIER_AFTER_VACANCY),
         mutant(P::Mixture, "hash-ignored", Interleaving, Mistake::Misuse(Misuse::HashIgnored)),
@@ -115,11 +136,17 @@ impl Mutant {
     pub fn search(&self, engine: Engine, budget: Budget) -> Verdict {
         let scenario = PoolScenario::new(self.protocol);
         match self.mistake {
-            Mistake::OneFlag => engine::search(engine, &PoolScenario::<gates::Rearm>::new(self.protocol), budget),
-            Mistake::Misuse(misuse) => engine::search(engine, &<PoolScenario>::misused(scenario, misuse), budget),
+            Mistake::OneFlag => {
+                engine::search(engine, &PoolScenario::<gates::Rearm>::new(self.protocol), budget)
+            }
+            Mistake::Misuse(misuse) => {
+                engine::search(engine, &<PoolScenario>::misused(scenario, misuse), budget)
+            }
             Mistake::Weakened { file, function, name, label, change } => {
                 let Some(call) = source::call(file, function, name) else {
-                    return Verdict::Inconclusive { why: format!("there is no `{name}` in `{function}` of {file}") };
+                    return Verdict::Inconclusive {
+                        why: format!("there is no `{name}` in `{function}` of {file}"),
+                    };
                 };
                 let mutation = Mutation { place: call.place.clone(), label: label.map(Cow::from), change };
                 let search = || engine::search(engine, &<PoolScenario>::new(self.protocol), budget);
@@ -155,9 +182,11 @@ impl PoolCase {
     /// A line that lists the names that there are.
     pub fn new(protocol: &str, mutant: Option<&str>) -> Result<Self, String> {
         let find = |what: &str, name: &str, names: Vec<&'static str>| {
-            names.iter().copied().find(|known| *known == name).ok_or_else(|| {
-                format!("no {what} is called `{name}`; there are {}", names.join(", "))
-            })
+            names
+                .iter()
+                .copied()
+                .find(|known| *known == name)
+                .ok_or_else(|| format!("no {what} is called `{name}`; there are {}", names.join(", ")))
         };
         let protocol = find("protocol", protocol, Self::protocols())?;
         let what = format!("mutant of {protocol}");
@@ -199,7 +228,9 @@ impl PoolCase {
         let protocol = self.protocol.parse().ok()?;
         match self.mutant {
             None => Some((protocol, None)),
-            Some(name) => Mutant::of(protocol).find(|mutant| mutant.name == name).map(|mutant| (protocol, Some(mutant))),
+            Some(name) => {
+                Mutant::of(protocol).find(|mutant| mutant.name == name).map(|mutant| (protocol, Some(mutant)))
+            }
         }
     }
 }
@@ -260,7 +291,9 @@ impl Case for PoolCase {
             (Engine::Hardware, _) => "the pool on real threads is the business of its own tests",
             (Engine::ModelSc | Engine::ModelTso | Engine::ModelRc11, _) => {
                 let known = engine::model::pool_protocols().contains(&self.protocol)
-                    && self.mutant.is_none_or(|mutant| engine::model::pool_mutants(self.protocol).contains(&mutant));
+                    && self
+                        .mutant
+                        .is_none_or(|mutant| engine::model::pool_mutants(self.protocol).contains(&mutant));
                 if known {
                     return None;
                 }
@@ -270,7 +303,9 @@ impl Case for PoolCase {
             (Engine::LoomSc | Engine::LoomC11, Some((protocol, _))) if !protocol.fits_loom() => {
                 "loom has at most five threads"
             }
-            (_, Some((_, Some(mutant)))) if !mutant.shows_under(engine) => "this engine cannot see the mistake",
+            (_, Some((_, Some(mutant)))) if !mutant.shows_under(engine) => {
+                "this engine cannot see the mistake"
+            }
             _ => return None,
         };
         Some(why.into())
@@ -280,9 +315,9 @@ impl Case for PoolCase {
         match (self.mutant, memory(engine)) {
             (None, _) => false,
             (Some(mutant), Some(memory)) => engine::model::pool_mutant_misses(self.protocol, mutant, memory),
-            (Some(_), None) => {
-                self.of_the_code().is_some_and(|(_, mutant)| mutant.is_some_and(|mutant| mutant.shows_under(engine)))
-            }
+            (Some(_), None) => self
+                .of_the_code()
+                .is_some_and(|(_, mutant)| mutant.is_some_and(|mutant| mutant.shows_under(engine))),
         }
     }
 }

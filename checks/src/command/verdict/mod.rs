@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use reveille_checks::engine::{Budget, Engine};
 use reveille_checks::scenario::Consumer;
 use reveille_checks::subject::{Case, GateName, PoolCase, WakeCase};
+use reveille_checks::verdict::Verdict;
 use serde::Serialize;
 
 use super::cell::Finding;
@@ -70,6 +71,10 @@ impl<C: Case> Found<C> {
         self.finding.verdict.misses() == Some(true)
     }
 
+    fn was_skipped(&self) -> bool {
+        matches!(self.finding.verdict, Verdict::Skipped { .. })
+    }
+
     fn contradicts(&self) -> bool {
         self.case.contradicts(self.engine, &self.finding.verdict) == Some(true)
     }
@@ -103,7 +108,10 @@ struct PoolKey {
     mutant: Option<&'static str>,
 }
 
-fn say_json<C: Copy, K: Serialize>(found: &[Found<C>], key: impl Fn(C) -> K) -> Result<(), serde_json::Error> {
+fn say_json<C: Copy, K: Serialize>(
+    found: &[Found<C>],
+    key: impl Fn(C) -> K,
+) -> Result<(), serde_json::Error> {
     let rows = found.iter().map(|Found { case, engine, finding: Finding { verdict, seconds } }| {
         // The hardware's counterexample has no steps: nobody watched.
         let steps = verdict.counterexample().map(|counterexample| counterexample.trace.steps.len());
@@ -232,7 +240,8 @@ fn wake_cells(args: &Args) -> Vec<(WakeCase, Engine)> {
 
 /// The cells of the pool that are asked for, in the order of the tables.
 fn pool_cells(args: &Args) -> Vec<(PoolCase, Engine)> {
-    let asked = |name: &&str| args.protocol.is_empty() || args.protocol.iter().any(|Protocol(asked)| asked == name);
+    let asked =
+        |name: &&str| args.protocol.is_empty() || args.protocol.iter().any(|Protocol(asked)| asked == name);
     let protocols: Vec<_> = PoolCase::protocols().into_iter().filter(asked).collect();
     let cases = PoolCase::all(&protocols).into_iter();
     cases.flat_map(|case| engines(args).map(move |engine| (case, engine))).collect()

@@ -13,7 +13,11 @@ use super::{Args, Found};
 /// The table of the protocols, that of their mutants, and what they mean.
 pub(super) fn report(found: &[Found<PoolCase>], args: &Args) -> String {
     let mut text = format!("{}\n\n", table(found, false).trim_fmt());
-    let _ = writeln!(text, "The same with a mistake each, which has to be found:\n\n{}\n", table(found, true).trim_fmt());
+    let _ = writeln!(
+        text,
+        "The same with a mistake each, which has to be found:\n\n{}\n",
+        table(found, true).trim_fmt()
+    );
     text += &marks(found);
     let _ = writeln!(
         text,
@@ -27,11 +31,7 @@ pub(super) fn report(found: &[Found<PoolCase>], args: &Args) -> String {
     let _ = writeln!(text, "\n{}", summary(found).trim_end());
     if let Some(miss) = found.iter().find(|cell| cell.misses()) {
         let mutant = miss.case.mutant().unwrap_or_default();
-        let _ = write!(
-            text,
-            "\nSee how: cargo run --release -- explain {} {mutant}",
-            miss.case.protocol()
-        );
+        let _ = write!(text, "\nSee how: cargo run --release -- explain {} {mutant}", miss.case.protocol());
     }
     text
 }
@@ -40,19 +40,23 @@ pub(super) fn report(found: &[Found<PoolCase>], args: &Args) -> String {
 fn table(found: &[Found<PoolCase>], mutants: bool) -> Table {
     let mut table = report::plain_table();
     let found: Vec<_> = found.iter().filter(|cell| cell.case.mutant().is_some() == mutants).collect();
-    let engines: Vec<_> = Engine::ALL.into_iter().filter(|&engine| found.iter().any(|cell| cell.engine == engine)).collect();
+    let engines: Vec<_> =
+        Engine::ALL.into_iter().filter(|&engine| found.iter().any(|cell| cell.engine == engine)).collect();
     let code = engines.iter().copied().filter(|engine| !MODEL.contains(engine));
     let code = code.filter(|&engine| engine != Engine::Hardware).collect::<Vec<_>>();
     let by_model = MODEL.iter().all(|engine| engines.contains(engine));
     let names = if mutants { &["protocol", "mutant"][..] } else { &["protocol"] };
     let header = names.iter().map(|name| name.to_string());
     let header = header.chain(by_model.then(|| "model".into()));
-    table.set_header(header.chain(code.iter().map(|engine| format!("{} {}", engine.name(), engine.memory()))));
+    table
+        .set_header(header.chain(code.iter().map(|engine| format!("{} {}", engine.name(), engine.memory()))));
     let mut cases: Vec<PoolCase> = found.iter().map(|cell| cell.case).collect();
     cases.dedup();
     let mut above = "";
     for case in cases {
-        let cells = |engine: Engine| found.iter().copied().filter(move |cell| cell.case == case && cell.engine == engine);
+        let cells = |engine: Engine| {
+            found.iter().copied().filter(move |cell| cell.case == case && cell.engine == engine)
+        };
         let protocol = if above == case.protocol() { "" } else { case.protocol() };
         above = case.protocol();
         let mut row = vec![Cell::new(protocol)];

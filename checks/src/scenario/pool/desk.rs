@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use reveille::gate::WakeOne;
-use reveille::pool::{AccountName, Config, Context, Outcome, Pool, Refusal, Shutdown, Submitter, Token, Work};
+use reveille::pool::{
+    AccountName, Config, Context, Outcome, Pool, Refusal, Shutdown, Submitter, Token, Work,
+};
 use reveille::sync::{Parker, Primitives};
 
 /// How a job ended.
@@ -109,7 +111,12 @@ impl<P: Primitives> Desk<P> {
     }
 
     /// A blocked region of a job. The one that comes back may be one too many from then on.
-    pub fn blocked<G: WakeOne>(&self, context: &Context<'_, P, G>, account: AccountName, body: impl FnOnce()) {
+    pub fn blocked<G: WakeOne>(
+        &self,
+        context: &Context<'_, P, G>,
+        account: AccountName,
+        body: impl FnOnce(),
+    ) {
         self.ledger().running[account as usize] -= 1;
         context.blocking(body);
         let mut ledger = self.ledger();
@@ -148,7 +155,11 @@ impl<P: Primitives> Desk<P> {
         for (i, Record { ran, endings }) in self.ledger().jobs.iter().enumerate() {
             assert_eq!(endings.len(), 1, "job {i} has these outcomes: {endings:?}");
             let should_run = matches!(endings[0], Ending::Done | Ending::Panicked);
-            assert_eq!(*ran, usize::from(should_run), "job {i} ran {ran} times, and its outcome is {endings:?}");
+            assert_eq!(
+                *ran,
+                usize::from(should_run),
+                "job {i} ran {ran} times, and its outcome is {endings:?}"
+            );
         }
         let stats = pool.stats();
         let ended = stats.done + stats.panicked + stats.cancelled + stats.refused;

@@ -1,8 +1,8 @@
 //! One function a protocol.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::Arc;
 
 use reveille::gate::WakeOne;
 use reveille::pool::{AccountName, Cancel, Cancelled, Config, Context, Layout, Pool, Shutdown, Work};
@@ -147,7 +147,8 @@ fn hash<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     let (pool, desk) = set_up::<P, G>(scenario, 1, 1);
     let bench = Workbench::<P>::new();
     let mut enqueue = {
-        let hash = |work: Work| if scenario.misuse == Some(Misuse::HashIgnored) { work } else { work.hashed(7) };
+        let hash =
+            |work: Work| if scenario.misuse == Some(Misuse::HashIgnored) { work } else { work.hashed(7) };
         let (pool, desk, bench, mut turn) = (&pool, &desk, &bench, 0);
         move |work: Work| {
             let (bench, this) = (bench.clone(), turn);
