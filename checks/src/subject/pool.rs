@@ -117,7 +117,7 @@ pub const MUTANTS: &[Mutant] = {
             P::NoThread,
             "refusal-not-told",
             Interleaving,
-            wake_lost("pool/mod.rs", "activate", "notify_all", "sleeper"),
+            wake_lost("pool/mod.rs", "holding_jobs", "notify_all", "sleeper"),
         ),
         mutant(P::Nested, "end-not-told", Interleaving, END_NOT_TOLD),
         mutant(P::Resize, "resize-without-barrier", StoreBuffer, NO_BARRIER_AFTER_VACANCY),

@@ -284,10 +284,9 @@ fn nested<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
         let pool = pool.clone();
         move || pool.shutdown(Shutdown::Cancel).expect("this is no job of the pool")
     });
-    pool.shutdown(Shutdown::Drain).expect("this is no job of the pool");
-    // What the other one cancels it may still be delivering.
-    other.join().expect("no panic");
+    // Now, not when the other one has returned as well: it may have been the one that cancelled them.
     desk.close(&pool, Shutdown::Drain);
+    other.join().expect("no panic");
 }
 
 fn resize<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
