@@ -12,7 +12,7 @@ use reveille_model::memory::Memory;
 use crate::engine::{self, Budget, Engine};
 use crate::flavour::weakened::{self, Change, Mutation};
 use crate::gates;
-use crate::scenario::{Misuse, POOL_LEGEND, PoolScenario, Protocol};
+use crate::scenario::{Misuse, PoolScenario, Protocol};
 use crate::source;
 use crate::subject::{Case, Needs};
 use crate::verdict::Verdict;
@@ -277,7 +277,7 @@ impl Case for PoolCase {
             return Verdict::Skipped { why };
         }
         if let Some(memory) = memory(engine) {
-            return engine::model::pool(self.protocol, self.mutant, POOL_LEGEND, memory, budget);
+            return engine::model::pool(self.protocol, self.mutant, memory, budget);
         }
         match self.of_the_code() {
             Some((_, Some(mutant))) => mutant.search(engine, budget),
