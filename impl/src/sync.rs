@@ -15,8 +15,8 @@
 use std::cell::UnsafeCell;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{self, AtomicU64, AtomicUsize, Ordering};
 use std::sync::PoisonError;
+use std::sync::atomic::{self, AtomicU64, AtomicUsize, Ordering};
 use std::task::Wake;
 use std::time::Duration;
 

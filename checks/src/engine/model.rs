@@ -11,7 +11,7 @@ use reveille_model::search::{self, Bound, Options, Step, Violation};
 
 use super::Budget;
 use crate::trace::{self, Object, Op, Trace};
-use crate::verdict::{Counterexample, End, Verdict};
+use crate::verdict::{ALL_STATES, Counterexample, End, Verdict};
 
 /// Searches the program of a gate with a consumer, which the model knows by the same names.
 pub(crate) fn search(gate: &str, consumer: &str, legend: &str, memory: Memory, budget: Budget) -> Verdict {
@@ -92,7 +92,10 @@ pub(crate) fn pool(protocol: &str, mutant: Option<&str>, memory: Memory, budget:
     };
     let deadline = Instant::now() + budget.time;
     let mut before = 0;
-    for (size, _) in protocol.sizes().iter().filter(|(_, weakest)| memory <= *weakest) {
+    // A mistake is looked for in every size. It may need one that is too large to be searched to the end.
+    let searched = |weakest: Memory| mutant.is_some() || memory <= weakest;
+    let mut done: Vec<String> = Vec::new();
+    for (size, _) in protocol.sizes().iter().filter(|(_, weakest)| searched(*weakest)) {
         let time = deadline.saturating_duration_since(Instant::now());
         let options = Options { max_time: Some(time), ..Options::default() };
         let report = pool::Pool::new(protocol, mutant, *size).and_then(|pool| pool.check(memory, options));
@@ -101,7 +104,14 @@ pub(crate) fn pool(protocol: &str, mutant: Option<&str>, memory: Memory, budget:
             Some(mutant) => format!("{protocol}, {mutant} ({size})"),
         };
         match report.map(|report| verdict(report, name, "", memory, before)) {
-            Ok(Verdict::Complete { explored }) => before = explored,
+            Ok(Verdict::Complete { explored }) => {
+                before = explored;
+                done.push(size.to_string());
+            }
+            Ok(Verdict::Bounded { explored, by, .. }) if !done.is_empty() => {
+                let by = format!("{ALL_STATES}{}; then {by} were over", done.join(" and with "));
+                return Verdict::Bounded { explored, by, preemptions: None };
+            }
             Ok(verdict) => return verdict,
             Err(error) => return Verdict::Inconclusive { why: error.to_string() },
         }

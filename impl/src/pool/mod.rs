@@ -559,12 +559,10 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             match self.wake_or_start(account, missing) {
                 Ok(()) => return,
                 // Jobs of a hash may have been brought out for the other account, and need somebody there.
-                Err(error) => {
-                    match self.holding_jobs(|| self.refuse_all(account, error)) {
-                        Some(other) => (account, missing) = (other, 1),
-                        None => return,
-                    }
-                }
+                Err(error) => match self.holding_jobs(|| self.refuse_all(account, error)) {
+                    Some(other) => (account, missing) = (other, 1),
+                    None => return,
+                },
             }
         }
     }

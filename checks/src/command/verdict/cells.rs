@@ -23,6 +23,9 @@ pub(super) fn brief_model<C: Case>(by_memory: &[Vec<&Found<C>>], i: usize) -> Ce
     match cells.iter().find(|cell| !matches!(cell.finding.verdict, Verdict::Complete { .. })) {
         None => Cell::new(format!("{mark}ok")).fg(Color::Green),
         Some(Found { finding: Finding { verdict: Verdict::Skipped { .. }, .. }, .. }) => Cell::new("-"),
+        Some(_) if cells.iter().all(|cell| cell.finding.verdict.is_partly_complete()) => {
+            Cell::new(format!("{mark}part")).fg(Color::Green)
+        }
         Some(_) => Cell::new("?").fg(Color::Yellow),
     }
 }
@@ -66,7 +69,8 @@ pub(super) fn marks<C>(found: &[Found<C>]) -> String {
     let any = |engine: &str| found.iter().any(|cell| cell.engine.name() == engine);
     let mut text = String::new();
     if any("model") {
-        text += "model     ok: all states searched under sc, tso (x86) and rc11, nothing missed; MISS m: under m and all weaker\n";
+        text += "model     ok: all states searched under sc, tso (x86) and rc11, nothing missed; MISS m: under m and all weaker;\n          \
+                 part: not in all sizes, then time was up\n";
     }
     if any("loom") {
         text += "loom      MISS n: a counterexample of n steps; ≤b: nothing missed with at most b preemptions, then time was up;\n          \

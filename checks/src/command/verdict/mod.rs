@@ -27,7 +27,8 @@ pub struct Args {
     /// exclusive-pair
     #[arg(long, value_delimiter = ',')]
     consumer: Vec<Consumer>,
-    /// These protocols of the pool only
+    /// These protocols of the pool only: enqueue-idle, shard-scan, timeout, hash, exit, cancel, two-idle, maximum, blocking, panic,
+    /// no-thread, nested, resize, mixture, stalled, last-worker, cancel-search
     #[arg(long, value_delimiter = ',')]
     protocol: Vec<Protocol>,
     /// These engines only: model, loom, shuttle, hardware
@@ -37,7 +38,7 @@ pub struct Args {
     #[arg(long, value_enum)]
     subject: Option<Subject>,
     /// Wall time for the whole run
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "45")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "50")]
     budget: Duration,
     /// Seed of shuttle's random schedules
     #[arg(long, default_value_t = Budget::default().seed)]
@@ -131,7 +132,7 @@ fn say_json<C: Copy, K: Serialize>(
 }
 
 /// The part of the budget that the pool gets where both subjects are asked for.
-const POOL_SHARE: f64 = 0.25;
+const POOL_SHARE: f64 = 0.35;
 
 /// Runs `reveille verdict`.
 pub fn run(args: &Args) -> Outcome {

@@ -23,10 +23,9 @@ pub(super) fn search<C: Case>(cells: &[(C, Engine)], budget: Duration, args: &Ar
 
     let is_hardware = |&index: &usize| cells[index].1 == Engine::Hardware;
     let (hardware, mut searches): (Vec<usize>, Vec<usize>) = (0..cells.len()).partition(is_hardware);
-    // The model's searches end, and where a miss is documented a search ends with it. Such cells come first and may take
-    // long; what they leave of the time is shared by those that have no end.
-    searches.sort_by_key(|&index| !ends_early(cells[index]));
-    let share = match (searches.is_empty(), hardware.is_empty()) {
+    searches.sort_by_key(|&index| Length::of(cells[index]));
+    let idle = hardware.iter().all(|&index| cells[index].0.pointless(cells[index].1).is_some());
+    let share = match (searches.is_empty(), idle) {
         (false, false) => HARDWARE_SHARE,
         (true, _) => 1.0,
         (_, true) => 0.0,
@@ -40,9 +39,36 @@ pub(super) fn search<C: Case>(cells: &[(C, Engine)], budget: Duration, args: &Ar
     found.into_iter().map(|(_, found)| found).collect()
 }
 
-/// Whether a search of this cell is expected to come to an end.
-fn ends_early<C: Case>((case, engine): (C, Engine)) -> bool {
-    engine.name() == "model" || engine != Engine::Hardware && case.documented_miss(engine)
+/// How long a search is expected to be. The short ones come first and may take long; what they leave of the time is shared by
+/// those that have no end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Length {
+    /// Where a miss is documented a search ends with it.
+    ToTheMiss,
+    /// The model's searches end.
+    ToTheEnd,
+    Endless,
+}
+
+impl Length {
+    fn of<C: Case>((case, engine): (C, Engine)) -> Self {
+        if engine != Engine::Hardware && case.documented_miss(engine) {
+            Self::ToTheMiss
+        } else if engine.name() == "model" {
+            Self::ToTheEnd
+        } else {
+            Self::Endless
+        }
+    }
+
+    /// The time for a search, of what is left for all.
+    fn time(self, left: Duration, share: Duration) -> Duration {
+        match self {
+            Self::ToTheMiss => left / 2,
+            Self::ToTheEnd => left / 4,
+            Self::Endless => share.min(left),
+        }
+    }
 }
 
 /// Searches the cells of these indices within `budget`, `at_once` at a time. Time that a cell leaves over is for those after it.
@@ -69,7 +95,7 @@ fn search_all<C: Case>(
                         queue.0.next().map(|&index| {
                             let share = left * at_once as u32 / queue.1.max(1);
                             queue.1 -= u32::from(!free(index));
-                            (index, if ends_early(cells[index]) { left / 2 } else { share.min(left) })
+                            (index, Length::of(cells[index]).time(left, share))
                         })
                     };
                     let Some((index, time)) = next else { break };
