@@ -117,7 +117,7 @@ fn a_blocked_region_lends_its_slot() {
 }
 
 #[test]
-fn a_raised_maximum_is_used_and_a_lowered_one_loses_nothing() {
+fn a_raised_maximum_is_used_by_the_jobs_that_wait_already() {
     holds(Protocol::Resize);
 }
 

@@ -175,7 +175,8 @@ pub fn run(args: &Args) -> Outcome {
         agrees &= settle(&found, args);
     }
     if subject != Some(Subject::Wakeup) {
-        let found = find(pool_cells(args), args.budget.mul_f64(share), args);
+        let cells = if subject.is_some() { pool_cells(args) } else { summary_cells(args) };
+        let found = find(cells, args.budget.mul_f64(share), args);
         searches += found.len();
         match (args.format, subject) {
             (Format::Json, _) => {
@@ -246,6 +247,19 @@ fn pool_cells(args: &Args) -> Vec<(PoolCase, Engine)> {
     let protocols: Vec<_> = PoolCase::protocols().into_iter().filter(asked).collect();
     let cases = PoolCase::all(&protocols).into_iter();
     cases.flat_map(|case| engines(args).map(move |engine| (case, engine))).collect()
+}
+
+/// The cells of the pool's summary: the protocols under every engine, and each mutant under the first that can see it.
+fn summary_cells(args: &Args) -> Vec<(PoolCase, Engine)> {
+    let mut cells = pool_cells(args);
+    cells.sort_by_key(|(_, engine)| engine.name() == "model"); // the code's own before the model's
+    let mut seen = Vec::new();
+    cells.retain(|&(case, engine)| {
+        let first = case.documented_miss(engine) && case.pointless(engine).is_none() && !seen.contains(&case);
+        seen.extend(first.then_some(case));
+        case.mutant().is_none() || first
+    });
+    cells
 }
 
 /// Turns loom's misses under c11 that the model refutes into alarms. Where the model was not asked for, it is asked now.

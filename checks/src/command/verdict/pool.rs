@@ -50,8 +50,7 @@ fn table(found: &[Found<PoolCase>], mutants: bool) -> Table {
     let header = header.chain(by_model.then(|| "model".into()));
     table
         .set_header(header.chain(code.iter().map(|engine| format!("{} {}", engine.name(), engine.memory()))));
-    let mut cases: Vec<PoolCase> = found.iter().map(|cell| cell.case).collect();
-    cases.dedup();
+    let cases = cases(found.iter().copied());
     let mut above = "";
     for case in cases {
         let cells = |engine: Engine| {
@@ -76,12 +75,22 @@ fn table(found: &[Found<PoolCase>], mutants: bool) -> Table {
     table
 }
 
+/// The cases that there are cells of, in their order.
+fn cases<'a>(found: impl Iterator<Item = &'a Found<PoolCase>>) -> Vec<PoolCase> {
+    let mut cases = Vec::new();
+    for cell in found {
+        if !cases.contains(&cell.case) {
+            cases.push(cell.case);
+        }
+    }
+    cases
+}
+
 /// A line for each protocol: what was searched, and how many of its mutants were found.
 pub(super) fn summary(found: &[Found<PoolCase>]) -> String {
     let mut text = String::from("The worker pool, whose wakes are decided by `per-entry`:\n\n");
-    let mut cases: Vec<PoolCase> = found.iter().map(|cell| cell.case).collect();
+    let mut cases = cases(found.iter());
     cases.retain(|case| case.mutant().is_none());
-    cases.dedup();
     for case in cases {
         let here = |engine: Engine| found.iter().find(move |cell| cell.case == case && cell.engine == engine);
         let mut clauses = Vec::new();

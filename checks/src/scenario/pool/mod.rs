@@ -50,9 +50,9 @@ pub enum Protocol {
     NoThread,
     /// A job enqueues another while two threads shut the pool down, each in its own way.
     Nested,
-    /// The maximum is raised as the only worker's job enqueues another one, which it waits for; and lowered again.
+    /// The maximum is raised as the only worker's job enqueues another one, which it waits for.
     Resize,
-    /// Many jobs of all kinds from three threads. Too large for loom.
+    /// Many jobs of all kinds from three threads, and a maximum that goes up and down. Too large for loom.
     Mixture,
 }
 

@@ -295,7 +295,6 @@ fn resize<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     desk.resized(AccountName::Bounded, 2);
     pool.resize(AccountName::Bounded, 2);
     desk.wait(job);
-    pool.resize(AccountName::Bounded, 1);
     desk.close(&pool, Shutdown::Drain);
 }
 
