@@ -105,7 +105,8 @@ pub(super) fn summary(found: &[Found<PoolCase>]) -> String {
         clauses.retain(|(_, content)| content != "-");
         let clauses: Vec<_> = clauses.iter().map(|(engine, content)| format!("{engine} {content}")).collect();
         let mut mutants: Vec<(&str, bool)> = Vec::new();
-        for cell in found.iter().filter(|cell| cell.case.protocol() == case.protocol()) {
+        let asked = found.iter().filter(|cell| !cell.was_skipped());
+        for cell in asked.filter(|cell| cell.case.protocol() == case.protocol()) {
             let Some(name) = cell.case.mutant() else { continue };
             match mutants.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, caught)) => *caught |= cell.misses(),
