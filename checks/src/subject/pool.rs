@@ -1,7 +1,7 @@
 //! The pool's protocols and their mutants by name: what each mistake is, and what it takes for it to show.
 //!
 //! A mutant is the library's own code with one thing wrong. Most are made without touching it: an operation at a source line,
-//! found by the function that it stands in, is [weakened](crate::flavour::weakened). Where that cannot be, another
+//! found by the function that it stands in, is [weakened]. Where that cannot be, another
 //! gate stands in, or the pool is [misused](Misuse). Mistakes that need other code are exhibits of the [zoo](crate::zoo).
 
 use std::borrow::Cow;
