@@ -45,9 +45,13 @@ pub fn render(counterexample: &Counterexample) -> String {
     text
 }
 
-/// Why the last wake that was skipped was skipped: what its gate read, and who had left that value there.
+/// Why the last wake was skipped, if it was: what its gate read, and who had left that value there.
 fn why_skipped(trace: &Trace) -> Option<String> {
-    let skipped = trace.steps.iter().rposition(|step| step.op == Op::WakeSkipped)?;
+    let is_wake = |op: &Op| matches!(op, Op::WakeSkipped | Op::WakeSent { .. });
+    let skipped = trace.steps.iter().rposition(|step| is_wake(&step.op))?;
+    if trace.steps[skipped].op != Op::WakeSkipped {
+        return None;
+    }
     let waker = trace.steps[skipped].thread;
     let asked = trace.steps[..skipped].iter().rposition(|step| step.thread == waker)?;
     let (object, read) = match trace.steps[asked].op {

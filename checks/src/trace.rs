@@ -211,7 +211,7 @@ pub(crate) fn take() -> Trace {
     for (step, at) in trace.steps.iter_mut().zip(sources) {
         step.source = match at.file().rsplit('/').next() {
             // A waker is called through a table of functions, where the caller's line is lost.
-            None | Some("traced.rs") => String::new(),
+            None | Some("traced.rs" | "weakened.rs") => String::new(),
             Some(file) => format!("{file}:{}", at.line()),
         };
     }

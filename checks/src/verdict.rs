@@ -49,6 +49,9 @@ pub enum Verdict {
     },
 }
 
+/// How the bound of a search begins that came to the end in some sizes.
+pub(crate) const ALL_STATES: &str = "all states with ";
+
 /// An execution that loses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Counterexample {
@@ -102,6 +105,15 @@ impl Verdict {
             Self::Misses { .. } => Some(true),
             Self::Complete { .. } | Self::Bounded { .. } => Some(false),
             Self::Alarm { .. } | Self::Skipped { .. } | Self::Inconclusive { .. } => None,
+        }
+    }
+
+    /// Whether the model came to the end of its states, or at least to that of some of the sizes that it searches.
+    pub fn is_partly_complete(&self) -> bool {
+        match self {
+            Self::Complete { .. } => true,
+            Self::Bounded { by, .. } => by.starts_with(ALL_STATES),
+            _ => false,
         }
     }
 

@@ -21,6 +21,9 @@ fn an_unknown_name_gets_one_line_that_lists_the_valid_ones_and_exit_2() {
         (&["--consumer", "nope"], "two-pollers"),
         (&["--engine", "nope"], "shuttle"),
         (&["stress", "nope"], "rearm-opt-in"),
+        (&["verdict", "--protocol", "nope"], "shard-scan"),
+        (&["explain", "exit", "nope"], "first-account-only"),
+        (&["verdict", "--subject", "pool", "--gate", "posted"], "--protocol"),
         (&["--budget", "soon"], "seconds"),
     ] {
         let output = reveille(args);
@@ -68,6 +71,37 @@ fn json_has_a_row_for_every_cell_with_every_field() {
     assert_eq!(outcome("posted", "sc"), "misses");
     assert_ne!(outcome("per-entry", "sc"), "misses");
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn json_of_the_pool_has_the_protocol_and_its_mutant_or_null() {
+    let args = ["verdict", "--subject", "pool", "--format", "json", "--protocol", "maximum", "--budget", "6"];
+    let output = reveille(&args);
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let outcome = |mutant: Value, engine: &str, memory: &str| {
+        let is = |row: &&Value| row["mutant"] == mutant && row["engine"] == engine && row["memory"] == memory;
+        let row = rows.iter().find(is).unwrap();
+        assert!(row["protocol"] == "maximum" && row["explored"].is_u64() && row["seconds"].is_f64(), "{row}");
+        assert_eq!(row["steps"].is_u64(), row["outcome"] == "misses", "{row}");
+        row["outcome"].as_str().unwrap().to_owned()
+    };
+    for (engine, memory) in [("loom", "sc"), ("loom", "c11"), ("shuttle", "sc")] {
+        assert!(["bounded", "complete"].contains(&&*outcome(Value::Null, engine, memory)), "{rows:?}");
+        assert_eq!(outcome("one-too-many".into(), engine, memory), "misses");
+    }
+    assert_eq!(outcome(Value::Null, "hardware", "x86"), "skipped");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn the_pools_verdict_has_its_mutants_under_it_and_a_line_for_each_protocol() {
+    let output = reveille(&["verdict", "--protocol", "exit", "--engine", "loom", "--budget", "6"]);
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("first-account-only") && stdout.contains("4 of 4 mutants found"), "{stdout}");
+    let stdout = text(&reveille(&["explain", "exit", "first-account-only", "--engine", "loom"]).stdout);
+    for part in ["unbounded 0 sleeps", "Owed: the end of 1 worker"] {
+        assert!(stdout.contains(part), "no {part:?} in\n{stdout}");
+    }
 }
 
 #[test]

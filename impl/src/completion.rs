@@ -185,6 +185,8 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
                 queue.fill_ring(&mut std::iter::from_fn(|| overflow.pop_front()));
                 queue.overflowed.store(overflow.len(), Relaxed);
             });
+            // Acquire: pairs with the release store of `tail` in `fill_ring`. What we have just moved we know, but
+            // another producer may have come after us, and its slots are read on the strength of this.
             self.cached_tail = queue.tail.load(Acquire);
         }
         self.cached_tail != head

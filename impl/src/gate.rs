@@ -163,14 +163,14 @@ impl Gate for PerEntry {
         // it, and another armed entry would be hidden.
         queue.armed.fetch_add(1, Relaxed);
         mark.state.swap(ARMED, Relaxed);
-        // Full barrier between "armed" and the look at the condition that follows. Pairs with the fences in `admit` and
-        // in `reset`. Nothing weaker orders a write before a later read.
+        // Full barrier between "armed" and the look at the condition that follows. Pairs with the full fences in `admit`
+        // and in `reset`. Nothing weaker orders a write before a later read.
         P::fence(SeqCst);
     }
 
     fn admit<P: Primitives>(queue: &ArmedCount<P>, _: &P::Atomic) -> bool {
-        // Full barrier between the condition, which the caller has made true, and the question. Pairs with the fence in
-        // `after_enqueue`.
+        // Full barrier between the condition, which the caller has made true, and the question. Pairs with the full
+        // fence in `after_enqueue`.
         P::fence(SeqCst);
         queue.armed.load(Relaxed) > 0
     }
@@ -200,7 +200,7 @@ impl Gate for PerEntry {
 
     fn reset<P: Primitives>(_: &ArmedCount<P>) {
         // A delivery to everybody asks no count, but it does ask every mark: without the barrier it might miss an entry
-        // that is just arming and whose look misses the news. Pairs with the fence in `after_enqueue`.
+        // that is just arming and whose look misses the news. Pairs with the full fence in `after_enqueue`.
         P::fence(SeqCst);
     }
 }

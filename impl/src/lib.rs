@@ -10,6 +10,7 @@
 //! | [`gate`] | "may this wake be skipped?": the trait [`Gate`](gate::Gate) and the sound gate, [`PerEntry`](gate::PerEntry) |
 //! | [`wait_queue`] | [`WaitQueue`](wait_queue::WaitQueue): the only place where a wake is decided |
 //! | [`completion`] | a bounded ring with an overflow list, one wake decision a batch |
+//! | [`parker`] | [`FutexParker`](parker::FutexParker): what a thread sleeps on when it has no ring |
 //! | [`pool`] | [`Pool`](pool::Pool): blocking work in other threads, in io-wq's terms |
 //! | [`uring`] | [`Reactor`](uring::Reactor): one stream of events from the kernel, the pool and other threads, one sleep |
 //!
@@ -27,6 +28,7 @@
 
 pub mod completion;
 pub mod gate;
+pub mod parker;
 pub mod pool;
 mod slot;
 pub mod sync;

@@ -15,12 +15,12 @@
 use std::cell::UnsafeCell;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{self, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::{self, AtomicU64, AtomicUsize, Ordering};
 use std::task::Wake;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::thread::futex;
+use crate::parker::FutexParker;
 
 /// A family of sync primitives: [`Native`], or that of a checker.
 pub trait Primitives: Sized + Send + Sync + 'static {
@@ -259,80 +259,6 @@ impl<T: Send + 'static> Mutex<T> for std::sync::Mutex<T> {
     }
 }
 
-/// The parker of [`Native`]: one word that three states share, and a futex to sleep on.
-///
-/// | state | meaning | left by |
-/// |---|---|---|
-/// | `EMPTY` | no token, nobody sleeps | `park` → `PARKED`, `unpark` → `TOKEN` |
-/// | `PARKED` | no token, the owner sleeps or is about to | `unpark` → `TOKEN` and a wake, timeout → `EMPTY` |
-/// | `TOKEN` | a token is there | `park` → `EMPTY` |
-#[derive(Debug, Default)]
-pub struct FutexParker {
-    state: AtomicU32,
-}
-
-const EMPTY: u32 = 0;
-const PARKED: u32 = u32::MAX;
-const TOKEN: u32 = 1;
-
-impl FutexParker {
-    fn park_until(&self, deadline: Option<Instant>) -> Unparked {
-        // EMPTY (0) → PARKED (-1), or TOKEN (1) → EMPTY (0): one subtraction does either.
-        // Acquire: pairs with the release swap in `unpark`; without it the woken thread might not see what it was
-        // woken for.
-        if self.state.fetch_sub(1, Ordering::Acquire) == TOKEN {
-            return Unparked::Token;
-        }
-        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // The kernel compares the word again under its own lock, so an `unpark` before this call makes it return at
-        // once. Why it returned (a wake, a signal, the time) is of no interest: the word tells.
-        let _ = futex::wait(
-            &self.state,
-            futex::Flags::PRIVATE,
-            PARKED,
-            timeout.and_then(|timeout| timeout.try_into().ok()).as_ref(),
-        );
-        // A swap and not a load: it takes the token and withdraws PARKED in one step, so that an `unpark` at the same
-        // time either is seen here or leaves its token for the next park. Acquire: as above.
-        match self.state.swap(EMPTY, Ordering::Acquire) {
-            TOKEN => Unparked::Token,
-            _ => Unparked::Early,
-        }
-    }
-}
-
-impl Parker for FutexParker {
-    fn new(_: &'static str) -> Self {
-        Self::default()
-    }
-
-    fn park(&self) {
-        self.park_until(None);
-    }
-
-    fn park_timeout(&self, timeout: Duration) -> Unparked {
-        self.park_until(Instant::now().checked_add(timeout))
-    }
-
-    fn unpark(&self) {
-        // Release: pairs with the acquires in `park_until`. A swap and not a store: it must know whether somebody
-        // sleeps, in the same step in which it leaves the token.
-        if self.state.swap(TOKEN, Ordering::Release) == PARKED {
-            let _ = futex::wake(&self.state, futex::Flags::PRIVATE, 1);
-        }
-    }
-}
-
-impl Wake for FutexParker {
-    fn wake(self: Arc<Self>) {
-        self.unpark();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.unpark();
-    }
-}
-
 /// The cell of [`Native`]: an [`UnsafeCell`] that may be shared.
 #[derive(Debug)]
 pub struct NativeCell<T>(UnsafeCell<T>);
@@ -360,36 +286,5 @@ impl<T: Send + 'static> Cell<T> for NativeCell<T> {
 impl JoinHandle for std::thread::JoinHandle<()> {
     fn join(self) -> std::thread::Result<()> {
         self.join()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_left_before_the_park_is_taken_at_once() {
-        let parker = FutexParker::new("parker");
-        parker.unpark();
-        parker.unpark();
-        assert_eq!(parker.park_timeout(Duration::ZERO), Unparked::Token);
-        assert_eq!(parker.park_timeout(Duration::ZERO), Unparked::Early, "there is one token, not two");
-    }
-
-    #[test]
-    fn a_parked_thread_is_woken_and_sees_what_came_before_the_unpark() {
-        let parker = Arc::new(FutexParker::new("parker"));
-        let value = Arc::new(AtomicUsize::new(0));
-        let waker = std::thread::spawn({
-            let (parker, value) = (parker.clone(), value.clone());
-            move || {
-                std::thread::sleep(Duration::from_millis(5));
-                value.store(7, Ordering::Relaxed);
-                parker.unpark();
-            }
-        });
-        while parker.park_timeout(Duration::from_secs(10)) == Unparked::Early {}
-        assert_eq!(value.load(Ordering::Relaxed), 7);
-        waker.join().unwrap();
     }
 }

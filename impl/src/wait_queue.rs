@@ -129,12 +129,14 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
 
     /// Wakes every entry that has to be told, exclusive ones too. The condition has been made true before.
     #[inline]
+    #[track_caller]
     pub fn notify_all(&self) -> Wakeup {
         self.notify(usize::MAX)
     }
 
     /// Wakes the shared entries and one exclusive one.
     #[inline]
+    #[track_caller]
     pub fn notify_one(&self) -> Wakeup
     where
         G: WakeOne,
@@ -144,6 +146,7 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
 
     /// Wakes the shared entries and up to `n` exclusive ones: as many as there is work for.
     #[inline]
+    #[track_caller]
     pub fn notify_many(&self, n: usize) -> Wakeup
     where
         G: WakeOne,
@@ -153,12 +156,14 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
 
     /// Wakes everybody without asking whether the wake may be skipped: for shutdown, and for news that changes what a
     /// wake means. For a gate it is the moment to forget what it knows.
+    #[track_caller]
     pub fn broadcast(&self) -> Wakeup {
         G::reset::<P>(&self.gate);
         self.deliver(usize::MAX)
     }
 
     #[inline]
+    #[track_caller]
     fn notify(&self, exclusive: usize) -> Wakeup {
         if G::admit::<P>(&self.gate, &self.queued) {
             self.deliver(exclusive)
@@ -168,6 +173,8 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
         }
     }
 
+    /// `#[track_caller]`, as all that leads here: the source line of a wake is that of whoever asked for it.
+    #[track_caller]
     fn deliver(&self, exclusive: usize) -> Wakeup {
         let told = self.list.with(|list| self.tell(list, exclusive));
         P::note(Note::WakeSent(told.len()));

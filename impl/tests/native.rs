@@ -7,12 +7,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use reveille::completion::ring;
-use reveille::sync::{FutexParker, Parker, Unparked};
+use reveille::parker::FutexParker;
+use reveille::sync::{Parker, Unparked};
 use reveille::wait_queue::{Kind, WaitQueue, Wakeup};
 
 /// Drives a future on this thread.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let parker = Arc::new(FutexParker::new("block_on"));
+    let parker = Arc::new(<FutexParker>::new("block_on"));
     let waker = Waker::from(parker.clone());
     let mut future = pin!(future);
     loop {
@@ -76,7 +77,7 @@ fn dropping_a_future_passes_its_wake_on() {
 fn a_sleeper_that_wakes_without_having_been_told_is_not_told_in_place_of_one_that_sleeps() {
     let queue: Arc<WaitQueue> = Arc::new(WaitQueue::new());
     let mut busy = queue.register(Kind::Exclusive, Waker::noop().clone());
-    let sleeper = Arc::new(FutexParker::new("sleeper"));
+    let sleeper = Arc::new(<FutexParker>::new("sleeper"));
     let mut asleep = queue.register(Kind::Exclusive, Waker::from(sleeper.clone()));
     busy.arm();
     asleep.arm();

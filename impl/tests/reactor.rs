@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{self, Context, Waker};
 use std::time::{Duration, Instant};
 
+use reveille::parker::FutexParker;
 use reveille::pool::{self, Cancel, Outcome, Pool, Shutdown, Work};
-use reveille::sync::{FutexParker, Parker};
+use reveille::sync::Parker;
 use reveille::uring::{
     Accept, Cancellation, Closed, Completing, Config, Error, Executor, Full, LinkTimeout, Nop, Poll,
     PollFlags, Reactor, Read, Request, Shot, Sleep, Timeout, Write,
@@ -789,7 +790,7 @@ fn a_task_that_has_not_ended_goes_on_in_the_next_call_or_is_dropped_with_the_exe
 
 /// Drives a future on this thread, with an executor that knows nothing of the reactor.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let parker = Arc::new(FutexParker::new("block_on"));
+    let parker = Arc::new(<FutexParker>::new("block_on"));
     let waker = Waker::from(parker.clone());
     let mut future = pin!(future);
     loop {

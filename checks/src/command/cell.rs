@@ -5,22 +5,18 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reveille_checks::engine::{Budget, Engine};
-use reveille_checks::scenario::Consumer;
-use reveille_checks::stress;
-use reveille_checks::subject::{self, GateName};
-use reveille_checks::trace::Trace;
-use reveille_checks::verdict::{Counterexample, End, Verdict};
+use reveille_checks::subject;
+use reveille_checks::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, say};
 
 /// A cell of the table, and what to spend on it.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Args {
+    /// The path of its case.
     #[arg(long)]
-    pub gate: GateName,
-    #[arg(long)]
-    pub consumer: Consumer,
+    pub case: String,
     /// An index into [`Engine::ALL`].
     #[arg(long)]
     pub engine: usize,
@@ -42,10 +38,7 @@ pub fn run(args: &Args) -> Outcome {
     let start = Instant::now();
     let engine = *Engine::ALL.get(args.engine).ok_or("there is no such engine")?;
     let time = Duration::from_millis(args.milliseconds);
-    let verdict = match engine {
-        Engine::Hardware => hardware(args.gate, args.consumer, time),
-        engine => subject::search(args.gate, args.consumer, engine, Budget { time, seed: args.seed }),
-    };
+    let verdict = subject::search_path(&args.case, engine, Budget { time, seed: args.seed })?;
     let finding = Finding { verdict, seconds: start.elapsed().as_secs_f64() };
     say(serde_json::to_string(&finding)?);
     Ok(true)
@@ -65,7 +58,7 @@ fn in_child(args: &Args) -> Result<Finding, String> {
     let program =
         std::env::current_exe().map_err(|error| format!("this program does not find itself: {error}"))?;
     let mut child = Command::new(program)
-        .args(["cell", "--gate", args.gate.name(), "--consumer", args.consumer.name()])
+        .args(["cell", "--case", &args.case])
         .args(["--engine", &args.engine.to_string(), "--seed", &args.seed.to_string()])
         .args(["--milliseconds", &args.milliseconds.to_string()])
         .stdin(Stdio::null())
@@ -93,38 +86,4 @@ fn in_child(args: &Args) -> Result<Finding, String> {
     };
     let text = reader.join().ok().and_then(Result::ok).unwrap_or_default();
     serde_json::from_str(&text).map_err(|_| format!("the search died: {status}"))
-}
-
-/// The hardware's cell: a stress run.
-fn hardware(gate: GateName, consumer: Consumer, time: Duration) -> Verdict {
-    if consumer != Consumer::EpollLevel {
-        return Verdict::Skipped {
-            why: "the consumer of `stress` re-polls after each wake, as epoll-level does".into(),
-        };
-    }
-    let report = match subject::stress(gate, u64::MAX, time) {
-        Ok(report) => report,
-        Err(error) => return Verdict::Skipped { why: error.to_string() },
-    };
-    if let Some(first) = report.first_stall {
-        let counterexample = Counterexample {
-            scenario: format!("{gate} × {consumer}"),
-            legend: String::new(),
-            found_by: "real threads and a real io_uring".into(),
-            end: End::Stuck(Some(format!(
-                "{} of {} completions, the first of them number {first}",
-                report.stalls, report.completions
-            ))),
-            trace: Trace::default(),
-        };
-        return Verdict::Misses { counterexample, explored: report.completions };
-    }
-    if report.cpu_share < stress::ALONE {
-        let share = report.cpu_share * 100.0;
-        return Verdict::Inconclusive {
-            why: format!("the machine is busy: the producer had {share:.0} % of a CPU"),
-        };
-    }
-    let by = format!("a sample of {} completions", report.completions);
-    Verdict::Bounded { explored: report.completions, by, preemptions: None }
 }

@@ -1,26 +1,31 @@
-//! `reveille explain GATE CONSUMER`.
+//! `reveille explain GATE CONSUMER` and `reveille explain PROTOCOL [MUTANT]`.
 
 use std::time::Duration;
 
 use reveille_checks::engine::{Budget, Engine};
 use reveille_checks::report;
-use reveille_checks::scenario::Consumer;
-use reveille_checks::subject::{self, GateName};
+use reveille_checks::subject::{Case, PoolCase, WakeCase};
 use reveille_checks::verdict::Verdict;
 
-use super::{EngineName, Outcome, say, seconds};
+use super::{EngineName, Outcome, Subject, say, seconds};
 
-/// The counterexample of a gate with a consumer, or what was searched if there is none.
+/// The counterexample of a gate with a consumer, or of a protocol of the pool with a mistake; or what was searched if there is none.
 ///
 /// First the formal model's shortest counterexample, under the strongest memory that has one; then one of the code itself,
 /// from loom, with the fewest preemptions, or else from shuttle.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in, per-entry
-    gate: GateName,
+    /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in, per-entry.
+    /// Or a protocol of the pool: enqueue-idle, shard-scan, timeout, hash, exit, cancel, … (see `verdict --subject pool`)
+    #[arg(value_name = "GATE|PROTOCOL")]
+    name: String,
     /// The consumer: epoll-level, epoll-edge, poll-once, two-pollers, persistent, activation, epoll-level-2p, passer-by,
-    /// exclusive-pair
-    consumer: Consumer,
+    /// exclusive-pair. Or the mistake; without one, the protocol as it is
+    #[arg(value_name = "CONSUMER|MUTANT")]
+    with: Option<String>,
+    /// What the names belong to; they tell by themselves
+    #[arg(long, value_enum)]
+    subject: Option<Subject>,
     /// Ask this engine only: model, loom, shuttle
     #[arg(long)]
     engine: Option<EngineName>,
@@ -34,6 +39,22 @@ pub struct Args {
 
 /// Runs `reveille explain`.
 pub fn run(args: &Args) -> Outcome {
+    let with = args.with.as_deref();
+    let subject = args.subject.unwrap_or_else(|| match PoolCase::new(&args.name, None) {
+        Ok(_) => Subject::Pool,
+        Err(_) => Subject::Wakeup,
+    });
+    match subject {
+        Subject::Pool => explain(PoolCase::new(&args.name, with)?, args),
+        Subject::Wakeup => {
+            let gate = args.name.parse()?;
+            let consumer = with.unwrap_or_default().parse()?;
+            explain(WakeCase { gate, consumer }, args)
+        }
+    }
+}
+
+fn explain<C: Case>(case: C, args: &Args) -> Outcome {
     let asked = |engine: &Engine| args.engine.is_none_or(|name| name.means(*engine));
     let engines: Vec<_> = ENGINES.into_iter().filter(asked).collect();
     if engines.is_empty() {
@@ -53,12 +74,15 @@ pub fn run(args: &Args) -> Outcome {
             continue;
         }
         let budget = Budget { time: args.budget, seed: args.seed };
-        let mut verdict = subject::search(args.gate, args.consumer, engine, budget);
-        if engine == Engine::LoomC11 {
-            let ask = || subject::search(args.gate, args.consumer, Engine::ModelRc11, budget);
+        if case.pointless(engine).is_some() {
+            continue;
+        }
+        let mut verdict = case.search(engine, budget);
+        if engine == Engine::LoomC11 && verdict.misses() == Some(true) {
+            let ask = || case.search(Engine::ModelRc11, budget);
             verdict = verdict.adjudicated(rc11.get_or_insert_with(ask));
         }
-        contradicted |= subject::contradicts(args.gate, args.consumer, engine, &verdict).unwrap_or(false);
+        contradicted |= case.contradicts(engine, &verdict).unwrap_or(false);
         let what = if kind { "states" } else { "executions" };
         searched += &format!("{} {}: {} {what}", engine.name(), engine.memory(), verdict.explored());
         searched += &match &verdict {
@@ -82,7 +106,7 @@ pub fn run(args: &Args) -> Outcome {
         }
     }
     if shown.is_empty() {
-        say(format_args!("{} × {}: no counterexample\n", args.gate, args.consumer));
+        say(format_args!("{case}: no counterexample\n"));
     }
     say(searched.trim_end());
     Ok(!contradicted)

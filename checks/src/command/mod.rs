@@ -47,6 +47,15 @@ impl FromStr for EngineName {
 #[error("not all could be done")]
 pub struct Unfinished;
 
+/// What a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Subject {
+    /// The gates of the question with their consumers.
+    Wakeup,
+    /// The worker pool.
+    Pool,
+}
+
 /// For whom to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {

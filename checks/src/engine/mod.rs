@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use reveille::sync::Primitives;
 use serde::{Deserialize, Serialize};
 
-use crate::flavour::Traced;
 use crate::flavour::script::{self, Script};
+use crate::flavour::{Traced, Weakened};
 use crate::scenario::Scenario;
 use crate::trace;
 use crate::verdict::{Counterexample, End, Verdict};
@@ -161,7 +161,7 @@ fn run<F: Primitives, S: Scenario>(
             executions.fetch_add(1, Relaxed);
             script::begin();
             trace::begin(scenario.main_thread());
-            scenario.run::<Traced<F>>();
+            scenario.run::<Weakened<Traced<F>>>();
         }
     });
     let result = panics::quietly(AssertUnwindSafe(|| run(execution)));

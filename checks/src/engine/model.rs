@@ -1,15 +1,17 @@
 //! The formal model: all states of the protocol's program, under SC, x86-TSO or RC11.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use reveille_model::memory::{Memory, Value};
 use reveille_model::program::Kind;
 use reveille_model::protocol::poll_wake::{Consumer, Gate, PollWake, Size};
+use reveille_model::protocol::pool;
 use reveille_model::search::{self, Bound, Options, Step, Violation};
 
 use super::Budget;
 use crate::trace::{self, Object, Op, Trace};
-use crate::verdict::{Counterexample, End, Verdict};
+use crate::verdict::{ALL_STATES, Counterexample, End, Verdict};
 
 /// Searches the program of a gate with a consumer, which the model knows by the same names.
 pub(crate) fn search(gate: &str, consumer: &str, legend: &str, memory: Memory, budget: Budget) -> Verdict {
@@ -19,11 +21,15 @@ pub(crate) fn search(gate: &str, consumer: &str, legend: &str, memory: Memory, b
     let options = Options { max_time: Some(budget.time), ..Options::default() };
     let report = PollWake::new(gate, consumer, Size::of(consumer), None)
         .and_then(|protocol| protocol.check(memory, options));
-    let report = match report {
-        Ok(report) => report,
-        Err(error) => return Verdict::Inconclusive { why: error.to_string() },
-    };
-    let explored = report.states as u64;
+    match report {
+        Ok(report) => verdict(report, format!("{gate} × {consumer}"), legend, memory, 0),
+        Err(error) => Verdict::Inconclusive { why: error.to_string() },
+    }
+}
+
+/// What a report of the model's search says, after so many states of other searches.
+fn verdict(report: search::Report, scenario: String, legend: &str, memory: Memory, before: u64) -> Verdict {
+    let explored = before + report.states as u64;
     match report.verdict {
         search::Verdict::Complete => Verdict::Complete { explored },
         search::Verdict::Bounded(bound) => {
@@ -41,7 +47,7 @@ pub(crate) fn search(gate: &str, consumer: &str, legend: &str, memory: Memory, b
                 Violation::Claim { ref thread, ref claim } => End::Violation(format!("{thread}: {claim}")),
             };
             let counterexample = Counterexample {
-                scenario: format!("{gate} × {consumer}"),
+                scenario,
                 legend: legend.into(),
                 found_by: format!("the model, memory {memory}: one of the shortest executions that lose"),
                 end,
@@ -50,6 +56,67 @@ pub(crate) fn search(gate: &str, consumer: &str, legend: &str, memory: Memory, b
             Verdict::Misses { counterexample, explored }
         }
     }
+}
+
+/// The pool's protocols that the model has programs of.
+pub(crate) fn pool_protocols() -> Vec<&'static str> {
+    pool::Protocol::ALL.iter().map(|protocol| protocol.name()).collect()
+}
+
+/// The mutants that the model has of one of them.
+pub(crate) fn pool_mutants(protocol: &str) -> Vec<&'static str> {
+    let mutants = protocol.parse().map_or(&[][..], pool::Protocol::mutants);
+    mutants.iter().map(|mutant| mutant.name()).collect()
+}
+
+/// Whether the model documents that a mutant's mistake shows under this memory. A test of the model has the same table.
+pub(crate) fn pool_mutant_misses(protocol: &str, mutant: &str, memory: Memory) -> bool {
+    let weakest = match (protocol, mutant) {
+        (_, "waker-without-barrier" | "lend-without-barrier") | ("timeout", "leave-without-barrier") => {
+            Memory::Tso
+        }
+        // What stands before these barriers is a locked instruction on x86, and a barrier itself.
+        (_, "sleeper-without-barrier" | "broadcast-without-barrier" | "leave-without-barrier") => {
+            Memory::Rc11
+        }
+        _ => Memory::Sc,
+    };
+    memory >= weakest
+}
+
+/// Searches the programs of a protocol of the pool, in all sizes that are searched under this memory.
+pub(crate) fn pool(protocol: &str, mutant: Option<&str>, memory: Memory, budget: Budget) -> Verdict {
+    let names = (protocol.parse::<pool::Protocol>(), mutant.map(str::parse).transpose());
+    let (Ok(protocol), Ok(mutant)) = names else {
+        return Verdict::Skipped { why: "the model has no program for this".into() };
+    };
+    let deadline = Instant::now() + budget.time;
+    let mut before = 0;
+    // A mistake is looked for in every size. It may need one that is too large to be searched to the end.
+    let searched = |weakest: Memory| mutant.is_some() || memory <= weakest;
+    let mut done: Vec<String> = Vec::new();
+    for (size, _) in protocol.sizes().iter().filter(|(_, weakest)| searched(*weakest)) {
+        let time = deadline.saturating_duration_since(Instant::now());
+        let options = Options { max_time: Some(time), ..Options::default() };
+        let report = pool::Pool::new(protocol, mutant, *size).and_then(|pool| pool.check(memory, options));
+        let name = match mutant {
+            None => format!("{protocol} ({size})"),
+            Some(mutant) => format!("{protocol}, {mutant} ({size})"),
+        };
+        match report.map(|report| verdict(report, name, "", memory, before)) {
+            Ok(Verdict::Complete { explored }) => {
+                before = explored;
+                done.push(size.to_string());
+            }
+            Ok(Verdict::Bounded { explored, by, .. }) if !done.is_empty() => {
+                let by = format!("{ALL_STATES}{}; then {by} were over", done.join(" and with "));
+                return Verdict::Bounded { explored, by, preemptions: None };
+            }
+            Ok(verdict) => return verdict,
+            Err(error) => return Verdict::Inconclusive { why: error.to_string() },
+        }
+    }
+    Verdict::Complete { explored: before }
 }
 
 /// The places in a program where a gate asks; a 0 read there means that the wake is skipped.

@@ -7,8 +7,9 @@
 //! | [`Sequential<P>`] | an AcqRel read-modify-write of `P` | under loom: interleavings only, no stale reads |
 //! | [`Traced<P>`] | `P`'s, and a row in a [trace](crate::trace) | as `P` |
 //! | [`Timed`] | the machine's, as `Native`'s; wakes and waits for a lock are counted | nothing: it is for [measurements](crate::bench) |
+//! | [`Weakened<P>`] | `P`'s, but for one that a mistake is made in | what the mistake lets happen |
 //!
-//! They compose: `Traced<Sequential<Loom>>` is what the `sc` row of the verdict runs on. All of them are ordinary types,
+//! They compose: `Weakened<Traced<Sequential<Loom>>>` is what the `sc` row of the verdict runs on, no mistake being made. All of them are ordinary types,
 //! so one binary holds them all.
 
 mod engines;
@@ -16,8 +17,10 @@ pub mod script;
 mod sequential;
 pub mod timed;
 mod traced;
+pub mod weakened;
 
 pub use engines::{Loom, ScriptedPanic, Shuttle};
 pub use sequential::Sequential;
 pub use timed::Timed;
 pub use traced::Traced;
+pub use weakened::Weakened;

@@ -63,6 +63,11 @@ pub(crate) fn begin() {
     SPAWNS.set(0);
 }
 
+/// How many threads the script refuses.
+pub(crate) fn refusals() -> usize {
+    SCRIPT.with_borrow(|script| script.refused.len())
+}
+
 /// Whether the script makes the `nth` park of `label` return early.
 pub(super) fn returns_early(label: &'static str, nth: usize) -> bool {
     SCRIPT.with_borrow(|script| script.early.contains(&(label, nth)))

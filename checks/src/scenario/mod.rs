@@ -1,14 +1,20 @@
 //! Small programs that a checker runs again and again, each time scheduled differently.
 
 mod completion;
+mod parker;
 mod poll_wake;
+mod pool;
 mod pool_life;
 mod ring;
+mod wait_queue;
 
 pub use completion::Completions;
+pub use parker::HandingOver;
 pub use poll_wake::{Consumer, POLL_WAKE_LEGEND, PollWake};
+pub use pool::{Misuse, POOL_LEGEND, PoolScenario, Protocol};
 pub use pool_life::PoolLife;
 pub use ring::Ring;
+pub use wait_queue::GivingUp;
 
 use reveille::sync::Primitives;
 

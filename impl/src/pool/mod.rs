@@ -221,6 +221,8 @@ struct Threads<P: Primitives, G: WakeOne> {
     started: [usize; AccountName::ALL.len()],
     /// What those that have been joined had counted
     retired: Counts,
+    /// Those who have taken jobs out of the lists to cancel or refuse them, and are not done with that
+    holding: usize,
     /// None is started any more
     ended: bool,
 }
@@ -246,6 +248,7 @@ impl<P: Primitives, G: WakeOne> Pool<P, G> {
             running: Vec::new(),
             started: [0; AccountName::ALL.len()],
             retired: Counts::default(),
+            holding: 0,
             ended: false,
         };
         let shared = Arc::new(Shared {
@@ -268,7 +271,8 @@ impl<P: Primitives, G: WakeOne> Pool<P, G> {
         self.submitter.clone()
     }
 
-    /// Takes no more jobs, brings those that wait to their end, and returns when the last worker's thread has ended.
+    /// Takes no more jobs, brings those that wait to their end, and returns when the last worker's thread has ended and every
+    /// outcome has been delivered, but for one that a [`Token::cancel`] in another thread is just delivering.
     ///
     /// Any thread may call it, also several, also again; a later call may cancel what an earlier one drains.
     ///
@@ -555,14 +559,10 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             match self.wake_or_start(account, missing) {
                 Ok(()) => return,
                 // Jobs of a hash may have been brought out for the other account, and need somebody there.
-                Err(error) => {
-                    let other = self.refuse_all(account, error);
-                    self.end.notify_all(); // for a shutdown that waits for these jobs
-                    match other {
-                        Some(other) => (account, missing) = (other, 1),
-                        None => return,
-                    }
-                }
+                Err(error) => match self.holding_jobs(|| self.refuse_all(account, error)) {
+                    Some(other) => (account, missing) = (other, 1),
+                    None => return,
+                },
             }
         }
     }
@@ -620,9 +620,9 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         if !deserted {
             return Ok(false); // those that run look for work before they sleep
         }
-        // Full barrier between the vacancy and the look for work in `refuse_all`: a submitter may have relied on the worker
-        // that does not come. Pairs with the gate's barrier in `Account::wake`.
-        P::fence(SeqCst);
+        // A submitter may have relied on the worker that does not come. No barrier between the vacancy and the look for work:
+        // that look, in `refuse_all`, takes the lists' locks. A job that is pushed before it has the lock, it finds; whoever
+        // pushes after it sees the vacancy.
         Err(error)
     }
 
@@ -642,6 +642,16 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         threads.started[account as usize] += 1;
         threads.running.push(Thread { station, handle, gone: false });
         Ok(())
+    }
+
+    /// Runs `body`, which takes jobs out of the lists and brings them to their end. The pool does not end before: another
+    /// shutdown would find the lists empty, and return while the outcomes are still on their way.
+    fn holding_jobs<R>(&self, body: impl FnOnce() -> R) -> R {
+        self.threads.with(|threads| threads.holding += 1);
+        let result = body();
+        self.threads.with(|threads| threads.holding -= 1);
+        self.end.notify_all();
+        result
     }
 
     /// A worker that has left its account has nothing more to do.
@@ -739,16 +749,18 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             self.exit.store(exit, Relaxed);
         }
         if how == Shutdown::Cancel {
-            // The chains first: then nothing comes out of them for a job that is cancelled in its list.
-            for job in self.chains.with(Chains::drain) {
-                self.counters.count(job.conclude(Fate::Cancelled));
-            }
-            for job in self.accounts.iter().flat_map(Account::drain) {
-                self.counters.count(job.conclude(Fate::Cancelled));
-                if let Some(hash) = job.work().hash {
-                    self.bring_out(hash, None);
+            self.holding_jobs(|| {
+                // The chains first: then nothing comes out of them for a job that is cancelled in its list.
+                for job in self.chains.with(Chains::drain) {
+                    self.counters.count(job.conclude(Fate::Cancelled));
                 }
-            }
+                for job in self.accounts.iter().flat_map(Account::drain) {
+                    self.counters.count(job.conclude(Fate::Cancelled));
+                    if let Some(hash) = job.work().hash {
+                        self.bring_out(hash, None);
+                    }
+                }
+            });
         }
         // Everyone, in every account.
         for account in &self.accounts {
@@ -766,12 +778,14 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             return Err(InsideJob);
         }
         // A job that was pushed before the lists were closed may have nobody yet: its submitter is about to start somebody.
-        // Both questions and the end are one step under the lock under which workers start and go. Asked one after the
+        // All questions and the end are one step under the lock under which workers start and go. Asked one after the
         // other without it, "nobody is alive" may be from before a worker was started and "no work" from after it took
         // the job; and for what it then brings out of a chain nobody could be started any more.
         let last = self.end.wait_until(Kind::Shared, || {
             self.threads.with(|threads| {
-                let over = threads.alive() == 0 && !self.accounts.iter().any(Account::has_work);
+                let over = threads.alive() == 0
+                    && threads.holding == 0
+                    && !self.accounts.iter().any(Account::has_work);
                 over.then(|| {
                     let first = !std::mem::replace(&mut threads.ended, true);
                     first.then(|| std::mem::take(&mut threads.running))

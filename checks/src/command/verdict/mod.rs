@@ -1,5 +1,7 @@
-//! `reveille verdict`: the table gate × consumer × engine, and what it means.
+//! `reveille verdict`: the table gate × consumer × engine, the table protocol × engine of the pool, and what they mean.
 
+mod cells;
+mod pool;
 mod search;
 mod text;
 
@@ -7,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use reveille_checks::engine::{Budget, Engine};
 use reveille_checks::scenario::Consumer;
-use reveille_checks::subject::{self, GateName};
+use reveille_checks::subject::{Case, GateName, PoolCase, WakeCase};
+use reveille_checks::verdict::Verdict;
 use serde::Serialize;
 
 use super::cell::Finding;
-use super::{EngineName, Format, Outcome, say, seconds};
+use super::{EngineName, Format, Outcome, Subject, say, seconds};
 
 /// What `reveille verdict` takes; an option that is not given narrows nothing.
 #[derive(Debug, clap::Args)]
@@ -24,11 +27,18 @@ pub struct Args {
     /// exclusive-pair
     #[arg(long, value_delimiter = ',')]
     consumer: Vec<Consumer>,
+    /// These protocols of the pool only: enqueue-idle, shard-scan, timeout, hash, exit, cancel, two-idle, maximum, blocking, panic,
+    /// no-thread, nested, resize, mixture, stalled, last-worker, cancel-search
+    #[arg(long, value_delimiter = ',')]
+    protocol: Vec<Protocol>,
     /// These engines only: model, loom, shuttle, hardware
     #[arg(long, value_delimiter = ',')]
     engine: Vec<EngineName>,
+    /// What the verdict is on: the wakeup of the question, or the pool. Without it, both, the pool in a summary; as JSON, the wakeup
+    #[arg(long, value_enum)]
+    subject: Option<Subject>,
     /// Wall time for the whole run
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "45")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "50")]
     budget: Duration,
     /// Seed of shuttle's random schedules
     #[arg(long, default_value_t = Budget::default().seed)]
@@ -38,29 +48,44 @@ pub struct Args {
     format: Format,
 }
 
-/// A cell of the table with what was found in it.
-struct Found {
-    gate: GateName,
-    consumer: Consumer,
+/// A protocol of the pool by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Protocol(&'static str);
+
+impl std::str::FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        PoolCase::new(name, None).map(|case| Self(case.protocol()))
+    }
+}
+
+/// A cell of a table with what was found in it.
+struct Found<C> {
+    case: C,
     engine: Engine,
     finding: Finding,
 }
 
-impl Found {
+impl<C: Case> Found<C> {
     fn misses(&self) -> bool {
         self.finding.verdict.misses() == Some(true)
     }
 
+    fn was_skipped(&self) -> bool {
+        matches!(self.finding.verdict, Verdict::Skipped { .. })
+    }
+
     fn contradicts(&self) -> bool {
-        subject::contradicts(self.gate, self.consumer, self.engine, &self.finding.verdict) == Some(true)
+        self.case.contradicts(self.engine, &self.finding.verdict) == Some(true)
     }
 }
 
 /// A cell in JSON.
 #[derive(Serialize)]
-struct Row<'a> {
-    gate: &'a str,
-    consumer: &'a str,
+struct Row<'a, K> {
+    #[serde(flatten)]
+    case: K,
     engine: &'a str,
     memory: &'a str,
     outcome: &'a str,
@@ -70,13 +95,29 @@ struct Row<'a> {
     steps: Option<usize>,
 }
 
-impl<'a> From<&'a Found> for Row<'a> {
-    fn from(Found { gate, consumer, engine, finding: Finding { verdict, seconds } }: &'a Found) -> Self {
+/// The fields that name a gate with a consumer.
+#[derive(Serialize)]
+struct WakeKey {
+    gate: &'static str,
+    consumer: &'static str,
+}
+
+/// The fields that name a protocol of the pool, as it is or with a mistake.
+#[derive(Serialize)]
+struct PoolKey {
+    protocol: &'static str,
+    mutant: Option<&'static str>,
+}
+
+fn say_json<C: Copy, K: Serialize>(
+    found: &[Found<C>],
+    key: impl Fn(C) -> K,
+) -> Result<(), serde_json::Error> {
+    let rows = found.iter().map(|Found { case, engine, finding: Finding { verdict, seconds } }| {
         // The hardware's counterexample has no steps: nobody watched.
         let steps = verdict.counterexample().map(|counterexample| counterexample.trace.steps.len());
         Row {
-            gate: gate.name(),
-            consumer: consumer.name(),
+            case: key(*case),
             engine: engine.name(),
             memory: engine.memory(),
             outcome: verdict.outcome(),
@@ -85,57 +126,152 @@ impl<'a> From<&'a Found> for Row<'a> {
             seconds: *seconds,
             steps: steps.filter(|&steps| steps > 0),
         }
-    }
+    });
+    say(serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?);
+    Ok(())
 }
+
+/// The part of the budget that the pool gets where both subjects are asked for.
+const POOL_SHARE: f64 = 0.35;
 
 /// Runs `reveille verdict`.
 pub fn run(args: &Args) -> Outcome {
     let start = Instant::now();
-    let cells = search::cells(args);
-    let mut found = search::search(&cells, args);
-    adjudicate(&mut found, args);
-    let contradictions: Vec<_> = found.iter().filter(|found| found.contradicts()).collect();
-    match args.format {
-        Format::Json => say(format_args!(
-            "{}",
-            serde_json::to_string_pretty(&found.iter().map(Row::from).collect::<Vec<_>>())?
-        )),
-        Format::Text => {
-            say(format_args!("{}\n", text::table(&found).trim_fmt()));
-            say(text::legend(&found, args));
-            say(text::answer(&found));
-            say(text::reproduce(&found));
-            say(format_args!("{} searches in {:.0} s.", found.len(), start.elapsed().as_secs_f64()));
-            for Found { gate, consumer, engine, finding } in &contradictions {
-                say(format_args!(
-                    "CONTRADICTION: {gate} × {consumer}, {} {}: {}",
-                    engine.name(),
-                    engine.memory(),
-                    match finding.verdict.misses() {
-                        Some(true) => "a miss, and this project documents that there is none",
-                        _ =>
-                            "no miss within the budget, and this project documents one; try a longer --budget",
-                    }
-                ));
+    let wakeup_only = !(args.gate.is_empty() && args.consumer.is_empty());
+    let subject = match (args.subject, wakeup_only, args.protocol.is_empty()) {
+        (Some(Subject::Pool) | None, true, false) | (Some(Subject::Pool), true, _) => {
+            return Err("the pool has no --gate and no --consumer; it has --protocol".into());
+        }
+        (Some(Subject::Wakeup), _, false) => {
+            return Err("the wakeup has no --protocol; it has --gate and --consumer".into());
+        }
+        (None, true, true) => Some(Subject::Wakeup),
+        (None, false, false) => Some(Subject::Pool),
+        (None, false, true) if args.format == Format::Json => Some(Subject::Wakeup),
+        (asked, _, _) => asked,
+    };
+    let share = match subject {
+        None => POOL_SHARE,
+        Some(Subject::Wakeup) => 0.0,
+        Some(Subject::Pool) => 1.0,
+    };
+    let mut searches = 0;
+    let mut agrees = true;
+    if subject != Some(Subject::Pool) {
+        let found = find(wake_cells(args), args.budget.mul_f64(1.0 - share), args);
+        searches += found.len();
+        match args.format {
+            Format::Json => say_json(&found, |WakeCase { gate, consumer }| WakeKey {
+                gate: gate.name(),
+                consumer: consumer.name(),
+            })?,
+            Format::Text => {
+                say(format_args!("{}\n", text::table(&found).trim_fmt()));
+                say(text::legend(&found, args));
+                say(text::answer(&found));
+                say(text::reproduce(&found));
             }
         }
+        agrees &= settle(&found, args);
     }
-    Ok(contradictions.is_empty())
+    if subject != Some(Subject::Wakeup) {
+        let cells = if subject.is_some() { pool_cells(args) } else { summary_cells(args) };
+        let found = find(cells, args.budget.mul_f64(share), args);
+        searches += found.len();
+        match (args.format, subject) {
+            (Format::Json, _) => {
+                say_json(&found, |case| PoolKey { protocol: case.protocol(), mutant: case.mutant() })?
+            }
+            (Format::Text, Some(_)) => say(pool::report(&found, args)),
+            (Format::Text, None) => say(pool::summary(&found)),
+        }
+        agrees &= settle(&found, args);
+    }
+    if args.format == Format::Text {
+        say(format_args!("{searches} searches in {:.0} s.", start.elapsed().as_secs_f64()));
+    }
+    Ok(agrees)
+}
+
+/// Searches, and adjudicates.
+fn find<C: Case>(cells: Vec<(C, Engine)>, budget: Duration, args: &Args) -> Vec<Found<C>> {
+    let mut found = search::search(&cells, budget, args);
+    adjudicate(&mut found, budget, args);
+    found
+}
+
+/// Whether all cells agree with the documentation; says so of those that do not.
+fn settle<C: Case>(found: &[Found<C>], args: &Args) -> bool {
+    let contradictions: Vec<_> = found.iter().filter(|found| found.contradicts()).collect();
+    for Found { case, engine, finding } in &contradictions {
+        if args.format == Format::Text {
+            say(format_args!(
+                "CONTRADICTION: {case}, {} {}: {}",
+                engine.name(),
+                engine.memory(),
+                match finding.verdict.misses() {
+                    Some(true) => "a miss, and this project documents that there is none",
+                    _ => "no miss within the budget, and this project documents one; try a longer --budget",
+                }
+            ));
+        }
+    }
+    contradictions.is_empty()
+}
+
+/// The engines that are asked for, in the order of the table.
+fn engines(args: &Args) -> impl Iterator<Item = Engine> {
+    Engine::ALL
+        .into_iter()
+        .filter(|&engine| args.engine.is_empty() || args.engine.iter().any(|name| name.means(engine)))
+}
+
+/// The cells of the wakeup that are asked for, in the order of the table.
+fn wake_cells(args: &Args) -> Vec<(WakeCase, Engine)> {
+    let mut cells = Vec::new();
+    for gate in GateName::ALL.into_iter().filter(|gate| args.gate.is_empty() || args.gate.contains(gate)) {
+        for engine in engines(args) {
+            let consumers = Consumer::ALL.into_iter();
+            let consumers =
+                consumers.filter(|consumer| args.consumer.is_empty() || args.consumer.contains(consumer));
+            cells.extend(consumers.map(|consumer| (WakeCase { gate, consumer }, engine)));
+        }
+    }
+    cells
+}
+
+/// The cells of the pool that are asked for, in the order of the tables.
+fn pool_cells(args: &Args) -> Vec<(PoolCase, Engine)> {
+    let asked =
+        |name: &&str| args.protocol.is_empty() || args.protocol.iter().any(|Protocol(asked)| asked == name);
+    let protocols: Vec<_> = PoolCase::protocols().into_iter().filter(asked).collect();
+    let cases = PoolCase::all(&protocols).into_iter();
+    cases.flat_map(|case| engines(args).map(move |engine| (case, engine))).collect()
+}
+
+/// The cells of the pool's summary: the protocols under every engine, and each mutant under the first that can see it.
+fn summary_cells(args: &Args) -> Vec<(PoolCase, Engine)> {
+    let mut cells = pool_cells(args);
+    cells.sort_by_key(|(_, engine)| engine.name() == "model"); // the code's own before the model's
+    let mut seen = Vec::new();
+    cells.retain(|&(case, engine)| {
+        let first = case.documented_miss(engine) && case.pointless(engine).is_none() && !seen.contains(&case);
+        seen.extend(first.then_some(case));
+        case.mutant().is_none() || first
+    });
+    cells
 }
 
 /// Turns loom's misses under c11 that the model refutes into alarms. Where the model was not asked for, it is asked now.
-fn adjudicate(found: &mut [Found], args: &Args) {
+fn adjudicate<C: Case>(found: &mut [Found<C>], budget: Duration, args: &Args) {
     for i in 0..found.len() {
-        let (gate, consumer) = (found[i].gate, found[i].consumer);
+        let case = found[i].case;
         if found[i].engine != Engine::LoomC11 || !found[i].misses() {
             continue;
         }
-        let verdict = match rc11(found, gate, consumer) {
+        let verdict = match rc11(found, case) {
             Some(cell) => cell.finding.verdict.clone(),
-            None => {
-                let budget = Budget { time: args.budget / 10, seed: args.seed };
-                subject::search(gate, consumer, Engine::ModelRc11, budget)
-            }
+            None => case.search(Engine::ModelRc11, Budget { time: budget / 10, seed: args.seed }),
         };
         let finding = &mut found[i].finding;
         finding.verdict = finding.verdict.clone().adjudicated(&verdict);
@@ -143,6 +279,6 @@ fn adjudicate(found: &mut [Found], args: &Args) {
 }
 
 /// The model's cell under RC11.
-fn rc11(found: &[Found], gate: GateName, consumer: Consumer) -> Option<&Found> {
-    found.iter().find(|cell| (cell.gate, cell.consumer, cell.engine) == (gate, consumer, Engine::ModelRc11))
+fn rc11<C: Case>(found: &[Found<C>], case: C) -> Option<&Found<C>> {
+    found.iter().find(|cell| (cell.case, cell.engine) == (case, Engine::ModelRc11))
 }

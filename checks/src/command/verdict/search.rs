@@ -5,73 +5,83 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reveille_checks::engine::Engine;
-use reveille_checks::scenario::Consumer;
-use reveille_checks::subject::{self, GateName};
+use reveille_checks::subject::Case;
+use reveille_checks::verdict::Verdict;
 
 use super::{Args, Found};
-use crate::command::cell;
-
-/// The cells that are asked for, in the order of the table.
-pub(super) fn cells(args: &Args) -> Vec<(GateName, Consumer, Engine)> {
-    let wanted = |engine: Engine| args.engine.is_empty() || args.engine.iter().any(|name| name.means(engine));
-    let mut cells = Vec::new();
-    for gate in GateName::ALL.into_iter().filter(|gate| args.gate.is_empty() || args.gate.contains(gate)) {
-        for engine in Engine::ALL.into_iter().filter(|&engine| wanted(engine)) {
-            let consumers = Consumer::ALL.into_iter();
-            let consumers =
-                consumers.filter(|consumer| args.consumer.is_empty() || args.consumer.contains(consumer));
-            cells.extend(consumers.map(|consumer| (gate, consumer, engine)));
-        }
-    }
-    cells
-}
+use crate::command::cell::{self, Finding};
 
 /// The part of the budget that the hardware gets, which needs both CPUs for itself.
 const HARDWARE_SHARE: f64 = 0.15;
 
 /// Searches the cells, as many at a time as there are CPUs; the hardware's after all others, one at a time.
-pub(super) fn search(cells: &[(GateName, Consumer, Engine)], args: &Args) -> Vec<Found> {
+pub(super) fn search<C: Case>(cells: &[(C, Engine)], budget: Duration, args: &Args) -> Vec<Found<C>> {
     let progress = ProgressBar::with_draw_target(Some(cells.len() as u64), ProgressDrawTarget::stderr());
     progress.set_style(
         ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").expect("the template is valid"),
     );
 
-    let is_hardware = |&index: &usize| cells[index].2 == Engine::Hardware;
+    let is_hardware = |&index: &usize| cells[index].1 == Engine::Hardware;
     let (hardware, mut searches): (Vec<usize>, Vec<usize>) = (0..cells.len()).partition(is_hardware);
-    // The model's searches end, and where a miss is documented a search ends with it. Such cells come first and may take
-    // long; what they leave of the time is shared by those that have no end.
-    searches.sort_by_key(|&index| !ends_early(cells[index]));
-    let share = match (searches.is_empty(), hardware.is_empty()) {
+    searches.sort_by_key(|&index| Length::of(cells[index]));
+    let idle = hardware.iter().all(|&index| cells[index].0.pointless(cells[index].1).is_some());
+    let share = match (searches.is_empty(), idle) {
         (false, false) => HARDWARE_SHARE,
         (true, _) => 1.0,
         (_, true) => 0.0,
     };
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
     let mut found = Vec::new();
-    found.extend(search_all(cells, &searches, cpus, args.budget.mul_f64(1.0 - share), args.seed, &progress));
-    found.extend(search_all(cells, &hardware, 1, args.budget.mul_f64(share), args.seed, &progress));
+    found.extend(search_all(cells, &searches, cpus, budget.mul_f64(1.0 - share), args.seed, &progress));
+    found.extend(search_all(cells, &hardware, 1, budget.mul_f64(share), args.seed, &progress));
     progress.finish_and_clear();
     found.sort_by_key(|(index, _)| *index);
     found.into_iter().map(|(_, found)| found).collect()
 }
 
-/// Whether a search of this cell is expected to come to an end.
-fn ends_early((gate, consumer, engine): (GateName, Consumer, Engine)) -> bool {
-    engine.name() == "model" || engine != Engine::Hardware && subject::documented_miss(gate, consumer, engine)
+/// How long a search is expected to be. The short ones come first and may take long; what they leave of the time is shared by
+/// those that have no end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Length {
+    /// Where a miss is documented a search ends with it.
+    ToTheMiss,
+    /// The model's searches end.
+    ToTheEnd,
+    Endless,
+}
+
+impl Length {
+    fn of<C: Case>((case, engine): (C, Engine)) -> Self {
+        if engine != Engine::Hardware && case.documented_miss(engine) {
+            Self::ToTheMiss
+        } else if engine.name() == "model" {
+            Self::ToTheEnd
+        } else {
+            Self::Endless
+        }
+    }
+
+    /// The time for a search, of what is left for all.
+    fn time(self, left: Duration, share: Duration) -> Duration {
+        match self {
+            Self::ToTheMiss => left / 2,
+            Self::ToTheEnd => left / 4,
+            Self::Endless => share.min(left),
+        }
+    }
 }
 
 /// Searches the cells of these indices within `budget`, `at_once` at a time. Time that a cell leaves over is for those after it.
-fn search_all(
-    cells: &[(GateName, Consumer, Engine)],
+fn search_all<C: Case>(
+    cells: &[(C, Engine)],
     indices: &[usize],
     at_once: usize,
     budget: Duration,
     seed: u64,
     progress: &ProgressBar,
-) -> Vec<(usize, Found)> {
+) -> Vec<(usize, Found<C>)> {
     let deadline = Instant::now() + budget;
-    // A stress run is for one consumer; the other hardware cells cost nothing.
-    let free = |index: usize| cells[index].2 == Engine::Hardware && cells[index].1 != Consumer::EpollLevel;
+    let free = |index: usize| cells[index].0.pointless(cells[index].1).is_some();
     let costly = indices.iter().filter(|&&index| !free(index)).count().max(1) as u32;
     let queue = Mutex::new((indices.iter(), costly));
     let found = Mutex::new(Vec::new());
@@ -85,29 +95,27 @@ fn search_all(
                         queue.0.next().map(|&index| {
                             let share = left * at_once as u32 / queue.1.max(1);
                             queue.1 -= u32::from(!free(index));
-                            (index, if ends_early(cells[index]) { left / 2 } else { share.min(left) })
+                            (index, Length::of(cells[index]).time(left, share))
                         })
                     };
                     let Some((index, time)) = next else { break };
-                    let (gate, consumer, engine) = cells[index];
-                    progress.set_message(format!(
-                        "{gate} × {consumer}, {} {}",
-                        engine.name(),
-                        engine.memory()
-                    ));
-                    let engine_index =
-                        Engine::ALL.iter().position(|&known| known == engine).expect("it is listed");
-                    let milliseconds = time.as_millis() as u64;
-                    let finding =
-                        cell::spawn(&cell::Args { gate, consumer, engine: engine_index, milliseconds, seed });
+                    let (case, engine) = cells[index];
+                    progress.set_message(format!("{case}, {} {}", engine.name(), engine.memory()));
+                    let finding = look_into(case, engine, time, seed);
                     progress.inc(1);
-                    found
-                        .lock()
-                        .expect("no panic inside")
-                        .push((index, Found { gate, consumer, engine, finding }));
+                    found.lock().expect("no panic inside").push((index, Found { case, engine, finding }));
                 }
             });
         }
     });
     found.into_inner().expect("no panic inside")
+}
+
+fn look_into<C: Case>(case: C, engine: Engine, time: Duration, seed: u64) -> Finding {
+    if let Some(why) = case.pointless(engine) {
+        return Finding { verdict: Verdict::Skipped { why }, seconds: 0.0 };
+    }
+    let index = Engine::ALL.iter().position(|&known| known == engine).expect("it is listed");
+    let milliseconds = time.as_millis() as u64;
+    cell::spawn(&cell::Args { case: case.path(), engine: index, milliseconds, seed })
 }

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use comfy_table::{Cell, CellAlignment, Color};
+use comfy_table::{Cell, CellAlignment};
 use reveille_checks::engine::{self, Engine};
 use reveille_checks::report;
 use reveille_checks::scenario::Consumer;
-use reveille_checks::subject::GateName;
+use reveille_checks::subject::{GateName, WakeCase};
 use reveille_checks::verdict::Verdict;
 
-use super::{Args, Found, rc11};
-use crate::command::cell::Finding;
+use super::cells::{MODEL, brief, brief_model, disagreements, marks, no_results};
+use super::{Args, Found};
 
-pub(super) fn table(found: &[Found]) -> comfy_table::Table {
+pub(super) fn table(found: &[Found<WakeCase>]) -> comfy_table::Table {
     let consumers = consumers(found);
     let mut table = report::plain_table();
     // Narrow columns: a name may break after its hyphens.
@@ -28,7 +28,7 @@ pub(super) fn table(found: &[Found]) -> comfy_table::Table {
             }
         };
         let cells =
-            |engine: Engine| found.iter().filter(move |cell| cell.gate == gate && cell.engine == engine);
+            |engine: Engine| found.iter().filter(move |cell| cell.case.gate == gate && cell.engine == engine);
         // The model's three memories share a row: it is the weakest thing needed for a miss that matters.
         let by_memory: Vec<Vec<_>> = MODEL.map(|engine| cells(engine).collect()).into();
         add_row("model".into(), (0..by_memory[0].len()).map(|i| brief_model(&by_memory, i)).collect());
@@ -45,80 +45,18 @@ pub(super) fn table(found: &[Found]) -> comfy_table::Table {
     table
 }
 
-/// The model's memories, the strongest first.
-const MODEL: [Engine; 3] = [Engine::ModelSc, Engine::ModelTso, Engine::ModelRc11];
-
 /// The consumers that there are cells for.
-fn consumers(found: &[Found]) -> Vec<Consumer> {
+fn consumers(found: &[Found<WakeCase>]) -> Vec<Consumer> {
     Consumer::ALL
         .into_iter()
-        .filter(|&consumer| found.iter().any(|found| found.consumer == consumer))
+        .filter(|&consumer| found.iter().any(|found| found.case.consumer == consumer))
         .collect()
 }
 
-/// The model's cells of one gate and consumer: the strongest memory under which something is missed.
-fn brief_model(by_memory: &[Vec<&Found>], i: usize) -> Cell {
-    let cells: Vec<_> = by_memory.iter().map(|cells| cells[i]).collect();
-    let mark = if cells.iter().any(|cell| cell.contradicts()) { "!" } else { "" };
-    if let Some(miss) = cells.iter().find(|cell| cell.misses()) {
-        return Cell::new(format!("{mark}MISS {}", miss.engine.memory())).fg(Color::Red);
-    }
-    match cells.iter().find(|cell| !matches!(cell.finding.verdict, Verdict::Complete { .. })) {
-        None => Cell::new(format!("{mark}ok")).fg(Color::Green),
-        Some(Found { finding: Finding { verdict: Verdict::Skipped { .. }, .. }, .. }) => Cell::new("-"),
-        Some(_) => Cell::new("?").fg(Color::Yellow),
-    }
-}
-
-/// A cell in a few letters; the legend says what they mean.
-fn brief(found: &Found) -> Cell {
-    let mark = if found.contradicts() { "!" } else { "" };
-    match &found.finding.verdict {
-        Verdict::Misses { .. } if found.engine == Engine::Hardware => {
-            Cell::new(format!("{mark}STALL")).fg(Color::Red)
-        }
-        Verdict::Misses { counterexample, .. } => {
-            Cell::new(format!("{mark}MISS {}", counterexample.trace.steps.len())).fg(Color::Red)
-        }
-        Verdict::Alarm { .. } => Cell::new("ALARM").fg(Color::Yellow),
-        Verdict::Complete { explored } => {
-            Cell::new(format!("{mark}all {}", short(*explored))).fg(Color::Green)
-        }
-        Verdict::Bounded { preemptions: Some(bound), .. } => {
-            Cell::new(format!("{mark}≤{bound}")).fg(Color::Green)
-        }
-        Verdict::Bounded { explored, .. } => {
-            Cell::new(format!("{mark}{}", short(*explored))).fg(Color::Green)
-        }
-        Verdict::Skipped { .. } => Cell::new("-"),
-        Verdict::Inconclusive { .. } => Cell::new("?").fg(Color::Yellow),
-    }
-}
-
-/// A count in at most four characters.
-fn short(n: u64) -> String {
-    match n {
-        0..1_000 => n.to_string(),
-        1_000..1_000_000 => format!("{}k", n / 1_000),
-        _ => format!("{}M", n / 1_000_000),
-    }
-}
-
-pub(super) fn legend(found: &[Found], args: &Args) -> String {
+pub(super) fn legend(found: &[Found<WakeCase>], args: &Args) -> String {
     let any = |engine: &str| found.iter().any(|cell| cell.engine.name() == engine);
     let mut text = String::new();
-    if any("model") {
-        text += "model     ok: all states searched under sc, tso (x86) and rc11, nothing missed; MISS m: under m and all weaker\n";
-    }
-    if any("loom") {
-        text += "loom      MISS n: a counterexample of n steps; ≤b: nothing missed with at most b preemptions, then time was up;\n          \
-                 all n: the search ended after n executions. sc: interleavings only; c11: stale reads too\n";
-    }
-    if any("shuttle") {
-        text += "shuttle   MISS n: a counterexample of n steps; n: nothing missed in n schedules, a sample of interleavings. It\n          \
-                 sees no late stores, so it cannot see the misses that need them\n";
-    }
-    text += "?         no result, for the reason given below; !: not what this project documents\n";
+    text += &marks(found);
     if any("hardware") {
         text += "hardware  STALL: the program would have slept for ever; n: no stall in n completions, a sample; -: not run, the\n          \
                  consumer of `stress` is that of epoll-level\n";
@@ -130,48 +68,7 @@ pub(super) fn legend(found: &[Found], args: &Args) -> String {
         args.seed,
         engine::VERSIONS.map(|(name, version)| format!("{name} {version}")).join(", ")
     );
-    for Found { gate, consumer, engine, finding } in found {
-        let why = match &finding.verdict {
-            Verdict::Inconclusive { why } => why,
-            Verdict::Skipped { why } if *engine != Engine::Hardware || *consumer == Consumer::EpollLevel => {
-                why
-            }
-            _ => continue,
-        };
-        let _ =
-            writeln!(text, "no result: {gate} × {consumer}, {} {}: {why}", engine.name(), engine.memory());
-    }
-    text + &disagreements(found)
-}
-
-/// Where loom under c11 and the model under RC11 say different things.
-fn disagreements(found: &[Found]) -> String {
-    let mut text = String::new();
-    for loom in found.iter().filter(|cell| cell.engine == Engine::LoomC11) {
-        let Found { gate, consumer, finding, .. } = loom;
-        let rc11 = rc11(found, *gate, *consumer);
-        let _ = match &finding.verdict {
-            Verdict::Alarm { explored, refuted_by, .. } => writeln!(
-                text,
-                "ALARM: {gate} × {consumer}: loom c11 reports a miss after {explored} executions. It is a false one: the \
-                 model's complete search under RC11, {refuted_by} states, has none."
-            ),
-            verdict if verdict.misses() == Some(false) && rc11.is_some_and(|rc11| rc11.misses()) => {
-                writeln!(
-                    text,
-                    "missed by loom: {gate} × {consumer}: the model has a miss under RC11, loom c11 found none."
-                )
-            }
-            Verdict::Misses { .. } if rc11.is_some_and(|rc11| !rc11.misses()) => {
-                writeln!(
-                    text,
-                    "not adjudicated: {gate} × {consumer}: loom c11 reports a miss, the model came to no end."
-                )
-            }
-            _ => Ok(()),
-        };
-    }
-    text
+    text + &no_results(found) + &disagreements(found)
 }
 
 /// What it takes for a miss with a consumer, in the order in which it is told.
@@ -187,10 +84,10 @@ enum Need {
 
 impl Need {
     /// According to the cells of one gate and consumer: the model's if there are any.
-    fn of(cells: &[&Found]) -> Self {
+    fn of(cells: &[&Found<WakeCase>]) -> Self {
         let missed_by = |engine: Engine| cells.iter().any(|cell| cell.engine == engine && cell.misses());
         // A search of the model that was given up says nothing; a bounded one of an engine says what it says.
-        let searched = |cell: &&Found| match cell.finding.verdict {
+        let searched = |cell: &&Found<WakeCase>| match cell.finding.verdict {
             Verdict::Complete { .. } | Verdict::Alarm { .. } => true,
             Verdict::Bounded { explored, .. } => explored > 0 && !MODEL.contains(&cell.engine),
             _ => false,
@@ -223,17 +120,17 @@ impl Need {
 }
 
 /// The table in words. Every sentence is made from the cells.
-pub(super) fn answer(found: &[Found]) -> String {
+pub(super) fn answer(found: &[Found<WakeCase>]) -> String {
     let mut text = String::new();
     let mut sound = Vec::new();
     for gate in GateName::ALL {
-        let cells: Vec<_> = found.iter().filter(|cell| cell.gate == gate).collect();
+        let cells: Vec<_> = found.iter().filter(|cell| cell.case.gate == gate).collect();
         if cells.is_empty() {
             continue;
         }
         let mut by_need: BTreeMap<Need, Vec<Consumer>> = BTreeMap::new();
         for consumer in consumers(found) {
-            let here: Vec<_> = cells.iter().copied().filter(|cell| cell.consumer == consumer).collect();
+            let here: Vec<_> = cells.iter().copied().filter(|cell| cell.case.consumer == consumer).collect();
             by_need.entry(Need::of(&here)).or_default().push(consumer);
         }
         let mut clauses: Vec<_> = by_need
@@ -253,7 +150,7 @@ pub(super) fn answer(found: &[Found]) -> String {
     if !sound.is_empty() {
         let _ = writeln!(text, "\nNothing was missed with {}, as far as was searched.", sound.join(" and "));
     }
-    let posted = found.iter().filter(|cell| cell.gate == GateName::Posted);
+    let posted = found.iter().filter(|cell| cell.case.gate == GateName::Posted);
     let valid = if posted.clone().any(Found::misses) {
         "Is the optimisation valid? No: as posted it can miss a wakeup, and then its consumer sleeps for ever.\n\n"
     } else if sound.contains(&GateName::Posted.name()) {
@@ -272,11 +169,11 @@ fn names(consumers: &[Consumer]) -> String {
 }
 
 /// How to see a cell again.
-pub(super) fn reproduce(found: &[Found]) -> String {
-    let miss = found.iter().find(|found| found.misses() && found.gate == GateName::Posted);
+pub(super) fn reproduce(found: &[Found<WakeCase>]) -> String {
+    let miss = found.iter().find(|found| found.misses() && found.case.gate == GateName::Posted);
     let Some(cell) = miss.or(found.first()) else { return String::new() };
     format!(
         "See how:          cargo run --release -- explain {0} {1}\nOn real hardware: cargo run --release -- stress {0}\n",
-        cell.gate, cell.consumer
+        cell.case.gate, cell.case.consumer
     )
 }

@@ -1,0 +1,126 @@
+//! What the cells of a table say, whatever they are about: in a few letters, and in the lines under the table.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Cell, Color};
+use reveille_checks::engine::Engine;
+use reveille_checks::subject::Case;
+use reveille_checks::verdict::Verdict;
+
+use super::{Found, rc11};
+use crate::command::cell::Finding;
+
+/// The model's memories, the strongest first.
+pub(super) const MODEL: [Engine; 3] = [Engine::ModelSc, Engine::ModelTso, Engine::ModelRc11];
+
+/// The model's cells of one case: the strongest memory under which something is missed.
+pub(super) fn brief_model<C: Case>(by_memory: &[Vec<&Found<C>>], i: usize) -> Cell {
+    let cells: Vec<_> = by_memory.iter().map(|cells| cells[i]).collect();
+    let mark = if cells.iter().any(|cell| cell.contradicts()) { "!" } else { "" };
+    if let Some(miss) = cells.iter().find(|cell| cell.misses()) {
+        return Cell::new(format!("{mark}MISS {}", miss.engine.memory())).fg(Color::Red);
+    }
+    match cells.iter().find(|cell| !matches!(cell.finding.verdict, Verdict::Complete { .. })) {
+        None => Cell::new(format!("{mark}ok")).fg(Color::Green),
+        Some(Found { finding: Finding { verdict: Verdict::Skipped { .. }, .. }, .. }) => Cell::new("-"),
+        Some(_) if cells.iter().all(|cell| cell.finding.verdict.is_partly_complete()) => {
+            Cell::new(format!("{mark}part")).fg(Color::Green)
+        }
+        Some(_) => Cell::new("?").fg(Color::Yellow),
+    }
+}
+
+/// A cell in a few letters; the legend says what they mean.
+pub(super) fn brief<C: Case>(found: &Found<C>) -> Cell {
+    let mark = if found.contradicts() { "!" } else { "" };
+    match &found.finding.verdict {
+        Verdict::Misses { .. } if found.engine == Engine::Hardware => {
+            Cell::new(format!("{mark}STALL")).fg(Color::Red)
+        }
+        Verdict::Misses { counterexample, .. } => {
+            Cell::new(format!("{mark}MISS {}", counterexample.trace.steps.len())).fg(Color::Red)
+        }
+        Verdict::Alarm { .. } => Cell::new("ALARM").fg(Color::Yellow),
+        Verdict::Complete { explored } => {
+            Cell::new(format!("{mark}all {}", short(*explored))).fg(Color::Green)
+        }
+        Verdict::Bounded { preemptions: Some(bound), .. } => {
+            Cell::new(format!("{mark}≤{bound}")).fg(Color::Green)
+        }
+        Verdict::Bounded { explored, .. } => {
+            Cell::new(format!("{mark}{}", short(*explored))).fg(Color::Green)
+        }
+        Verdict::Skipped { .. } => Cell::new("-"),
+        Verdict::Inconclusive { .. } => Cell::new("?").fg(Color::Yellow),
+    }
+}
+
+/// A count in at most four characters.
+pub(super) fn short(n: u64) -> String {
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..1_000_000 => format!("{}k", n / 1_000),
+        _ => format!("{}M", n / 1_000_000),
+    }
+}
+
+/// What the letters mean, for the engines that there are cells of.
+pub(super) fn marks<C>(found: &[Found<C>]) -> String {
+    let any = |engine: &str| found.iter().any(|cell| cell.engine.name() == engine);
+    let mut text = String::new();
+    if any("model") {
+        text += "model     ok: all states searched under sc, tso (x86) and rc11, nothing missed; MISS m: under m and all weaker;\n          \
+                 part: not in all sizes, then time was up\n";
+    }
+    if any("loom") {
+        text += "loom      MISS n: a counterexample of n steps; ≤b: nothing missed with at most b preemptions, then time was up;\n          \
+                 all n: the search ended after n executions. sc: interleavings only; c11: stale reads too\n";
+    }
+    if any("shuttle") {
+        text += "shuttle   MISS n: a counterexample of n steps; n: nothing missed in n schedules, a sample of interleavings. It\n          \
+                 sees no late stores, so it cannot see the misses that need them\n";
+    }
+    text += "?         no result, for the reason given below; !: not what this project documents\n";
+    text
+}
+
+/// Why a cell has no result.
+pub(super) fn no_results<C: Case>(found: &[Found<C>]) -> String {
+    let mut text = String::new();
+    for Found { case, engine, finding } in found {
+        let why = match &finding.verdict {
+            Verdict::Inconclusive { why } => why,
+            Verdict::Skipped { why } if case.pointless(*engine).is_none() => why,
+            _ => continue,
+        };
+        let _ = writeln!(text, "no result: {case}, {} {}: {why}", engine.name(), engine.memory());
+    }
+    text
+}
+
+/// Where loom under c11 and the model under RC11 say different things.
+pub(super) fn disagreements<C: Case>(found: &[Found<C>]) -> String {
+    let mut text = String::new();
+    for loom in found.iter().filter(|cell| cell.engine == Engine::LoomC11) {
+        let Found { case, finding, .. } = loom;
+        let rc11 = rc11(found, *case);
+        let _ = match &finding.verdict {
+            Verdict::Alarm { explored, refuted_by, .. } => writeln!(
+                text,
+                "ALARM: {case}: loom c11 reports a miss after {explored} executions. It is a false one: the \
+                 model's complete search under RC11, {refuted_by} states, has none."
+            ),
+            verdict if verdict.misses() == Some(false) && rc11.is_some_and(|rc11| rc11.misses()) => {
+                writeln!(
+                    text,
+                    "missed by loom: {case}: the model has a miss under RC11, loom c11 found none."
+                )
+            }
+            Verdict::Misses { .. } if rc11.is_some_and(|rc11| !rc11.misses() && !rc11.was_skipped()) => {
+                writeln!(text, "not adjudicated: {case}: loom c11 reports a miss, the model came to no end.")
+            }
+            _ => Ok(()),
+        };
+    }
+    text
+}

@@ -1,0 +1,482 @@
+//! [`Weakened`]: one operation at one source line does less than the source says.
+//!
+//! A check that passes says something only if it would notice a mistake. This flavour makes the mistakes, without touching the
+//! code: it is told a [`Mutation`], an operation by its source line and what becomes of it, and
+//! passes everything else on as it is. It also keeps a list of what was executed, so that nobody has to know the lines.
+//!
+//! **What cannot be taken away is a lock.** Its closure is handed a `&mut` to what the lock guards; two threads that hold one at
+//! the same time are undefined behaviour in the checker itself, which could then say nothing. Locks are listed only.
+//!
+//! **Where a wake stands.** An `unpark` has the source line of its caller. But most wakes go through a
+//! [`Waker`](std::task::Waker), a table of functions that knows of no caller. Whoever calls wakers says so before with a
+//! [`Note`], and that note's line is theirs.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Wake;
+use std::time::Duration;
+
+use reveille::sync::{self, Note, Primitives, Unparked};
+use serde::{Deserialize, Serialize};
+
+/// `P`, with one operation changed: the one that [`with_mutation`] names. Without one, `P`.
+#[derive(Debug, Clone, Copy)]
+pub struct Weakened<P>(PhantomData<P>);
+
+/// A place in the source: of a call, where its name begins.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The file, below `impl/src/` if it is one of the library's, else as the compiler names it.
+    pub file: Cow<'static, str>,
+    /// Counted from 1.
+    pub line: u32,
+    /// Counted from 1.
+    pub column: u32,
+}
+
+impl Place {
+    fn of(location: &'static Location<'static>) -> Self {
+        let file = location.file();
+        let file = file.split_once("impl/src/").map_or(file, |(_, below)| below);
+        Self { file: file.into(), line: location.line(), column: location.column() }
+    }
+
+    fn is(&self, location: &Location<'_>) -> bool {
+        (self.line, self.column) == (location.line(), location.column())
+            && location.file().ends_with(&*self.file)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// What a place in the source does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names say it
+pub enum Operation {
+    Load,
+    Store,
+    Swap,
+    FetchAdd,
+    FetchSub,
+    CompareExchange,
+    Fence,
+    Lock,
+    /// An `unpark`, directly or through a waker.
+    Wake,
+}
+
+impl Operation {
+    /// The name that it has in the source.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Store => "store",
+            Self::Swap => "swap",
+            Self::FetchAdd => "fetch_add",
+            Self::FetchSub => "fetch_sub",
+            Self::CompareExchange => "compare_exchange",
+            Self::Fence => "fence",
+            Self::Lock => "lock",
+            Self::Wake => "wake",
+        }
+    }
+
+    /// The operation that has an ordering and is called so in the source.
+    pub fn ordered(name: &str) -> Option<Self> {
+        use Operation::*;
+        [Load, Store, Swap, FetchAdd, FetchSub, CompareExchange, Fence]
+            .into_iter()
+            .find(|operation| operation.name() == name)
+    }
+
+    /// Whether it reads and writes in one step.
+    pub fn is_rmw(self) -> bool {
+        matches!(self, Self::Swap | Self::FetchAdd | Self::FetchSub | Self::CompareExchange)
+    }
+}
+
+/// What becomes of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Change {
+    /// It has this order.
+    Order(Strength),
+    /// A compare-exchange that fails has this order.
+    FailureOrder(Strength),
+    /// The fence, or the wake, is not there.
+    Dropped,
+    /// The read-modify-write is a load and then a store.
+    Split,
+}
+
+/// [`Ordering`], which cannot be written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[allow(missing_docs)] // the std documentation of the same names holds
+pub enum Strength {
+    Relaxed,
+    Acquire,
+    Release,
+    AcqRel,
+    SeqCst,
+}
+
+impl Strength {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Relaxed, Self::Acquire, Self::Release, Self::AcqRel, Self::SeqCst];
+
+    /// As std has it.
+    pub fn ordering(self) -> Ordering {
+        match self {
+            Self::Relaxed => Ordering::Relaxed,
+            Self::Acquire => Ordering::Acquire,
+            Self::Release => Ordering::Release,
+            Self::AcqRel => Ordering::AcqRel,
+            Self::SeqCst => Ordering::SeqCst,
+        }
+    }
+
+    /// The strongest that are weaker and that `operation` may have.
+    pub fn weaker(self, operation: Operation) -> &'static [Strength] {
+        use Strength::{AcqRel, Acquire, Relaxed, Release};
+        match (self, operation) {
+            (Self::SeqCst, Operation::Load) => &[Acquire],
+            (Self::SeqCst, Operation::Store) => &[Release],
+            (Self::SeqCst, _) => &[AcqRel],
+            (Self::AcqRel, _) => &[Acquire, Release],
+            // There is no relaxed fence.
+            (Self::Acquire | Self::Release, Operation::Fence) | (Self::Relaxed, _) => &[],
+            (Self::Acquire | Self::Release, _) => &[Relaxed],
+        }
+    }
+}
+
+impl fmt::Display for Strength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Relaxed => "relaxed",
+            Self::Acquire => "acquire",
+            Self::Release => "release",
+            Self::AcqRel => "acq_rel",
+            Self::SeqCst => "seq_cst",
+        })
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Order(order) => write!(f, "{order}"),
+            Self::FailureOrder(order) => write!(f, "{order} on failure"),
+            Self::Dropped => f.write_str("dropped"),
+            Self::Split => f.write_str("a load and a store"),
+        }
+    }
+}
+
+/// One mistake: an operation by its place, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Mutation {
+    /// Where the operation stands.
+    pub place: Place,
+    /// Only on the objects that were made with this label; on all of them without one.
+    pub label: Option<Cow<'static, str>>,
+    /// What becomes of it.
+    pub change: Change,
+}
+
+impl fmt::Display for Mutation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.label {
+            Some(label) => write!(f, "{} on {label}: {}", self.place, self.change),
+            None => write!(f, "{}: {}", self.place, self.change),
+        }
+    }
+}
+
+/// What was executed somewhere.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Executed {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub operation: Operation,
+    /// On the object with which label; empty for a fence.
+    pub label: &'static str,
+}
+
+/// What one operating system's thread does with the operations of the executions that it runs.
+#[derive(Default)]
+struct Plan {
+    mutation: Option<Mutation>,
+    /// How often the mutation took effect.
+    struck: u64,
+    listed: Option<BTreeSet<(&'static Location<'static>, Operation, &'static str)>>,
+    /// Where each simulated thread last said that it is going to call wakers.
+    announced: HashMap<u64, &'static Location<'static>>,
+}
+
+thread_local! {
+    // Loom and shuttle run all simulated threads of an execution on the operating system's thread that started it.
+    static PLAN: RefCell<Plan> = RefCell::default();
+    static ACTIVE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Puts a plan into force, and the previous one again when it is dropped.
+struct InForce(Plan);
+
+impl InForce {
+    fn new(plan: Plan) -> Self {
+        ACTIVE.set(true);
+        Self(PLAN.replace(plan))
+    }
+}
+
+impl Drop for InForce {
+    fn drop(&mut self) {
+        let previous = std::mem::take(&mut self.0);
+        ACTIVE.set(previous.mutation.is_some() || previous.listed.is_some());
+        PLAN.set(previous);
+    }
+}
+
+/// Runs `body` with this mistake in every execution that this operating system's thread runs. Says how often it took
+/// effect: 0 means that nobody came by, and what was found does not speak of it.
+pub fn with_mutation<R>(mutation: &Mutation, body: impl FnOnce() -> R) -> (R, u64) {
+    let _in_force = InForce::new(Plan { mutation: Some(mutation.clone()), ..Plan::default() });
+    let result = body();
+    (result, PLAN.with_borrow(|plan| plan.struck))
+}
+
+/// Runs `body` and lists what the executions in it came by, on this operating system's thread.
+pub fn listing<R>(body: impl FnOnce() -> R) -> (R, BTreeSet<Executed>) {
+    let _in_force = InForce::new(Plan { listed: Some(BTreeSet::new()), ..Plan::default() });
+    let result = body();
+    let listed = PLAN.with_borrow_mut(|plan| plan.listed.take()).unwrap_or_default();
+    let executed =
+        listed.into_iter().map(|(at, operation, label)| Executed { place: Place::of(at), operation, label });
+    (result, executed.collect())
+}
+
+/// What has to become of this operation, if it is the one.
+#[track_caller]
+#[inline]
+fn change(operation: Operation, label: &'static str) -> Option<Change> {
+    if ACTIVE.get() { change_at(Location::caller(), operation, label) } else { None }
+}
+
+#[cold]
+fn change_at(at: &'static Location<'static>, operation: Operation, label: &'static str) -> Option<Change> {
+    PLAN.with_borrow_mut(|plan| {
+        if let Some(listed) = &mut plan.listed {
+            listed.insert((at, operation, label));
+        }
+        let mutation = plan.mutation.as_ref()?;
+        let here = mutation.place.is(at) && mutation.label.as_ref().is_none_or(|of| *of == label);
+        plan.struck += u64::from(here);
+        here.then_some(mutation.change)
+    })
+}
+
+/// The part of an order that a load may have.
+fn of_load(order: Ordering) -> Ordering {
+    match order {
+        Ordering::Release => Ordering::Relaxed,
+        Ordering::AcqRel => Ordering::Acquire,
+        order => order,
+    }
+}
+
+/// The part of an order that a store may have.
+fn of_store(order: Ordering) -> Ordering {
+    match order {
+        Ordering::Acquire => Ordering::Relaxed,
+        Ordering::AcqRel => Ordering::Release,
+        order => order,
+    }
+}
+
+impl<P: Primitives> Primitives for Weakened<P> {
+    type Atomic = WeakenedAtomic<P>;
+    type Mutex<T: Send + 'static> = WeakenedMutex<P, T>;
+    type Parker = WeakenedParker<P>;
+    type Cell<T: Send + 'static> = P::Cell<T>;
+    type JoinHandle = P::JoinHandle;
+
+    fn fence(order: Ordering) {
+        match change(Operation::Fence, "") {
+            Some(Change::Dropped) => {}
+            Some(Change::Order(weaker)) => P::fence(weaker.ordering()),
+            _ => P::fence(order),
+        }
+    }
+
+    fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> P::JoinHandle {
+        P::spawn(name, body)
+    }
+
+    fn try_spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<P::JoinHandle> {
+        P::try_spawn(name, body)
+    }
+
+    fn thread() -> u64 {
+        P::thread()
+    }
+
+    fn catch<R>(body: impl FnOnce() -> R) -> std::thread::Result<R> {
+        P::catch(body)
+    }
+
+    fn note(note: Note) {
+        if ACTIVE.get() {
+            let at = Location::caller();
+            PLAN.with_borrow_mut(|plan| plan.announced.insert(P::thread(), at));
+        }
+        P::note(note);
+    }
+
+    fn tearing_down() -> bool {
+        P::tearing_down()
+    }
+}
+
+/// See [`Weakened`].
+pub struct WeakenedAtomic<P: Primitives> {
+    inner: P::Atomic,
+    label: &'static str,
+}
+
+impl<P: Primitives> WeakenedAtomic<P> {
+    /// A read-modify-write in two steps.
+    #[track_caller]
+    fn split(&self, order: Ordering, new: impl FnOnce(usize) -> usize) -> usize {
+        use sync::Atomic;
+        let read = self.inner.load(of_load(order));
+        self.inner.store(new(read), of_store(order));
+        read
+    }
+}
+
+impl<P: Primitives> sync::Atomic for WeakenedAtomic<P> {
+    fn new(label: &'static str, value: usize) -> Self {
+        Self { inner: P::Atomic::new(label, value), label }
+    }
+
+    fn load(&self, order: Ordering) -> usize {
+        match change(Operation::Load, self.label) {
+            Some(Change::Order(weaker)) => self.inner.load(weaker.ordering()),
+            _ => self.inner.load(order),
+        }
+    }
+
+    fn store(&self, value: usize, order: Ordering) {
+        match change(Operation::Store, self.label) {
+            Some(Change::Order(weaker)) => self.inner.store(value, weaker.ordering()),
+            _ => self.inner.store(value, order),
+        }
+    }
+
+    fn swap(&self, value: usize, order: Ordering) -> usize {
+        match change(Operation::Swap, self.label) {
+            Some(Change::Order(weaker)) => self.inner.swap(value, weaker.ordering()),
+            Some(Change::Split) => self.split(order, |_| value),
+            _ => self.inner.swap(value, order),
+        }
+    }
+
+    fn fetch_add(&self, value: usize, order: Ordering) -> usize {
+        match change(Operation::FetchAdd, self.label) {
+            Some(Change::Order(weaker)) => self.inner.fetch_add(value, weaker.ordering()),
+            Some(Change::Split) => self.split(order, |read| read.wrapping_add(value)),
+            _ => self.inner.fetch_add(value, order),
+        }
+    }
+
+    fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
+        match change(Operation::FetchSub, self.label) {
+            Some(Change::Order(weaker)) => self.inner.fetch_sub(value, weaker.ordering()),
+            Some(Change::Split) => self.split(order, |read| read.wrapping_sub(value)),
+            _ => self.inner.fetch_sub(value, order),
+        }
+    }
+
+    fn compare_exchange(&self, old: usize, new: usize, ok: Ordering, err: Ordering) -> Result<usize, usize> {
+        let (ok, err) = match change(Operation::CompareExchange, self.label) {
+            Some(Change::Order(weaker)) => (weaker.ordering(), err),
+            Some(Change::FailureOrder(weaker)) => (ok, weaker.ordering()),
+            Some(Change::Split) => {
+                let read = self.inner.load(of_load(ok));
+                if read != old {
+                    return Err(read);
+                }
+                self.inner.store(new, of_store(ok));
+                return Ok(read);
+            }
+            _ => (ok, err),
+        };
+        self.inner.compare_exchange(old, new, ok, err)
+    }
+}
+
+/// See [`Weakened`]: a lock is only listed.
+pub struct WeakenedMutex<P: Primitives, T: Send + 'static> {
+    inner: P::Mutex<T>,
+    label: &'static str,
+}
+
+impl<P: Primitives, T: Send + 'static> sync::Mutex<T> for WeakenedMutex<P, T> {
+    fn new(label: &'static str, value: T) -> Self {
+        Self { inner: P::Mutex::new(label, value), label }
+    }
+
+    fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
+        change(Operation::Lock, self.label);
+        self.inner.with(body)
+    }
+}
+
+/// See [`Weakened`].
+pub struct WeakenedParker<P: Primitives> {
+    inner: P::Parker,
+    label: &'static str,
+}
+
+impl<P: Primitives> sync::Parker for WeakenedParker<P> {
+    fn new(label: &'static str) -> Self {
+        Self { inner: P::Parker::new(label), label }
+    }
+
+    fn park(&self) {
+        self.inner.park();
+    }
+
+    fn park_timeout(&self, timeout: Duration) -> Unparked {
+        self.inner.park_timeout(timeout)
+    }
+
+    fn unpark(&self) {
+        if change(Operation::Wake, self.label) != Some(Change::Dropped) {
+            self.inner.unpark();
+        }
+    }
+}
+
+impl<P: Primitives> Wake for WeakenedParker<P> {
+    fn wake(self: Arc<Self>) {
+        let announced = || PLAN.with_borrow(|plan| plan.announced.get(&P::thread()).copied());
+        let at = if ACTIVE.get() { announced() } else { None };
+        let change = at.and_then(|at| change_at(at, Operation::Wake, self.label));
+        if change != Some(Change::Dropped) {
+            sync::Parker::unpark(&self.inner);
+        }
+    }
+}
