@@ -1,14 +1,15 @@
 //! The pool's layouts: one lock, a lock for each account, work lists with a lock each. The letter's third patch, and the step after it.
 //!
-//! The hand-off of `nop`, to both accounts in turn, and job by job: each takes the locks that io-wq takes for it.
+//! The hand-off of `nop`, half of the jobs to each account, and more and more workers. A worker takes a lock for each job that it
+//! takes, for each result, and around its sleep.
 
 use reveille::gate::PerEntry;
-use reveille::pool::{Config, Layout};
+use reveille::pool::{Config, Layout, Work};
 use reveille::sync::{Native, Primitives};
 use reveille::uring::RingParker;
 
 use super::hand_off::{HandOff, Kernel};
-use super::ours::{Charge, Ours};
+use super::ours::Ours;
 use super::{BASELINE, Error, Line};
 use crate::flavour::Timed;
 
@@ -42,5 +43,5 @@ fn hand_off<P: Primitives>(
     workers: usize,
 ) -> Result<HandOff<Ours<P, PerEntry>, RingParker>, Error> {
     let config = Config { bounded: workers, unbounded: workers, layout, ..Config::default() };
-    HandOff::new(DEPTH, |bell| Ours::new(config, Charge::Alternating, bell))
+    HandOff::new(DEPTH, |bell| Ours::new(config, &[Work::BOUNDED, Work::UNBOUNDED], bell))
 }

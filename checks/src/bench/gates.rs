@@ -4,13 +4,13 @@
 //! cases, by where the completions' consumer sleeps.
 
 use reveille::gate::Gate;
-use reveille::pool::{Config, Layout};
+use reveille::pool::{Config, Layout, Work};
 use reveille::sync::{Native, Primitives};
 use reveille::uring::RingParker;
 
 use super::bed::{Bed, EpollBed};
 use super::hand_off::{HandOff, Kernel, WORKERS};
-use super::ours::{Charge, Ours};
+use super::ours::Ours;
 use super::{BASELINE, Error, Line};
 use crate::flavour::Timed;
 use crate::gates::{HasSleeper, PerEntry, Rearm, RearmOptIn};
@@ -43,5 +43,5 @@ fn in_bed<G: Gate, B: Bed + 'static>(n: usize) -> Line {
 
 fn hand_off<P: Primitives, G: Gate, B: Bed>(depth: usize) -> Result<HandOff<Ours<P, G>, B>, Error> {
     let config = Config { bounded: WORKERS, layout: Layout::Sharded(WORKERS), ..Config::default() };
-    HandOff::new(depth, |bell| Ours::new(config, Charge::Batched, bell))
+    HandOff::new(depth, |bell| Ours::new(config, &[Work::BOUNDED], bell))
 }

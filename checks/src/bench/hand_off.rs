@@ -270,3 +270,21 @@ impl Balance {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(completed: &[u64]) -> Result<Counts, Error> {
+        let mut balance = Balance::default();
+        completed.iter().for_each(|&token| balance.add(token));
+        balance.close(5..8)
+    }
+
+    #[test]
+    fn one_that_came_twice_does_not_hide_one_that_is_lost() {
+        assert_eq!(close(&[7, 5, 6]).map(|counts| counts.completed).ok(), Some(3));
+        assert!(matches!(close(&[5, 6, 6]), Err(Error::Mixed)));
+        assert!(matches!(close(&[5, 6]), Err(Error::Mixed)));
+    }
+}

@@ -46,7 +46,7 @@ pub use machine::Regime;
 pub const QUIET: f64 = 0.1;
 
 /// How long a run may take beyond its time before it counts as one that does not come back.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// Why a bench came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -330,7 +330,7 @@ pub struct Row {
     pub syscalls_per_op: Option<f64>,
     /// Acquisitions of a lock that had to wait.
     pub lock_waits_per_op: Option<f64>,
-    /// The time for which they waited, summed over the threads, over the wall time.
+    /// Of the time that threads ran or waited for a lock, the part that they waited.
     pub lock_wait_share: Option<f64>,
     /// Speed over the [`BASELINE`]'s: the median of the ratios within each round.
     pub ratio: Option<f64>,
@@ -468,7 +468,10 @@ fn row(
         worker_wakes_per_op: counted(|counts| counts.worker_wakes),
         syscalls_per_op: counted(|counts| counts.syscalls),
         lock_waits_per_op: watched(&|sample| sample.per_op(sample.watched.lock_waits)),
-        lock_wait_share: watched(&|sample| sample.watched.lock_wait.div_duration_f64(sample.spent.wall)),
+        lock_wait_share: watched(&|sample| {
+            let waited = sample.watched.lock_wait;
+            waited.div_duration_f64(waited + sample.spent.cpu)
+        }),
         ratio,
         rounds: samples[i].len(),
         others: sum(|spent| spent.others).div_duration_f64(sum(|spent| spent.capacity)),
@@ -480,4 +483,55 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
     Some((low + high) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Loses one operation in each run, or its own wakeup.
+    enum Faulty {
+        LosesOne,
+        Sleeps,
+        Panics,
+    }
+
+    impl Contender for Faulty {
+        fn run(&mut self, _: Duration) -> Result<Counts, Error> {
+            match self {
+                Self::LosesOne => Ok(Counts { submitted: 8, completed: 7, ..Counts::default() }),
+                Self::Sleeps => loop {
+                    std::thread::park();
+                },
+                Self::Panics => panic!("as it was told to"),
+            }
+        }
+    }
+
+    fn measured(make: fn() -> Result<Faulty, Error>) -> Error {
+        let line = Line::new("faulty", 8, make);
+        let cpus = Arc::new(Cpus::given().expect("Linux tells"));
+        match measure(&line, &line.make, Duration::from_millis(1), &cpus, Regime::Q) {
+            Err(error) => error,
+            Ok(_) => panic!("it was let pass"),
+        }
+    }
+
+    #[test]
+    fn a_contender_that_loses_one_never_comes_back_or_panics_is_named_and_ends_the_bench() {
+        let lost = measured(|| Ok(Faulty::LosesOne));
+        assert_eq!(lost.to_string(), "faulty at 8 LOST something: 8 submitted, 7 completed");
+        let stuck = measured(|| Ok(Faulty::Sleeps));
+        assert!(stuck.to_string().contains("faulty at 8 did not come back"), "{stuck}");
+        let panicked = measured(|| Ok(Faulty::Panics));
+        assert_eq!(panicked.to_string(), "faulty at 8 panicked");
+        assert!([lost, stuck, panicked].iter().all(Error::loses));
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_middle_two_and_of_none_is_nothing() {
+        assert_eq!(median([4.0, 1.0, 3.0].into_iter()), Some(3.0));
+        assert_eq!(median([4.0, 1.0, 3.0, 2.0].into_iter()), Some(2.5));
+        assert_eq!(median(std::iter::empty()), None);
+    }
 }

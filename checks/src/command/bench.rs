@@ -81,8 +81,8 @@ fn text(rows: &[Row], plan: &Plan) {
     say(format_args!("{}\n", table(rows).trim_fmt()));
     say("P: everything on one CPU; Q: all CPUs are free. Never compare the one with the other.");
     say(format_args!(
-        "Medians of {} rounds of {:.0} ms, with the slowest and the fastest; per operation but for the share: the time waited for\n\
-         locks, summed over the threads, over wall time. -: nobody counts it.",
+        "Medians of {} rounds of {:.0} ms, with the slowest and the fastest; per operation but for the share: of the time that\n\
+         threads ran or waited for a lock, the part that they waited. -: nobody counts it.",
         plan.rounds,
         plan.time.as_secs_f64() * 1e3
     ));
@@ -102,6 +102,7 @@ fn table(rows: &[Row]) -> comfy_table::Table {
     table.set_header([
         "",
         "depth",
+        "workers",
         "regime",
         "contender",
         "op/s",
@@ -110,7 +111,7 @@ fn table(rows: &[Row]) -> comfy_table::Table {
         "CPU ns",
         "wakes",
         "skipped",
-        "workers'",
+        "of workers",
         "system calls",
         "lock waits",
         "share",
@@ -129,6 +130,7 @@ fn table(rows: &[Row]) -> comfy_table::Table {
             [
                 of_group(row.case.unwrap_or_default().into()),
                 of_group(row.depth.to_string()),
+                of_group(row.workers.map_or("-".into(), |workers| workers.to_string())),
                 of_group(row.regime.name().into()),
                 row.contender.into(),
                 three_digits(row.ops_per_s),
@@ -149,7 +151,7 @@ fn table(rows: &[Row]) -> comfy_table::Table {
     }
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
-        if i != 0 && i != 3 {
+        if i != 0 && i != 4 {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
