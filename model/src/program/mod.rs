@@ -48,14 +48,15 @@ use crate::memory::{Barrier, Future, Location, Order, Update, Value};
 mod analysis;
 mod build;
 mod replay;
-
 mod run;
+mod weaken;
 
 pub use build::{BuildError, Builder, Code};
 pub use replay::{Mismatch, Recorded, Replay, ReplayAll};
 
 pub(crate) use run::{Next, Settled};
 pub use run::{Position, Sequence};
+pub use weaken::{Ordered, Weakening};
 
 /// An atomic object, or an array of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -32,12 +32,13 @@
 //! ```
 
 use crate::memory::Memory;
-use crate::program::{BuildError, Program};
+use crate::program::{BuildError, Program, Weakening};
 use crate::search::{self, End, Options, Report, Rest};
 
 pub(super) mod build;
 pub(super) mod consumer;
 mod gate;
+pub mod necessity;
 
 named! {
     /// How it is decided whether a wake may be skipped.
@@ -180,6 +181,11 @@ impl PollWake {
     /// The program: threads `producer` (or two of them) and `poller 0`, ….
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The protocol with one mistake more: what is done at one place of its program does less.
+    pub fn weakened(&self, site: &str, weakening: Weakening) -> PollWake {
+        PollWake { program: self.program.weakened(site, weakening), ..self.clone() }
     }
 
     /// Searches all states under a memory model.
