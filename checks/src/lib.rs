@@ -11,6 +11,7 @@ pub mod engine;
 pub mod flavour;
 pub mod gates;
 pub mod mutants;
+pub mod orderings;
 pub mod report;
 pub mod scenario;
 pub mod soak;

@@ -81,7 +81,7 @@ pub fn calls() -> &'static [Call] {
 
 /// All memory orderings in the library's source, in its order.
 pub fn uses() -> Vec<Use> {
-    calls().iter().flat_map(uses_in).collect()
+    calls().iter().flat_map(uses_of).collect()
 }
 
 /// The call of `name` in `function`, the first if there are several.
@@ -101,7 +101,8 @@ pub fn calls_in(file: &'static str, text: &str) -> syn::Result<Vec<Call>> {
     Ok(scanner.calls)
 }
 
-fn uses_in(call: &Call) -> Vec<Use> {
+/// The orderings of a call.
+pub fn uses_of(call: &Call) -> Vec<Use> {
     let Some(operation) = Operation::ordered(&call.name) else { return Vec::new() };
     let ordering = |(i, &order): (usize, &Strength)| Use {
         place: call.place.clone(),

@@ -1,0 +1,179 @@
+//! Which of the library's orderings are needed, and by whom.
+//!
+//! The [source](crate::source) says which orderings there are. Each is made [one step weaker](crate::flavour::Weakened), and the
+//! [scenarios](scenarios) are searched for an execution that loses then. What nobody needs has to say why it stays.
+
+use std::time::Duration;
+
+use reveille::gate::PerEntry;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{self, Budget, Engine};
+use crate::flavour::weakened::{Change, Mutation, Operation, listing, with_mutation};
+use crate::scenario::{Consumer, GivingUp, HandingOver, Overflowing, PollWake, Refilling, Scenario};
+use crate::source::{self, Use};
+use crate::verdict::{Counterexample, Verdict};
+
+/// A scenario whose type does not matter any more.
+pub struct AnyScenario {
+    /// Its name.
+    pub name: String,
+    search: Box<dyn Fn(Engine, Budget) -> Verdict + Send + Sync>,
+}
+
+impl AnyScenario {
+    /// Forgets the type.
+    pub fn new(scenario: impl Scenario) -> Self {
+        Self {
+            name: scenario.name(),
+            search: Box::new(move |engine, budget| engine::search(engine, &scenario, budget)),
+        }
+    }
+
+    /// As [`engine::search`].
+    pub fn search(&self, engine: Engine, budget: Budget) -> Verdict {
+        (self.search)(engine, budget)
+    }
+}
+
+/// The scenarios that the library's orderings have to earn their place in.
+pub fn scenarios() -> Vec<AnyScenario> {
+    let mut scenarios: Vec<_> = Consumer::ALL
+        .into_iter()
+        .map(|consumer| AnyScenario::new(PollWake::<PerEntry>::new(consumer)))
+        .collect();
+    scenarios.push(AnyScenario::new(GivingUp::<PerEntry>::default()));
+    scenarios.push(AnyScenario::new(Overflowing::<PerEntry>::default()));
+    scenarios.push(AnyScenario::new(Refilling::<PerEntry>::default()));
+    scenarios.push(AnyScenario::new(HandingOver));
+    scenarios
+}
+
+/// An ordering of the library, and what is tried in its place.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The ordering.
+    pub used: Use,
+    /// The label of the object that it was seen on.
+    pub label: &'static str,
+    /// Whether any scenario comes by.
+    pub reached: bool,
+    /// The ways to do one step less. A relaxed read-modify-write is split; there is nothing less than a relaxed load or store.
+    pub changes: Vec<Change>,
+}
+
+impl Row {
+    /// The row's mistakes.
+    pub fn mutations(&self) -> impl Iterator<Item = Mutation> {
+        let mutation = |&change| Mutation { place: self.used.place.clone(), label: None, change };
+        self.changes.iter().map(mutation)
+    }
+
+    /// Whether the source explains what was found: what is needed has no excuse, and what is not has one. `needed` says whether every
+    /// one of the [changes](Row::changes) lets something be lost.
+    pub fn is_explained(&self, needed: bool) -> bool {
+        match (self.reached, self.changes.is_empty()) {
+            (false, _) => self.used.why_unreached().is_some(),
+            (true, true) => self.why_kept().is_some(),
+            (true, false) => needed != self.used.why_kept().is_some() && self.used.why_unreached().is_none(),
+        }
+    }
+
+    /// Why it stays, for what no scenario needs.
+    pub fn why_kept(&self) -> Option<&str> {
+        let unreached = if self.reached { None } else { self.used.why_unreached() };
+        let weakest = (self.reached && self.changes.is_empty()).then_some("relaxed: there is nothing weaker");
+        unreached.or(weakest).or(self.used.why_kept())
+    }
+}
+
+/// One row for each ordering in the library's source.
+pub fn rows() -> Vec<Row> {
+    // A few executions come by everything.
+    let budget = Budget { time: Duration::from_millis(100), ..Budget::default() };
+    let run = |scenario: &AnyScenario| listing(|| scenario.search(Engine::LoomC11, budget)).1;
+    let executed: Vec<_> = scenarios().iter().flat_map(run).collect();
+    let row = |used: Use| {
+        let seen = executed.iter().find(|seen| seen.place == used.place && seen.operation == used.operation);
+        Row {
+            label: seen.map_or("", |seen| seen.label),
+            reached: seen.is_some(),
+            changes: changes(&used),
+            used,
+        }
+    };
+    source::uses().into_iter().map(row).collect()
+}
+
+fn changes(used: &Use) -> Vec<Change> {
+    let order = if used.on_failure { Change::FailureOrder } else { Change::Order };
+    let operation = if used.on_failure { Operation::Load } else { used.operation };
+    if used.operation.is_rmw() && !used.is_ordered() && !used.on_failure {
+        return vec![Change::Split];
+    }
+    if used.operation == Operation::Fence && used.order.weaker(operation).is_empty() {
+        return vec![Change::Dropped];
+    }
+    used.order.weaker(operation).iter().copied().map(order).collect()
+}
+
+/// The engines that can see a change, those that are not wrong first.
+pub fn engines(change: Change) -> &'static [Engine] {
+    match change {
+        Change::Order(_) | Change::FailureOrder(_) => &[Engine::LoomC11],
+        Change::Dropped => &[Engine::LoomSc, Engine::LoomC11],
+        // Loom under c11 reports misses of a split exchange that are none, so it is not asked.
+        Change::Split => &[Engine::LoomSc, Engine::Shuttle],
+    }
+}
+
+/// What a mistake came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Probe {
+    /// An execution loses something.
+    Needed {
+        /// In this scenario,
+        scenario: String,
+        /// as this engine found
+        engine: Engine,
+        /// among so many executions in all.
+        explored: u64,
+        /// The execution.
+        counterexample: Counterexample,
+    },
+    /// Nothing is lost in so many executions.
+    NotNeeded {
+        /// In how many scenarios the mistake took effect.
+        scenarios: usize,
+        /// The executions of those.
+        explored: u64,
+    },
+}
+
+/// How much of the time each round gets; most mistakes show at once in one of the scenarios.
+const ROUNDS: [f64; 3] = [0.02, 0.08, 0.9];
+
+/// Makes a mistake in the scenarios, and searches them for an execution that loses something, within `budget` in all.
+pub fn probe(mutation: &Mutation, scenarios: &[AnyScenario], engines: &[Engine], budget: Budget) -> Probe {
+    let mut searches: Vec<_> = engines
+        .iter()
+        .flat_map(|&engine| scenarios.iter().map(move |scenario| (engine, scenario, true)))
+        .collect();
+    let mut explored = 0;
+    for round in ROUNDS {
+        searches.retain(|(.., struck)| *struck);
+        let share = budget.time.mul_f64(round) / searches.len().max(1) as u32;
+        for (engine, scenario, comes_by) in &mut searches {
+            let budget = Budget { time: share, ..budget };
+            let (verdict, struck) = with_mutation(mutation, || scenario.search(*engine, budget));
+            *comes_by = struck > 0;
+            explored += if *comes_by { verdict.explored() } else { 0 };
+            if let Verdict::Misses { counterexample, .. } = verdict {
+                let scenario = scenario.name.clone();
+                return Probe::Needed { scenario, engine: *engine, explored, counterexample };
+            }
+        }
+    }
+    let reached = searches.iter().filter(|(.., struck)| *struck).count() / engines.len().max(1);
+    Probe::NotNeeded { scenarios: reached, explored }
+}

@@ -1,0 +1,148 @@
+//! Every ordering in the library is needed, or says why it stays; and its comment tells the truth about its partner.
+
+use std::time::Duration;
+
+use proc_macro2::{TokenStream, TokenTree};
+use reveille_checks::engine::{Budget, Engine};
+use reveille_checks::flavour::weakened::{Operation, Strength};
+use reveille_checks::orderings::{self, Probe, probe, rows, scenarios};
+use reveille_checks::report;
+use reveille_checks::source::{self, calls_in, files, uses};
+
+/// For a search that has to find something: it ends when it has. Long, because the machine may be busy.
+const TO_FIND: Budget = Budget { time: Duration::from_secs(120), seed: 0x5eed };
+
+/// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
+fn to_pass() -> Budget {
+    let seconds = std::env::var("REVEILLE_BUDGET").ok().and_then(|text| text.parse().ok()).unwrap_or(1.0);
+    Budget { time: Duration::from_secs_f64(seconds), ..TO_FIND }
+}
+
+/// How often the names of orderings stand among tokens, imports and tests left out: another way to count than
+/// [`source::uses`] has.
+fn count(tokens: TokenStream) -> usize {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let mut found = 0;
+    let mut at = 0;
+    while at < tokens.len() {
+        match &tokens[at] {
+            // To the end of the import.
+            TokenTree::Ident(word) if *word == "use" => {
+                while !matches!(&tokens[at], TokenTree::Punct(end) if end.as_char() == ';') {
+                    at += 1;
+                }
+            }
+            TokenTree::Ident(word) if *word == "mod" && tokens[at + 1].to_string() == "tests" => at += 2,
+            TokenTree::Ident(word) => {
+                let name = word.to_string();
+                found +=
+                    usize::from(Strength::ALL.iter().any(|order| format!("{:?}", order.ordering()) == name));
+            }
+            TokenTree::Group(group) => found += count(group.stream()),
+            _ => {}
+        }
+        at += 1;
+    }
+    found
+}
+
+#[test]
+fn every_ordering_in_the_source_is_listed() {
+    let counted: usize = files().iter().map(|(_, text)| count(text.parse().unwrap())).sum();
+    assert!(counted > 30, "{counted}");
+    assert_eq!(rows().len(), counted);
+}
+
+#[test]
+fn every_ordering_that_orders_names_a_partner_and_the_partner_exists() {
+    let all = uses();
+    for ordering in all.iter().filter(|ordering| ordering.is_ordered()) {
+        let partners = ordering.partners(&all);
+        assert!(
+            !partners.is_empty(),
+            "{}: the comment names no partner: {}",
+            ordering.place,
+            ordering.comment
+        );
+        for partner in partners {
+            assert!(partner.exists, "{}: there is no {}", ordering.place, partner.words);
+        }
+    }
+}
+
+#[test]
+fn a_comment_that_names_a_partner_that_is_gone_is_noticed() {
+    let source = "impl A {
+        fn look(&self) {
+            // Acquire: pairs with the release store of `tail` in `publish`.
+            self.tail.load(Acquire);
+        }
+        fn publish(&self) {
+            // Release: pairs with the acquire load of `head` in `look`, and with the full fence in `nowhere`.
+            self.tail.store(1, Release);
+        }
+    }";
+    let all: Vec<_> = calls_in("a.rs", source).unwrap().iter().flat_map(source::uses_of).collect();
+    let existing = |ordering: &source::Use| {
+        ordering.partners(&all).iter().map(|partner| partner.exists).collect::<Vec<_>>()
+    };
+    assert_eq!(all.iter().map(existing).collect::<Vec<_>>(), [vec![true], vec![false, false]]);
+    let weakened = source.replace("store(1, Release)", "store(1, Relaxed)");
+    let all: Vec<_> = calls_in("a.rs", &weakened).unwrap().iter().flat_map(source::uses_of).collect();
+    assert!(!all[0].partners(&all)[0].exists, "a partner that is relaxed is none");
+}
+
+#[test]
+fn nothing_is_lost_with_the_orderings_that_there_are() {
+    for scenario in scenarios() {
+        for engine in [Engine::LoomSc, Engine::LoomC11] {
+            let verdict = scenario.search(engine, to_pass());
+            println!(
+                "{}, {engine:?}: {} executions, {:?}",
+                scenario.name,
+                verdict.explored(),
+                verdict.bound()
+            );
+            if let Some(counterexample) = verdict.counterexample() {
+                panic!("{}", report::render(counterexample));
+            }
+            assert_eq!(verdict.misses(), Some(false), "{verdict:?}");
+        }
+    }
+}
+
+#[test]
+fn every_ordering_is_needed_or_says_why_it_stays() {
+    let scenarios = scenarios();
+    let unexplained: Vec<_> = rows()
+        .iter()
+        .filter(|row| {
+            let to_find = row.used.why_kept().is_none() && row.used.why_unreached().is_none();
+            let budget = if to_find { TO_FIND } else { to_pass() };
+            let needed = row.mutations().all(|mutation| {
+                let engines = orderings::engines(mutation.change);
+                let found = probe(&mutation, &scenarios, engines, budget);
+                match &found {
+                    Probe::Needed { scenario, engine, explored, .. } => {
+                        println!("{mutation}: caught in {scenario} by {engine:?}, {explored} executions");
+                    }
+                    Probe::NotNeeded { scenarios, explored } => {
+                        println!("{mutation}: nothing lost in {scenarios} scenarios, {explored} executions");
+                    }
+                }
+                matches!(found, Probe::Needed { .. })
+            });
+            !row.is_explained(needed)
+        })
+        .map(|row| format!("{} {}: {:?}", row.used.place, row.used.operation.name(), row.why_kept()))
+        .collect();
+    assert_eq!(unexplained, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_relaxed_already_needs_no_excuse() {
+    for row in rows().iter().filter(|row| row.reached && row.changes.is_empty()) {
+        assert_eq!(row.used.why_kept(), None, "{}", row.used.place);
+        assert!(!row.used.is_ordered() && row.used.operation != Operation::Fence);
+    }
+}
