@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{Unfinished, bench, cell, explain, litmus, stress, verdict};
+use command::{Unfinished, bench, cell, explain, litmus, orderings, stress, verdict};
 
 /// Can this optimisation miss a wakeup, under which memory model, and how?
 ///
@@ -33,6 +33,11 @@ enum Command {
     Stress(stress::Args),
     /// Measurements beside peers, in one interleaved run.
     Bench(bench::Args),
+    /// Every ordering of the library, and what is lost when it is one step weaker.
+    Orderings(orderings::Args),
+    /// One mistake in an ordering, as JSON.
+    #[command(hide = true)]
+    Probe(orderings::ProbeArgs),
     /// One cell of the table, as JSON.
     #[command(hide = true)]
     Cell(cell::Args),
@@ -67,6 +72,8 @@ fn main() -> ExitCode {
         Some(Command::Litmus(args)) => litmus::run(&args),
         Some(Command::Stress(args)) => stress::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Orderings(args)) => orderings::run(&args),
+        Some(Command::Probe(args)) => orderings::probe(&args),
         Some(Command::Cell(args)) => cell::run(&args),
     };
     match result {

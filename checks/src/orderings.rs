@@ -3,14 +3,17 @@
 //! The [source](crate::source) says which orderings there are. Each is made [one step weaker](crate::flavour::Weakened), and the
 //! [scenarios](scenarios) are searched for an execution that loses then. What nobody needs has to say why it stays.
 
-use std::time::Duration;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use reveille::gate::PerEntry;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{self, Budget, Engine};
 use crate::flavour::weakened::{Change, Mutation, Operation, listing, with_mutation};
-use crate::scenario::{Consumer, GivingUp, HandingOver, Overflowing, PollWake, Refilling, Scenario};
+use crate::scenario::{
+    Completions, Consumer, GivingUp, HandingOver, PollWake, PoolScenario, Protocol, Scenario,
+};
 use crate::source::{self, Use};
 use crate::verdict::{Counterexample, Verdict};
 
@@ -43,9 +46,11 @@ pub fn scenarios() -> Vec<AnyScenario> {
         .map(|consumer| AnyScenario::new(PollWake::<PerEntry>::new(consumer)))
         .collect();
     scenarios.push(AnyScenario::new(GivingUp::<PerEntry>::default()));
-    scenarios.push(AnyScenario::new(Overflowing::<PerEntry>::default()));
-    scenarios.push(AnyScenario::new(Refilling::<PerEntry>::default()));
+    scenarios.push(AnyScenario::new(Completions::<PerEntry>::new(1, &[&[2], &[1]])));
+    scenarios.push(AnyScenario::new(Completions::<PerEntry>::new(2, &[&[3, 1]])));
     scenarios.push(AnyScenario::new(HandingOver));
+    let pool = Protocol::ALL.into_iter().filter(|protocol| protocol.fits_loom());
+    scenarios.extend(pool.map(|protocol| AnyScenario::new(PoolScenario::<PerEntry>::new(protocol))));
     scenarios
 }
 
@@ -72,18 +77,18 @@ impl Row {
     /// Whether the source explains what was found: what is needed has no excuse, and what is not has one. `needed` says whether every
     /// one of the [changes](Row::changes) lets something be lost.
     pub fn is_explained(&self, needed: bool) -> bool {
-        match (self.reached, self.changes.is_empty()) {
-            (false, _) => self.used.why_unreached().is_some(),
-            (true, true) => self.why_kept().is_some(),
-            (true, false) => needed != self.used.why_kept().is_some() && self.used.why_unreached().is_none(),
+        match (self.changes.is_empty(), self.reached) {
+            (true, _) => true,
+            (false, false) => self.used.why_unreached().is_some(),
+            (false, true) => needed != self.used.why_kept().is_some() && self.used.why_unreached().is_none(),
         }
     }
 
     /// Why it stays, for what no scenario needs.
     pub fn why_kept(&self) -> Option<&str> {
+        let weakest = self.changes.is_empty().then_some("relaxed: there is nothing weaker");
         let unreached = if self.reached { None } else { self.used.why_unreached() };
-        let weakest = (self.reached && self.changes.is_empty()).then_some("relaxed: there is nothing weaker");
-        unreached.or(weakest).or(self.used.why_kept())
+        weakest.or(unreached).or(self.used.why_kept())
     }
 }
 
@@ -115,6 +120,47 @@ fn changes(used: &Use) -> Vec<Change> {
         return vec![Change::Dropped];
     }
     used.order.weaker(operation).iter().copied().map(order).collect()
+}
+
+/// What an ordering costs on this machine: the time of the operation less that of the first of its changes, in nanoseconds.
+/// `None` where there is no change.
+pub fn price(row: &Row) -> Option<f64> {
+    use std::sync::atomic::{AtomicUsize, Ordering, fence};
+    let word = AtomicUsize::new(0);
+    let order = row.used.order.ordering();
+    let access = |order: Ordering| -> f64 {
+        match row.used.operation {
+            Operation::Load => time(|| word.load(order)),
+            Operation::Store => time(|| word.store(1, order)),
+            Operation::Swap => time(|| word.swap(1, order)),
+            Operation::FetchAdd => time(|| word.fetch_add(1, order)),
+            Operation::FetchSub => time(|| word.fetch_sub(1, order)),
+            Operation::CompareExchange => {
+                time(|| word.compare_exchange(1, 1, order, Ordering::Relaxed).is_ok())
+            }
+            Operation::Fence => time(|| fence(order)),
+            Operation::Lock | Operation::Wake => 0.0,
+        }
+    };
+    let weaker = match row.changes.first()? {
+        Change::Order(weaker) | Change::FailureOrder(weaker) => access(weaker.ordering()),
+        Change::Dropped => 0.0,
+        Change::Split => time(|| word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed)),
+    };
+    Some((access(order) - weaker).max(0.0))
+}
+
+/// The time of one call in nanoseconds, the least of some tries.
+fn time<R>(body: impl Fn() -> R) -> f64 {
+    const CALLS: u32 = 20_000;
+    let once = || {
+        let start = Instant::now();
+        for _ in 0..CALLS {
+            black_box(body());
+        }
+        start.elapsed().as_nanos() as f64 / f64::from(CALLS)
+    };
+    (0..20).map(|_| once()).fold(f64::INFINITY, f64::min)
 }
 
 /// The engines that can see a change, those that are not wrong first.

@@ -74,7 +74,7 @@ const TOKEN: u32 = 1;
 impl<F: Futex> FutexParker<F> {
     fn park_until(&self, deadline: Option<Instant>) -> Unparked {
         // EMPTY (0) → PARKED (-1), or TOKEN (1) → EMPTY (0): one subtraction does either.
-        // Acquire: pairs with the release swap of `state` in `unpark`; without it the woken thread might not see what it
+        // Acquire: pairs with the release swap of `state` in `leave_token`; without it the woken thread might not see what it
         // was woken for.
         if self.state.fetch_sub(1, Ordering::Acquire) == TOKEN {
             return Unparked::Token;
@@ -84,10 +84,19 @@ impl<F: Futex> FutexParker<F> {
         self.state.wait(PARKED, deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())));
         // A swap and not a load: it takes the token and withdraws PARKED in one step, so that an `unpark` at the same
         // time either is seen here or leaves its token for the next park. Acquire: pairs with the release swap of
-        // `state` in `unpark`, as above.
+        // `state` in `leave_token`, as above.
         match self.state.swap(EMPTY, Ordering::Acquire) {
             TOKEN => Unparked::Token,
             _ => Unparked::Early,
+        }
+    }
+
+    fn leave_token(&self) {
+        // Release: pairs with the acquire fetch_sub of `state` in `park_until`, and with the acquire swap of `state` in
+        // `park_until`. A swap and not a store: it must know whether somebody sleeps, in the same step in which it leaves
+        // the token.
+        if self.state.swap(TOKEN, Ordering::Release) == PARKED {
+            self.state.wake();
         }
     }
 }
@@ -106,12 +115,7 @@ impl<F: Futex> Parker for FutexParker<F> {
     }
 
     fn unpark(&self) {
-        // Release: pairs with the acquire fetch_sub of `state` in `park_until`, and with the acquire swap of `state` in
-        // `park_until`. A swap and not a store: it must know whether somebody sleeps, in the same step in which it leaves
-        // the token.
-        if self.state.swap(TOKEN, Ordering::Release) == PARKED {
-            self.state.wake();
-        }
+        self.leave_token();
     }
 }
 

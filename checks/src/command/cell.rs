@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use reveille_checks::engine::{Budget, Engine};
 use reveille_checks::subject;
 use reveille_checks::verdict::Verdict;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, say};
@@ -55,12 +56,22 @@ pub fn spawn(args: &Args) -> Finding {
 }
 
 fn in_child(args: &Args) -> Result<Finding, String> {
+    let Args { case, engine, milliseconds, seed } = args;
+    let (engine, time, seed) = (engine.to_string(), milliseconds.to_string(), seed.to_string());
+    let args = ["cell", "--case", case, "--engine", &engine, "--seed", &seed, "--milliseconds", &time];
+    ask_child(&args, Duration::from_millis(*milliseconds))
+}
+
+/// What this program prints, run with these arguments in a process of its own, which is stopped when it takes far longer than
+/// `time`.
+///
+/// # Errors
+/// Why there is no answer, in words.
+pub fn ask_child<T: DeserializeOwned>(args: &[&str], time: Duration) -> Result<T, String> {
     let program =
         std::env::current_exe().map_err(|error| format!("this program does not find itself: {error}"))?;
     let mut child = Command::new(program)
-        .args(["cell", "--case", &args.case])
-        .args(["--engine", &args.engine.to_string(), "--seed", &args.seed.to_string()])
-        .args(["--milliseconds", &args.milliseconds.to_string()])
+        .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -71,7 +82,7 @@ fn in_child(args: &Args) -> Result<Finding, String> {
         let mut text = String::new();
         stdout.read_to_string(&mut text).map(|_| text)
     });
-    let deadline = Instant::now() + Duration::from_millis(2 * args.milliseconds) + Duration::from_secs(5);
+    let deadline = Instant::now() + 2 * time + Duration::from_secs(5);
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,

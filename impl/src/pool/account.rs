@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crossbeam_utils::CachePadded;
 
 use super::Config;
 use super::job::{AccountName, AnyJob};
-use super::stats::AccountStats;
+use super::stats::{AccountStats, Counter};
 use super::worker::Station;
 use crate::gate::WakeOne;
 use crate::sync::{Atomic, Mutex, Primitives};
@@ -26,11 +25,10 @@ pub(super) struct Account<P: Primitives, G: WakeOne> {
     rosters: Arc<Rosters<P>>,
     /// Whether workers enter themselves into the roster as free when they go to sleep, as io-wq's do.
     keeps_free_list: bool,
-    /// Wake decisions that told somebody; the workers told; decisions that followed no push. Ordinary atomics, like all
-    /// counters: nothing depends on them.
-    delivered: AtomicU64,
-    told: AtomicU64,
-    pub decisions: AtomicU64,
+    /// Wake decisions that told somebody; the workers told; decisions that followed no push.
+    delivered: Counter,
+    told: Counter,
+    pub decisions: Counter,
 }
 
 /// The bookkeeping of all accounts; one lock for both, or one each.
@@ -96,9 +94,9 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             vacant: CachePadded::new(P::Atomic::new("vacant", config.max(name))),
             rosters,
             keeps_free_list: config.layout.keeps_free_list(),
-            delivered: AtomicU64::new(0),
-            told: AtomicU64::new(0),
-            decisions: AtomicU64::new(0),
+            delivered: Counter::default(),
+            told: Counter::default(),
+            decisions: Counter::default(),
         }
     }
 
@@ -186,7 +184,7 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
 
     /// The account's part of the pool's counters, and how many jobs it accepted.
     pub fn stats(&self) -> (AccountStats, u64) {
-        let (mut accepted, mut decisions) = (0, self.decisions.load(Relaxed));
+        let (mut accepted, mut decisions) = (0, self.decisions.get());
         for shard in &self.shards {
             shard.list.with(|list| {
                 accepted += list.accepted;
@@ -198,8 +196,8 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             waiting: self.waiting(),
             workers,
             blocked,
-            workers_woken: self.told.load(Relaxed),
-            wakes_skipped: decisions - self.delivered.load(Relaxed).min(decisions),
+            workers_woken: self.told.get(),
+            wakes_skipped: decisions - self.delivered.get().min(decisions),
         };
         (stats, accepted)
     }
@@ -214,8 +212,8 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             true => self.rosters.with(|_| self.idle.notify_many(n)),
         };
         let Wakeup::Sent(told) = wakeup else { return 0 };
-        self.delivered.fetch_add(1, Relaxed);
-        self.told.fetch_add(told as u64, Relaxed);
+        self.delivered.add(1);
+        self.told.add(told as u64);
         told
     }
 
@@ -264,8 +262,8 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             leaves
         });
         if left {
-            // Full barrier between the vacancy and the look for work that follows. Pairs with the gate's barrier in `wake`. A
-            // submitter that came too early to see the vacancy has pushed its job before that barrier, and we see it.
+            // Full barrier between the vacancy and the look for work that follows. Pairs with the fence in `gate::admit`,
+            // which is behind `wake`. A submitter that came too early to see the vacancy has pushed its job before that barrier, and we see it.
             P::fence(SeqCst);
         }
         left

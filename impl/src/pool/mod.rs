@@ -60,9 +60,10 @@ mod job;
 mod stats;
 mod worker;
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 use std::{fmt, io, iter, thread};
 
@@ -78,7 +79,7 @@ use crate::wait_queue::{Kind, WaitQueue};
 
 pub use self::job::{AccountName, Cancel, Completion, Handle, Outcome, Refusal, Token, Work};
 pub use self::stats::{AccountStats, Stats};
-use self::stats::{Counters, Counts};
+use self::stats::{Counter, Counters, Counts};
 pub use self::worker::Context;
 
 /// How often the system is asked for a thread before it is believed that there is none.
@@ -208,7 +209,7 @@ pub(in crate::pool) struct Shared<P: Primitives, G: WakeOne> {
     /// Jobs that no worker concluded
     counters: Counters,
     /// Jobs that came after the lists were closed
-    turned_away: AtomicU64,
+    turned_away: Counter,
 }
 
 const EXIT: usize = 1;
@@ -261,7 +262,7 @@ impl<P: Primitives, G: WakeOne> Pool<P, G> {
             idle_timeout: config.idle_timeout,
             submitters: AtomicUsize::new(0),
             counters: Counters::default(),
-            turned_away: AtomicU64::new(0),
+            turned_away: Counter::default(),
         });
         Self { submitter: Submitter::new(shared) }
     }
@@ -308,6 +309,7 @@ impl<P: Primitives, G: WakeOne> Clone for Submitter<P, G> {
 
 impl<P: Primitives, G: WakeOne> Submitter<P, G> {
     fn new(shared: Arc<Shared<P, G>>) -> Self {
+        // Unreached: an ordinary atomic; it matters to nobody which list a submitter begins with.
         let turn = AtomicUsize::new(shared.submitters.fetch_add(1, Relaxed));
         Self { shared, turn }
     }
@@ -543,7 +545,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
     }
 
     fn turn_away(&self, job: &AnyJob<P, G>) {
-        self.turned_away.fetch_add(1, Relaxed);
+        self.turned_away.add(1);
         self.refuse(job, Refusal::ShuttingDown);
     }
 
@@ -585,14 +587,14 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
     fn activate_unprompted(self: &Arc<Self>, account: &Account<P, G>) {
         let waiting = account.waiting();
         if waiting > 0 {
-            account.decisions.fetch_add(1, Relaxed);
+            account.decisions.add(1);
             self.activate(account, waiting);
         }
     }
 
     /// There may be a vacancy that was not there when the jobs that wait were pushed.
     fn vacancy_opened(self: &Arc<Self>, account: &Account<P, G>) {
-        // Full barrier between the vacancy and the look for work. Pairs with the gate's barrier in `Account::wake`, as that in
+        // Full barrier between the vacancy and the look for work. Pairs with the fence in `gate::admit`, as that in
         // `Account::leave` does.
         P::fence(SeqCst);
         self.activate_unprompted(account);
@@ -732,8 +734,8 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         self.threads.with(|threads| {
             found.extend(threads.running.iter().filter_map(|thread| thread.station.current()));
         });
-        found.sort_unstable_by_key(|job| Arc::as_ptr(job).cast::<()>());
-        found.dedup_by_key(|job| Arc::as_ptr(job).cast::<()>());
+        let mut seen = HashSet::new();
+        found.retain(|job| seen.insert(Arc::as_ptr(job).cast::<()>()));
         found
     }
 
@@ -796,11 +798,15 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             Some(running) => {
                 let retired = running.into_iter().map(Thread::join).sum::<Counts>();
                 self.threads.with(|threads| threads.retired += retired);
-                // Release: pairs with the acquire below; what the workers did is before our callers' return.
+                // Release: pairs with the acquire load of `down` in `wait_for_the_end`; what the workers did is before our
+                // callers' return.
                 self.down.store(1, Release);
                 self.end.notify_all();
             }
-            None => self.end.wait_until(Kind::Shared, || (self.down.load(Acquire) == 1).then_some(())),
+            None => self.end.wait_until(Kind::Shared, || {
+                // Acquire: pairs with the release store of `down` in `wait_for_the_end`.
+                (self.down.load(Acquire) == 1).then_some(())
+            }),
         }
         Ok(())
     }

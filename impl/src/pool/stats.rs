@@ -1,4 +1,4 @@
-//! Counters. They are ordinary atomics, not those of the primitives: nothing depends on them.
+//! Counters, and what users see of them.
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
@@ -50,13 +50,33 @@ pub struct AccountStats {
     pub wakes_skipped: u64,
 }
 
+/// A number that only grows. An ordinary atomic, not one of the primitives': nothing depends on it.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, n: u64) {
+        // Unreached: it is nothing to a checker.
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// [`add`](Counter::add) where only one thread counts: a load and a store will do.
+    pub fn add_alone(&self, n: u64) {
+        self.0.store(self.get() + n, Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
 /// How many jobs ended, and how.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    done: AtomicU64,
-    panicked: AtomicU64,
-    cancelled: AtomicU64,
-    refused: AtomicU64,
+    done: Counter,
+    panicked: Counter,
+    cancelled: Counter,
+    refused: Counter,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,7 +89,7 @@ pub(super) struct Counts {
 
 impl Counters {
     /// Of a job that came to nothing here somebody else was the end: it had been cancelled.
-    fn of(&self, ending: Option<Ending>) -> &AtomicU64 {
+    fn of(&self, ending: Option<Ending>) -> &Counter {
         match ending {
             Some(Ending::Done) => &self.done,
             Some(Ending::Panicked) => &self.panicked,
@@ -79,22 +99,20 @@ impl Counters {
     }
 
     pub fn count(&self, ending: Option<Ending>) {
-        self.of(ending).fetch_add(1, Relaxed);
+        self.of(ending).add(1);
     }
 
     /// The same where only one thread counts.
     pub fn count_alone(&self, ending: Option<Ending>) {
-        let counter = self.of(ending);
-        counter.store(counter.load(Relaxed) + 1, Relaxed);
+        self.of(ending).add_alone(1);
     }
 
     pub fn get(&self) -> Counts {
-        let get = |counter: &AtomicU64| counter.load(Relaxed);
         Counts {
-            done: get(&self.done),
-            panicked: get(&self.panicked),
-            cancelled: get(&self.cancelled),
-            refused: get(&self.refused),
+            done: self.done.get(),
+            panicked: self.panicked.get(),
+            cancelled: self.cancelled.get(),
+            refused: self.refused.get(),
         }
     }
 }
@@ -136,7 +154,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         let Counts { done, panicked, cancelled, refused } = counts + self.counters.get();
         Stats {
             submitted: chained
-                + self.turned_away.load(Relaxed)
+                + self.turned_away.get()
                 + accounts.iter().map(|(_, accepted)| accepted).sum::<u64>(),
             done,
             panicked,

@@ -67,8 +67,8 @@ impl TaskWaker {
 
     /// The executor is about to poll.
     fn running(&self) {
-        // AcqRel: pairs with the swap in `wake_by_ref`; without the acquire the poll might not see what it was woken
-        // for.
+        // AcqRel: pairs with the release swap of `queued` in `wake_by_ref`; without the acquire the poll might not see
+        // what it was woken for. Unreached: the executor runs on a real ring only.
         self.queued.swap(false, AcqRel);
     }
 }
@@ -79,7 +79,7 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // AcqRel: pairs with the swap in `running`.
+        // AcqRel: pairs with the acquire swap of `queued` in `running`. Unreached: as there.
         if !self.queued.swap(true, AcqRel) {
             self.handle.post(Task(self.key));
         }

@@ -1,0 +1,281 @@
+//! `reveille orderings`: every ordering of the library, and what breaks without it.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use comfy_table::{Cell, CellAlignment, Color};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reveille_checks::engine::Budget;
+use reveille_checks::flavour::weakened::Mutation;
+use reveille_checks::orderings::{self, Probe, Row};
+use reveille_checks::report;
+use serde::Serialize;
+
+use super::cell::ask_child;
+use super::{Format, Outcome, say, seconds};
+
+/// Every atomic ordering and fence in the library: what is lost when it is one step weaker.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Show the execution that loses something when the ordering at this place is weaker, `gate.rs:174` say
+    #[arg(long, value_name = "SITE")]
+    explain: Option<String>,
+    /// Wall time for the whole run
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "240")]
+    budget: Duration,
+    /// Seed of shuttle's random schedules
+    #[arg(long, default_value_t = Budget::default().seed)]
+    seed: u64,
+    /// What to print: text or json
+    #[arg(long, default_value = "text")]
+    format: Format,
+}
+
+/// One mistake in a process of its own.
+#[derive(Debug, clap::Args)]
+pub struct ProbeArgs {
+    /// The mistake, as JSON
+    #[arg(long)]
+    mutation: String,
+    #[arg(long)]
+    milliseconds: u64,
+    #[arg(long)]
+    seed: u64,
+}
+
+/// The child's side: searches, and prints a [`Probe`].
+pub fn probe(args: &ProbeArgs) -> Outcome {
+    let mutation: Mutation = serde_json::from_str(&args.mutation)?;
+    let budget = Budget { time: Duration::from_millis(args.milliseconds), seed: args.seed };
+    let engines = orderings::engines(mutation.change);
+    let found = orderings::probe(&mutation, &orderings::scenarios(), engines, budget);
+    say(serde_json::to_string(&found)?);
+    Ok(true)
+}
+
+/// A row with what was found about it.
+struct Found {
+    row: Row,
+    /// Of each change what came of it, or why nothing did
+    probes: Vec<Result<Probe, String>>,
+    price: Option<f64>,
+}
+
+impl Found {
+    /// The first change that loses something, if every one does.
+    fn needed(&self) -> Option<&Probe> {
+        let needed = |probe: &&Result<Probe, String>| matches!(probe, Ok(Probe::Needed { .. }));
+        let all = self.probes.iter().all(|probe| needed(&probe));
+        self.probes.first().filter(|_| all).and_then(|probe| probe.as_ref().ok())
+    }
+
+    fn is_explained(&self) -> bool {
+        self.row.is_explained(self.needed().is_some())
+    }
+}
+
+/// An ordering in JSON.
+#[derive(Serialize)]
+struct Json<'a> {
+    site: String,
+    function: &'a str,
+    operation: &'a str,
+    ordering: String,
+    needed_by: Option<NeededBy<'a>>,
+    why_kept: Option<&'a str>,
+    price_ns: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct NeededBy<'a> {
+    scenario: &'a str,
+    engine: &'a str,
+    memory: &'a str,
+    steps: usize,
+}
+
+impl<'a> NeededBy<'a> {
+    fn of(probe: &'a Probe) -> Option<Self> {
+        let Probe::Needed { scenario, engine, counterexample, .. } = probe else { return None };
+        let steps = counterexample.trace.steps.len();
+        Some(Self { scenario, engine: engine.name(), memory: engine.memory(), steps })
+    }
+}
+
+/// Runs `reveille orderings`.
+pub fn run(args: &Args) -> Outcome {
+    let start = Instant::now();
+    let mut rows = orderings::rows();
+    if let Some(site) = &args.explain {
+        rows.retain(|row| row.used.place.to_string() == *site);
+        if rows.is_empty() {
+            return Err(format!("no ordering is at `{site}`; `reveille orderings` lists them all").into());
+        }
+    }
+    let found = search(rows, args, start);
+    let explained = found.iter().all(Found::is_explained);
+    if args.explain.is_some() {
+        found.iter().for_each(explain);
+        return Ok(explained);
+    }
+    match args.format {
+        Format::Json => say(serde_json::to_string_pretty(&found.iter().map(json).collect::<Vec<_>>())?),
+        Format::Text => text(&found, start),
+    }
+    Ok(explained)
+}
+
+/// Makes the mistakes, as many at a time as there are CPUs, within the budget.
+fn search(rows: Vec<Row>, args: &Args, start: Instant) -> Vec<Found> {
+    let mut found: Vec<_> = rows
+        .into_iter()
+        .map(|row| Found { price: orderings::price(&row), row, probes: Vec::new() })
+        .collect();
+    let tasks: Vec<(usize, Mutation)> = (0..found.len())
+        .filter(|&i| found[i].row.reached)
+        .flat_map(|i| found[i].row.mutations().map(move |mutation| (i, mutation)).collect::<Vec<_>>())
+        .collect();
+    // What the source says is not needed is searched last: those searches have no end, and take what time is left.
+    let (mut short, mut long) = (Vec::new(), Vec::new());
+    for task in &tasks {
+        if found[task.0].row.used.why_kept().is_none() { short.push(task) } else { long.push(task) }
+    }
+    let progress = ProgressBar::with_draw_target(Some(tasks.len() as u64), ProgressDrawTarget::stderr());
+    progress.set_style(
+        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").expect("the template is valid"),
+    );
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
+    let deadline = start + args.budget;
+    let left = Mutex::new((short.iter().chain(&long), tasks.len()));
+    let probes = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..cpus {
+            scope.spawn(|| {
+                loop {
+                    let next = {
+                        let mut left = left.lock().expect("no panic inside");
+                        let time = deadline.saturating_duration_since(Instant::now());
+                        // A search that is to find something may take long if it must; few do.
+                        let share = time * cpus as u32 / left.1.max(1) as u32;
+                        left.1 = left.1.saturating_sub(1);
+                        left.0.next().map(|&(i, mutation)| {
+                            let patient = found[*i].row.used.why_kept().is_none();
+                            (*i, mutation, if patient { time / 4 } else { share.min(time) })
+                        })
+                    };
+                    let Some((i, mutation, time)) = next else { break };
+                    progress.set_message(mutation.to_string());
+                    let probe = probe_in_child(mutation, time, args.seed);
+                    probes.lock().expect("no panic inside").push((i, probe));
+                    progress.inc(1);
+                }
+            });
+        }
+    });
+    progress.finish_and_clear();
+    for (i, probe) in probes.into_inner().expect("no panic inside") {
+        found[i].probes.push(probe);
+    }
+    found
+}
+
+fn probe_in_child(mutation: &Mutation, time: Duration, seed: u64) -> Result<Probe, String> {
+    let mutation = serde_json::to_string(mutation).map_err(|error| error.to_string())?;
+    let (milliseconds, seed) = (time.as_millis().to_string(), seed.to_string());
+    ask_child(&["probe", "--mutation", &mutation, "--milliseconds", &milliseconds, "--seed", &seed], time)
+}
+
+fn json(found: &Found) -> Json<'_> {
+    let Found { row, price, .. } = found;
+    Json {
+        site: row.used.place.to_string(),
+        function: &row.used.function,
+        operation: row.used.operation.name(),
+        ordering: row.used.order.to_string(),
+        needed_by: found.needed().and_then(NeededBy::of),
+        why_kept: row.why_kept(),
+        price_ns: *price,
+    }
+}
+
+fn explain(found: &Found) {
+    let used = &found.row.used;
+    say(format_args!("{}: {} {} in `{}`\n", used.place, used.operation.name(), used.order, used.function));
+    for probe in &found.probes {
+        match probe {
+            Ok(Probe::Needed { counterexample, .. }) => say(report::render(counterexample)),
+            Ok(Probe::NotNeeded { scenarios, explored }) => {
+                say(format_args!(
+                    "Nothing is lost without it in {explored} executions of {scenarios} scenarios."
+                ));
+            }
+            Err(why) => say(format_args!("No result: {why}.")),
+        }
+    }
+    if let Some(why) = found.row.why_kept() {
+        say(format_args!("It stays: {why}"));
+    }
+}
+
+fn text(found: &[Found], start: Instant) {
+    let mut table = report::plain_table();
+    table.set_header(["site", "function", "operation", "ordering", "ns", "one step weaker"]);
+    for found in found {
+        let used = &found.row.used;
+        let operation = match (used.operation.name(), used.object.as_str()) {
+            (name, "") => name.to_owned(),
+            (name, object) => format!("{name} {object}"),
+        };
+        let price = found.price.map_or(String::new(), |price| format!("{price:.1}"));
+        table.add_row([
+            Cell::new(&used.place),
+            Cell::new(&used.function),
+            Cell::new(operation),
+            Cell::new(used.order),
+            Cell::new(price).set_alignment(CellAlignment::Right),
+            consequence(found),
+        ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    say(format_args!("{}\n", table.trim_fmt()));
+    let needed = found.iter().filter(|found| found.needed().is_some()).count();
+    let explored: u64 = found.iter().flat_map(|found| &found.probes).flatten().map(explored).sum();
+    let unexplained = found.iter().filter(|found| !found.is_explained()).count();
+    say(format_args!(
+        "ns: what it costs here, beside the same one step weaker.\n\
+         {} orderings; {needed} are needed, {unexplained} unexplained; the others say why they stay. {explored} executions in {:.0} s.\n\
+         A counterexample: cargo run --release -- orderings --explain SITE",
+        found.len(),
+        start.elapsed().as_secs_f64()
+    ));
+}
+
+/// What becomes of the library with this ordering one step weaker.
+fn consequence(found: &Found) -> Cell {
+    if let Some(NeededBy { scenario, engine, memory, steps }) = found.needed().and_then(NeededBy::of) {
+        return Cell::new(format!("{scenario}: loses, {engine} {memory}, {steps} steps"));
+    }
+    let bound = |probe: &Probe| match probe {
+        Probe::NotNeeded { scenarios, explored } => {
+            format!("not needed by any scenario ({explored} executions of {scenarios})")
+        }
+        Probe::Needed { .. } => String::new(),
+    };
+    let probes = found.probes.iter().map(|probe| probe.as_ref().map_or_else(Clone::clone, bound));
+    let said: Vec<_> = probes.filter(|said| !said.is_empty()).collect();
+    let why = found.row.why_kept().map(str::to_owned);
+    let text = said.into_iter().chain(why).collect::<Vec<_>>().join("; ");
+    if found.is_explained() {
+        Cell::new(text)
+    } else {
+        Cell::new(format!("UNEXPLAINED {text}")).fg(Color::Red)
+    }
+}
+
+fn explored(probe: &Probe) -> u64 {
+    match probe {
+        Probe::Needed { explored, .. } | Probe::NotNeeded { explored, .. } => *explored,
+    }
+}
