@@ -7,12 +7,16 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use reveille::gate::PerEntry;
+use reveille_model::memory::{Barrier, Memory, Order};
+use reveille_model::program::Weakening;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::model::Twin;
 use crate::engine::{self, Budget, Engine};
-use crate::flavour::weakened::{Change, Mutation, Operation, listing, with_mutation};
+use crate::flavour::weakened::{Change, Mutation, Operation, Place, Strength, listing, with_mutation};
 use crate::scenario::{
-    Completions, Consumer, GivingUp, HandingOver, PollWake, PoolScenario, Protocol, Scenario,
+    Completions, Consumer, Executing, GivingUp, HandingOver, PollWake, PoolScenario, Protocol, ReactorSleep,
+    Scenario,
 };
 use crate::source::{self, Use};
 use crate::verdict::{Counterexample, Verdict};
@@ -48,7 +52,9 @@ pub fn scenarios() -> Vec<AnyScenario> {
     scenarios.push(AnyScenario::new(GivingUp::<PerEntry>::default()));
     scenarios.push(AnyScenario::new(Completions::<PerEntry>::new(1, &[&[2], &[1]])));
     scenarios.push(AnyScenario::new(Completions::<PerEntry>::new(2, &[&[3, 1]])));
+    scenarios.push(AnyScenario::new(ReactorSleep::<PerEntry>::default()));
     scenarios.push(AnyScenario::new(HandingOver));
+    scenarios.push(AnyScenario::new(Executing));
     let pool = Protocol::ALL.into_iter().filter(|protocol| protocol.fits_loom());
     scenarios.extend(pool.map(|protocol| AnyScenario::new(PoolScenario::<PerEntry>::new(protocol))));
     scenarios
@@ -96,8 +102,8 @@ impl Row {
 pub fn rows() -> Vec<Row> {
     // A few executions come by everything.
     let budget = Budget { time: Duration::from_millis(100), ..Budget::default() };
-    let run = |scenario: &AnyScenario| listing(|| scenario.search(Engine::LoomC11, budget)).1;
-    let executed: Vec<_> = scenarios().iter().flat_map(run).collect();
+    let list = |scenario: &AnyScenario| listing(|| scenario.search(Engine::LoomC11, budget)).1;
+    let executed: Vec<_> = scenarios().iter().flat_map(list).collect();
     let row = |used: Use| {
         let seen = executed.iter().find(|seen| seen.place == used.place && seen.operation == used.operation);
         Row {
@@ -173,6 +179,99 @@ pub fn engines(change: Change) -> &'static [Engine] {
     }
 }
 
+/// Where programs of the model do what a place of the library does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InTheModel {
+    programs: Programs,
+    site: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Programs {
+    /// Poll wake behind the gate of production, with every consumer
+    Gate,
+    CompletionQueue,
+}
+
+/// The places by file, function, operation, object, and which one of those it is if there are several.
+const IN_THE_MODEL: [(&str, &str, Operation, &str, usize, Programs, &str); 14] = {
+    use Operation::{CompareExchange, Fence, FetchAdd, FetchSub, Load, Store, Swap};
+    use Programs::{CompletionQueue, Gate};
+    [
+        ("gate.rs", "after_enqueue", FetchAdd, "armed", 0, Gate, "count armed"),
+        ("gate.rs", "after_enqueue", Swap, "state", 0, Gate, "arm"),
+        ("gate.rs", "after_enqueue", Fence, "", 0, Gate, "arm barrier"),
+        ("gate.rs", "admit", Fence, "", 0, Gate, "waker barrier"),
+        ("gate.rs", "notified", CompareExchange, "state", 0, Gate, "notify"),
+        ("gate.rs", "notified", FetchSub, "armed", 0, Gate, "count notified"),
+        ("gate.rs", "disarmed", Swap, "state", 0, Gate, "disarm"),
+        ("gate.rs", "disarmed", FetchSub, "armed", 0, Gate, "count disarmed"),
+        ("gate.rs", "reset", Fence, "", 0, Gate, "reset barrier"),
+        ("completion.rs", "fill_ring", Load, "head", 0, CompletionQueue, "room"),
+        ("completion.rs", "fill_ring", Store, "tail", 0, CompletionQueue, "publish"),
+        ("completion.rs", "pop", Store, "head", 0, CompletionQueue, "take"),
+        ("completion.rs", "look", Load, "tail", 0, CompletionQueue, "look tail"),
+        ("completion.rs", "look", Load, "tail", 1, CompletionQueue, "refilled tail"),
+    ]
+};
+
+impl InTheModel {
+    /// The place in the model of an operation at a place of the library.
+    pub fn of(place: &Place) -> Option<Self> {
+        let uses = source::uses();
+        let used = uses.iter().find(|used| used.place == *place)?;
+        IN_THE_MODEL.into_iter().find_map(|(file, function, operation, object, nth, programs, site)| {
+            let mut same = uses.iter().filter(|other| {
+                (&*other.place.file, &*other.function) == (file, function)
+                    && (other.operation, &*other.object) == (operation, object)
+                    && !other.on_failure
+            });
+            (same.nth(nth)?.place == used.place).then_some(Self { programs, site })
+        })
+    }
+
+    fn programs(self) -> Vec<Twin> {
+        match self.programs {
+            Programs::Gate => Twin::of_the_gate(),
+            Programs::CompletionQueue => Twin::of_the_completion_queue(),
+        }
+    }
+
+    /// Whether the model's programs have at this place an operation of this order.
+    pub fn is(self, used: &Use) -> bool {
+        let places = self.programs().iter().flat_map(Twin::ordered).collect::<Vec<_>>();
+        places.iter().any(|place| place.site == self.site && place.order == used.order.ordering())
+    }
+
+    /// Searches the model's programs with a mistake at this place.
+    pub fn search(self, change: Change, memory: Memory, budget: Budget) -> Verdict {
+        engine::model::weakened(&self.programs(), self.site, self.weakening(change), memory, budget)
+    }
+
+    fn weakening(self, change: Change) -> Weakening {
+        let barrier = IN_THE_MODEL.iter().any(|row| row.2 == Operation::Fence && row.6 == self.site);
+        match change {
+            Change::Order(Strength::SeqCst) => Weakening::Barrier(Barrier::SeqCst),
+            Change::Order(Strength::AcqRel) if barrier => Weakening::Barrier(Barrier::AcqRel),
+            Change::Order(Strength::Acquire) if barrier => Weakening::Barrier(Barrier::Acquire),
+            Change::Order(Strength::Release) if barrier => Weakening::Barrier(Barrier::Release),
+            Change::Order(order) => Weakening::Order(order_in_the_model(order)),
+            Change::FailureOrder(order) => Weakening::FailureOrder(order_in_the_model(order)),
+            Change::Dropped => Weakening::Dropped,
+            Change::Split => Weakening::Split,
+        }
+    }
+}
+
+fn order_in_the_model(order: Strength) -> Order {
+    match order {
+        Strength::Relaxed => Order::Relaxed,
+        Strength::Acquire => Order::Acquire,
+        Strength::Release => Order::Release,
+        Strength::AcqRel | Strength::SeqCst => Order::AcqRel,
+    }
+}
+
 /// What a mistake came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Probe {
@@ -182,7 +281,7 @@ pub enum Probe {
         scenario: String,
         /// as this engine found
         engine: Engine,
-        /// among so many executions in all.
+        /// among so many executions, or states, in all.
         explored: u64,
         /// The execution.
         counterexample: Counterexample,
@@ -193,6 +292,8 @@ pub enum Probe {
         scenarios: usize,
         /// The executions of those.
         explored: u64,
+        /// The states of the model's programs under RC11, if it has some and its search ended.
+        states: Option<u64>,
     },
 }
 
@@ -200,7 +301,11 @@ pub enum Probe {
 const ROUNDS: [f64; 3] = [0.02, 0.08, 0.9];
 
 /// Makes a mistake in the scenarios, and searches them for an execution that loses something, within `budget` in all.
+///
+/// The model, where it has the place, has the last word: loom leaves executions out, and may report a miss that is none.
 pub fn probe(mutation: &Mutation, scenarios: &[AnyScenario], engines: &[Engine], budget: Budget) -> Probe {
+    let in_the_model = InTheModel::of(&mutation.place);
+    let ask_the_model = || in_the_model.map(|place| place.search(mutation.change, Memory::Rc11, budget));
     let mut searches: Vec<_> = engines
         .iter()
         .flat_map(|&engine| scenarios.iter().map(move |scenario| (engine, scenario, true)))
@@ -215,11 +320,27 @@ pub fn probe(mutation: &Mutation, scenarios: &[AnyScenario], engines: &[Engine],
             *comes_by = struck > 0;
             explored += if *comes_by { verdict.explored() } else { 0 };
             if let Verdict::Misses { counterexample, .. } = verdict {
+                let refuted = || matches!(ask_the_model(), Some(Verdict::Complete { .. }));
+                if *engine == Engine::LoomC11 && refuted() {
+                    continue;
+                }
                 let scenario = scenario.name.clone();
                 return Probe::Needed { scenario, engine: *engine, explored, counterexample };
             }
         }
     }
     let reached = searches.iter().filter(|(.., struck)| *struck).count() / engines.len().max(1);
-    Probe::NotNeeded { scenarios: reached, explored }
+    match ask_the_model() {
+        Some(Verdict::Misses { counterexample, explored: states }) => Probe::Needed {
+            scenario: counterexample.scenario.clone(),
+            engine: Engine::ModelRc11,
+            explored: explored + states,
+            counterexample,
+        },
+        verdict => {
+            let states = verdict.filter(|verdict| matches!(verdict, Verdict::Complete { .. }));
+            let states = states.map(|verdict| verdict.explored());
+            Probe::NotNeeded { scenarios: reached, explored, states }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proc_macro2::{TokenStream, TokenTree};
 use reveille_checks::engine::{Budget, Engine};
 use reveille_checks::flavour::weakened::{Operation, Strength};
-use reveille_checks::orderings::{self, Probe, probe, rows, scenarios};
+use reveille_checks::orderings::{self, InTheModel, Probe, probe, rows, scenarios};
 use reveille_checks::report;
 use reveille_checks::source::{self, calls_in, files, uses};
 
@@ -126,8 +126,8 @@ fn every_ordering_is_needed_or_says_why_it_stays() {
                     Probe::Needed { scenario, engine, explored, .. } => {
                         println!("{mutation}: caught in {scenario} by {engine:?}, {explored} executions");
                     }
-                    Probe::NotNeeded { scenarios, explored } => {
-                        println!("{mutation}: nothing lost in {scenarios} scenarios, {explored} executions");
+                    Probe::NotNeeded { scenarios, explored, states } => {
+                        println!("{mutation}: nothing lost in {scenarios} scenarios, {explored} executions, {states:?} states");
                     }
                 }
                 matches!(found, Probe::Needed { .. })
@@ -144,5 +144,15 @@ fn what_is_relaxed_already_needs_no_excuse() {
     for row in rows().iter().filter(|row| row.reached && row.changes.is_empty()) {
         assert_eq!(row.used.why_kept(), None, "{}", row.used.place);
         assert!(!row.used.is_ordered() && row.used.operation != Operation::Fence);
+    }
+}
+
+#[test]
+fn where_the_model_is_said_to_do_the_same_it_has_an_operation_of_the_same_order() {
+    let places: Vec<_> =
+        uses().into_iter().filter_map(|used| Some((InTheModel::of(&used.place)?, used))).collect();
+    assert!(places.len() >= 14, "{places:?}");
+    for (place, used) in places.iter().filter(|(_, used)| !used.on_failure) {
+        assert!(place.is(used), "{used:?}: {place:?}");
     }
 }

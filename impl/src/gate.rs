@@ -162,6 +162,8 @@ impl Gate for PerEntry {
         // The count first. The other way round a waker could tell this entry and lower a count that does not include
         // it, and another armed entry would be hidden.
         queue.armed.fetch_add(1, Relaxed);
+        // Kept: a store would do, since nobody else writes what is not armed. The exchange is on the way to sleep, where its
+        // price is none, and on x86 it has the store buffer empty before the barrier.
         mark.state.swap(ARMED, Relaxed);
         // Full barrier between "armed" and the look at the condition that follows. Pairs with the full fences in `admit`
         // and in `reset`. Nothing weaker orders a write before a later read.
@@ -179,7 +181,9 @@ impl Gate for PerEntry {
         if mark.rearm == Rearm::Never {
             return mark.state.load(Relaxed) == ARMED;
         }
-        // Relaxed: the lock orders wakers among themselves, and the wake itself carries the order to the owner.
+        // Relaxed: the lock orders wakers among themselves, and the wake itself carries the order to the owner. Kept: the
+        // lock keeps other wakers out, and the owner writes only what is not armed, so a load and a store would do. In one
+        // step it needs no such argument.
         let told = mark.state.compare_exchange(ARMED, NOTIFIED, Relaxed, Relaxed).is_ok();
         if told {
             queue.armed.fetch_sub(1, Relaxed);
@@ -193,6 +197,8 @@ impl Gate for PerEntry {
     }
 
     fn disarmed<P: Primitives>(queue: &ArmedCount<P>, mark: &ArmedMark<P>) {
+        // Kept: a load and a store would do. The owner is here, and the lock keeps wakers out; in one step it needs no such
+        // argument.
         if mark.state.swap(IDLE, Relaxed) == ARMED {
             queue.armed.fetch_sub(1, Relaxed);
         }

@@ -12,6 +12,7 @@
 //! | [`completion`] | a bounded ring with an overflow list, one wake decision a batch |
 //! | [`parker`] | [`FutexParker`](parker::FutexParker): what a thread sleeps on when it has no ring |
 //! | [`pool`] | [`Pool`](pool::Pool): blocking work in other threads, in io-wq's terms |
+//! | [`run_queue`] | [`Queued`](run_queue::Queued): whether a task is in an executor's run queue |
 //! | [`uring`] | [`Reactor`](uring::Reactor): one stream of events from the kernel, the pool and other threads, one sleep |
 //!
 //! ```
@@ -30,6 +31,7 @@ pub mod completion;
 pub mod gate;
 pub mod parker;
 pub mod pool;
+pub mod run_queue;
 mod slot;
 pub mod sync;
 pub mod uring;

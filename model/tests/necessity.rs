@@ -8,12 +8,17 @@ use reveille_model::search::{Options, Verdict};
 
 #[test]
 fn every_order_and_fence_is_needed_under_rc11_or_says_why_it_stays() {
-    for gate in SOUND {
+    let search = |gate| {
         for need in necessity(gate, Memory::Rc11).unwrap() {
             println!("{gate}: {}: {:?}: {:?}", need.place.site, need.weakening, need.needed_by);
             assert!(need.is_explained(), "{need:?}: {:?}", need.why_kept());
         }
-    }
+    };
+    std::thread::scope(|scope| {
+        for gate in SOUND {
+            scope.spawn(move || search(gate));
+        }
+    });
 }
 
 #[test]

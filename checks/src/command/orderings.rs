@@ -1,4 +1,6 @@
-//! `reveille orderings`: every ordering of the library, and what breaks without it.
+//! `reveille orderings`: every ordering of the library, and what breaks without it; of the model's programs too.
+
+mod model;
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -20,6 +22,9 @@ pub struct Args {
     /// Show the execution that loses something when the ordering at this place is weaker, `gate.rs:174` say
     #[arg(long, value_name = "SITE")]
     explain: Option<String>,
+    /// The orders and fences of the model's programs of the sound gates, instead of the library's
+    #[arg(long, conflicts_with = "explain")]
+    model: bool,
     /// Wall time for the whole run
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "240")]
     budget: Duration,
@@ -64,13 +69,14 @@ struct Found {
 impl Found {
     /// The first change that loses something, if every one does.
     fn needed(&self) -> Option<&Probe> {
-        let needed = |probe: &&Result<Probe, String>| matches!(probe, Ok(Probe::Needed { .. }));
-        let all = self.probes.iter().all(|probe| needed(&probe));
+        let needed = |probe: &Result<Probe, String>| matches!(probe, Ok(Probe::Needed { .. }));
+        let all = self.probes.iter().all(needed);
         self.probes.first().filter(|_| all).and_then(|probe| probe.as_ref().ok())
     }
 
+    /// Whether the source explains what was found. Without a result there is nothing to explain.
     fn is_explained(&self) -> bool {
-        self.row.is_explained(self.needed().is_some())
+        self.probes.iter().all(Result::is_ok) && self.row.is_explained(self.needed().is_some())
     }
 }
 
@@ -105,6 +111,9 @@ impl<'a> NeededBy<'a> {
 /// Runs `reveille orderings`.
 pub fn run(args: &Args) -> Outcome {
     let start = Instant::now();
+    if args.model {
+        return model::run(args.format);
+    }
     let mut rows = orderings::rows();
     if let Some(site) = &args.explain {
         rows.retain(|row| row.used.place.to_string() == *site);
@@ -204,11 +213,7 @@ fn explain(found: &Found) {
     for probe in &found.probes {
         match probe {
             Ok(Probe::Needed { counterexample, .. }) => say(report::render(counterexample)),
-            Ok(Probe::NotNeeded { scenarios, explored }) => {
-                say(format_args!(
-                    "Nothing is lost without it in {explored} executions of {scenarios} scenarios."
-                ));
-            }
+            Ok(probe @ Probe::NotNeeded { .. }) => say(format_args!("It is {}.", not_needed(probe))),
             Err(why) => say(format_args!("No result: {why}.")),
         }
     }
@@ -257,13 +262,7 @@ fn consequence(found: &Found) -> Cell {
     if let Some(NeededBy { scenario, engine, memory, steps }) = found.needed().and_then(NeededBy::of) {
         return Cell::new(format!("{scenario}: loses, {engine} {memory}, {steps} steps"));
     }
-    let bound = |probe: &Probe| match probe {
-        Probe::NotNeeded { scenarios, explored } => {
-            format!("not needed by any scenario ({explored} executions of {scenarios})")
-        }
-        Probe::Needed { .. } => String::new(),
-    };
-    let probes = found.probes.iter().map(|probe| probe.as_ref().map_or_else(Clone::clone, bound));
+    let probes = found.probes.iter().map(|probe| probe.as_ref().map_or_else(Clone::clone, not_needed));
     let said: Vec<_> = probes.filter(|said| !said.is_empty()).collect();
     let why = found.row.why_kept().map(str::to_owned);
     let text = said.into_iter().chain(why).collect::<Vec<_>>().join("; ");
@@ -271,6 +270,17 @@ fn consequence(found: &Found) -> Cell {
         Cell::new(text)
     } else {
         Cell::new(format!("UNEXPLAINED {text}")).fg(Color::Red)
+    }
+}
+
+fn not_needed(probe: &Probe) -> String {
+    match probe {
+        Probe::NotNeeded { scenarios, explored, states } => {
+            let states =
+                states.map_or(String::new(), |states| format!(", nor by the model's {states} states"));
+            format!("not needed by any scenario ({explored} executions of {scenarios}{states})")
+        }
+        Probe::Needed { .. } => String::new(),
     }
 }
 

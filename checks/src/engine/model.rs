@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use reveille_model::memory::{Memory, Value};
-use reveille_model::program::Kind;
+use reveille_model::program::{Kind, Ordered, Weakening};
+use reveille_model::protocol::completion::{self, CompletionQueue};
+use reveille_model::protocol::poll_wake::necessity::CHEAPEST_FIRST;
 use reveille_model::protocol::poll_wake::{Consumer, Gate, PollWake, Size};
 use reveille_model::protocol::pool;
 use reveille_model::search::{self, Bound, Options, Step, Violation};
@@ -56,6 +58,81 @@ fn verdict(report: search::Report, scenario: String, legend: &str, memory: Memor
             Verdict::Misses { counterexample, explored }
         }
     }
+}
+
+/// A program of the model that does what code of the library does.
+pub(crate) enum Twin {
+    PollWake(Consumer, PollWake),
+    CompletionQueue(CompletionQueue),
+}
+
+impl Twin {
+    /// Those of the gate of production, one for each consumer, those with few states first.
+    pub(crate) fn of_the_gate() -> Vec<Self> {
+        let program = |consumer| PollWake::new(Gate::PerEntry, consumer, Size::of(consumer), None);
+        CHEAPEST_FIRST.into_iter().filter_map(|of| Some(Self::PollWake(of, program(of).ok()?))).collect()
+    }
+
+    /// Those of the completion queue, in several sizes.
+    pub(crate) fn of_the_completion_queue() -> Vec<Self> {
+        let queue = |&size| CompletionQueue::new(size, None).ok().map(Self::CompletionQueue);
+        completion::Size::ALL.iter().filter_map(queue).collect()
+    }
+
+    /// The places at which something is ordered or done in one step.
+    pub(crate) fn ordered(&self) -> Vec<Ordered> {
+        match self {
+            Self::PollWake(_, program) => program.program().ordered(),
+            Self::CompletionQueue(program) => program.program().ordered(),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::PollWake(consumer, _) => format!("{} × {consumer}", Gate::PerEntry),
+            Self::CompletionQueue(program) => format!("completion queue, {}", program.size()),
+        }
+    }
+
+    fn check(&self, memory: Memory, options: Options) -> Result<search::Report, String> {
+        match self {
+            Self::PollWake(_, program) => program.check(memory, options).map_err(|error| error.to_string()),
+            Self::CompletionQueue(program) => {
+                program.check(memory, options).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    fn weakened(&self, site: &str, weakening: Weakening) -> Self {
+        match self {
+            Self::PollWake(consumer, program) => Self::PollWake(*consumer, program.weakened(site, weakening)),
+            Self::CompletionQueue(program) => Self::CompletionQueue(program.weakened(site, weakening)),
+        }
+    }
+}
+
+/// Searches programs with one mistake at one place, one after the other.
+pub(crate) fn weakened(
+    twins: &[Twin],
+    site: &str,
+    weakening: Weakening,
+    memory: Memory,
+    budget: Budget,
+) -> Verdict {
+    let deadline = Instant::now() + budget.time;
+    let mut before = 0;
+    for twin in twins {
+        let time = deadline.saturating_duration_since(Instant::now());
+        let options = Options { max_time: Some(time), ..Options::default() };
+        let report = twin.weakened(site, weakening).check(memory, options);
+        let name = format!("{} in the model, {site}", twin.name());
+        match report.map(|report| verdict(report, name, "", memory, before)) {
+            Ok(Verdict::Complete { explored }) => before = explored,
+            Ok(verdict) => return verdict,
+            Err(why) => return Verdict::Inconclusive { why },
+        }
+    }
+    Verdict::Complete { explored: before }
 }
 
 /// The pool's protocols that the model has programs of.

@@ -1,10 +1,12 @@
 //! The library's own completion queue: producers that publish batches, a ring that may be too small, a consumer that sleeps.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
+use std::task::Waker;
 
 use reveille::completion::CompletionQueue;
 use reveille::gate::Gate;
-use reveille::sync::{JoinHandle, Primitives};
+use reveille::sync::{JoinHandle, Parker, Primitives};
 
 use super::Scenario;
 use crate::flavour::script::Script;
@@ -69,5 +71,60 @@ impl<G: Gate> Scenario for Completions<G> {
         for producer in producers {
             producer.join().expect("no panic");
         }
+    }
+}
+
+/// A consumer that sleeps in a way of its own, as a reactor does: something else may wake it, and then it says so, so that nobody
+/// need ring while it is awake.
+pub struct ReactorSleep<G>(PhantomData<fn(G)>);
+
+impl<G> Default for ReactorSleep<G> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<G> Clone for ReactorSleep<G> {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl<G: Gate> Scenario for ReactorSleep<G> {
+    fn name(&self) -> String {
+        "a reactor's sleep".into()
+    }
+
+    fn main_thread(&self) -> &'static str {
+        "reactor"
+    }
+
+    fn run<P: Primitives>(&self) {
+        let (queue, mut consumer) = CompletionQueue::<u8, P, G>::with_capacity(2);
+        let parker = Arc::new(P::Parker::new("reactor"));
+        consumer.set_waker(&Waker::from(parker.clone()));
+        let producer = P::spawn("producer", move || {
+            queue.publish([1]);
+            queue.publish([2]);
+        });
+        let mut taken = Vec::new();
+        while taken.len() < 2 {
+            match consumer.pop() {
+                Some(item) => taken.push(item),
+                None => {
+                    if consumer.prepare_to_sleep() {
+                        parker.park();
+                    }
+                    consumer.awake();
+                }
+            }
+        }
+        assert_eq!(taken, [1, 2]);
+        producer.join().expect("no panic");
+    }
+
+    fn scripts(&self) -> Vec<Script> {
+        // An early return is a completion of the kernel's.
+        vec![Script::none(), Script::none().early("reactor", 1), Script::none().early("reactor", 2)]
     }
 }

@@ -6,14 +6,16 @@ mod poll_wake;
 mod pool;
 mod pool_life;
 mod ring;
+mod run_queue;
 mod wait_queue;
 
-pub use completion::Completions;
+pub use completion::{Completions, ReactorSleep};
 pub use parker::HandingOver;
 pub use poll_wake::{Consumer, POLL_WAKE_LEGEND, PollWake};
 pub use pool::{Misuse, POOL_LEGEND, PoolScenario, Protocol};
 pub use pool_life::PoolLife;
 pub use ring::Ring;
+pub use run_queue::Executing;
 pub use wait_queue::GivingUp;
 
 use reveille::sync::Primitives;

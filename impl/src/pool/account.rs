@@ -262,8 +262,9 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             leaves
         });
         if left {
-            // Full barrier between the vacancy and the look for work that follows. Pairs with the fence in `gate::admit`,
-            // which is behind `wake`. A submitter that came too early to see the vacancy has pushed its job before that barrier, and we see it.
+            // Full barrier between the vacancy and the look for work that follows. Pairs with the full fence in
+            // `gate::admit`, which is behind `wake`. A submitter that came too early to see the vacancy has pushed its job
+            // before that barrier, and we see it.
             P::fence(SeqCst);
         }
         left

@@ -309,7 +309,7 @@ impl<P: Primitives, G: WakeOne> Clone for Submitter<P, G> {
 
 impl<P: Primitives, G: WakeOne> Submitter<P, G> {
     fn new(shared: Arc<Shared<P, G>>) -> Self {
-        // Unreached: an ordinary atomic; it matters to nobody which list a submitter begins with.
+        // Unreached: an ordinary atomic. It matters to nobody which list a submitter begins with.
         let turn = AtomicUsize::new(shared.submitters.fetch_add(1, Relaxed));
         Self { shared, turn }
     }
@@ -594,7 +594,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
 
     /// There may be a vacancy that was not there when the jobs that wait were pushed.
     fn vacancy_opened(self: &Arc<Self>, account: &Account<P, G>) {
-        // Full barrier between the vacancy and the look for work. Pairs with the fence in `gate::admit`, as that in
+        // Full barrier between the vacancy and the look for work. Pairs with the full fence in `gate::admit`, as that in
         // `Account::leave` does.
         P::fence(SeqCst);
         self.activate_unprompted(account);
@@ -799,12 +799,13 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
                 let retired = running.into_iter().map(Thread::join).sum::<Counts>();
                 self.threads.with(|threads| threads.retired += retired);
                 // Release: pairs with the acquire load of `down` in `wait_for_the_end`; what the workers did is before our
-                // callers' return.
+                // callers' return. Kept: what their jobs did is that by the lock of `threads` too. Only the ends of the
+                // threads themselves, with the destructors of what is local to them, come by this; no scenario has any.
                 self.down.store(1, Release);
                 self.end.notify_all();
             }
             None => self.end.wait_until(Kind::Shared, || {
-                // Acquire: pairs with the release store of `down` in `wait_for_the_end`.
+                // Acquire: pairs with the release store of `down` in `wait_for_the_end`. Kept: as there.
                 (self.down.load(Acquire) == 1).then_some(())
             }),
         }

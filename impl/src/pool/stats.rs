@@ -56,7 +56,7 @@ pub(super) struct Counter(AtomicU64);
 
 impl Counter {
     pub fn add(&self, n: u64) {
-        // Unreached: it is nothing to a checker.
+        // Unreached: an ordinary atomic. One step, because many threads count.
         self.0.fetch_add(n, Relaxed);
     }
 

@@ -8,7 +8,6 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
 use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
@@ -17,6 +16,7 @@ use super::error::Error;
 use super::future::AsyncHandle;
 use super::handle::Handle;
 use super::reactor::{Config, Reactor};
+use crate::run_queue::Queued;
 
 type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -54,22 +54,13 @@ struct Running {
 
 struct TaskWaker {
     key: usize,
-    /// Whether the task is in the run queue. A wake that finds it there has nothing to do: both are read-modify-writes
-    /// of this word, so the executor, which resets it before it polls, sees everything that came before that wake.
-    queued: AtomicBool,
+    queued: Queued,
     handle: Handle<Task>,
 }
 
 impl TaskWaker {
     fn new(key: usize, handle: Handle<Task>) -> Arc<Self> {
-        Arc::new(Self { key, queued: AtomicBool::new(false), handle })
-    }
-
-    /// The executor is about to poll.
-    fn running(&self) {
-        // AcqRel: pairs with the release swap of `queued` in `wake_by_ref`; without the acquire the poll might not see
-        // what it was woken for. Unreached: the executor runs on a real ring only.
-        self.queued.swap(false, AcqRel);
+        Arc::new(Self { key, queued: Queued::new(), handle })
     }
 }
 
@@ -79,8 +70,7 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // AcqRel: pairs with the acquire swap of `queued` in `running`. Unreached: as there.
-        if !self.queued.swap(true, AcqRel) {
+        if self.queued.woken() {
             self.handle.post(Task(self.key));
         }
     }
@@ -138,13 +128,13 @@ impl Executor {
             let mut ended = None;
             for Task(key) in ready.drain(..) {
                 if key == MAIN && ended.is_none() {
-                    main_waker.running();
+                    main_waker.queued.running();
                     if let Poll::Ready(output) = main.as_mut().poll(&mut Context::from_waker(&waker)) {
                         ended = Some(output); // but the rest of the batch is owed a poll
                     }
                 } else if let Some(task) = self.tasks.get_mut(key) {
                     // It may be another task than the one that was woken, if that is over: then the poll is spurious.
-                    task.waker.running();
+                    task.waker.queued.running();
                     let waker = Waker::from(task.waker.clone());
                     if task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
                         drop(self.tasks.remove(key));

@@ -1,6 +1,5 @@
 //! Building programs.
 
-use super::analysis;
 use super::{
     Action, Expr, Instruction, List, ListAction, ListDeclaration, Object, Place, Program, Register, Sequence,
     Site, Term, Thread,
@@ -434,16 +433,6 @@ impl Code {
     }
 
     fn finish(self) -> Thread {
-        let live = analysis::live(&self.code, self.observed);
-        let future = analysis::future(&self.code);
-        let may_return = analysis::may_return(&self.code);
-        Thread {
-            name: self.name,
-            code: self.code,
-            registers: usize::from(self.registers.1),
-            live,
-            future,
-            may_return,
-        }
+        Thread::new(self.name, self.code, usize::from(self.registers.1), self.observed)
     }
 }

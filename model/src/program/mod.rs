@@ -426,6 +426,13 @@ pub struct Thread {
 }
 
 impl Thread {
+    /// `observed` are the registers that somebody looks at when it has finished.
+    fn new(name: String, code: Vec<Instruction>, registers: usize, observed: u32) -> Self {
+        let (live, future) = (analysis::live(&code, observed), analysis::future(&code));
+        let may_return = analysis::may_return(&code);
+        Self { name, code, registers, live, future, may_return }
+    }
+
     /// The thread's name.
     pub fn name(&self) -> &str {
         &self.name

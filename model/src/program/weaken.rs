@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use super::{Action, Expr, Instruction, Kind, Operator, Program, Site, Thread, analysis};
+use super::{Action, Expr, Instruction, Kind, Operator, Program, Site, Thread};
 use crate::memory::{Barrier, Order};
 
 /// What becomes of the operations at a place.
@@ -141,8 +141,7 @@ impl Thread {
             }
         }
         let observed = self.live.last().copied().unwrap_or_default();
-        let (live, future) = (analysis::live(&code, observed), analysis::future(&code));
-        Thread { code, live, future, ..self.clone() }
+        Thread::new(self.name.clone(), code, self.registers, observed)
     }
 }
 

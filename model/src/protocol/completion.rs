@@ -42,7 +42,7 @@ use crate::memory::Memory;
 use crate::memory::Order::{self, Acquire, Relaxed, Release};
 use crate::memory::Value;
 use crate::program::{
-    BuildError, Builder, Code, Expr, List, Object, Place, Program, Register, Sequence, Term,
+    BuildError, Builder, Code, Expr, List, Object, Place, Program, Register, Sequence, Term, Weakening,
 };
 use crate::search::{self, End, Options, Report, Rest};
 
@@ -187,9 +187,19 @@ impl CompletionQueue {
         Ok(CompletionQueue { program: b.build()?, size, ring, overflow })
     }
 
+    /// How large it is.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
     /// The program: threads `producer 0`, … and `consumer`.
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The queue with one mistake more: what is done at one place of its program does less.
+    pub fn weakened(&self, site: &str, weakening: Weakening) -> CompletionQueue {
+        CompletionQueue { program: self.program.weakened(site, weakening), ..self.clone() }
     }
 
     /// Searches all states under a memory model.

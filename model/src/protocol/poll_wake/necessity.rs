@@ -16,7 +16,7 @@ pub const SOUND: [Gate; 5] =
     [Gate::HasSleeper, Gate::Rearm, Gate::RearmByStore, Gate::RearmOptIn, Gate::PerEntry];
 
 /// The consumers, those whose programs have few states first.
-const CHEAPEST_FIRST: [Consumer; 9] = [
+pub const CHEAPEST_FIRST: [Consumer; 9] = [
     Consumer::EpollLevel,
     Consumer::EpollEdge,
     Consumer::PollOnce,
