@@ -157,7 +157,8 @@ impl Use {
         let Some((what, functions)) = words.split_once(" in `") else { return false };
         let (what, object) = what.split_once(" of `").unwrap_or((what, ""));
         let object = object.trim_end_matches('`');
-        functions.split('`').step_by(2).all(|function| {
+        let functions = functions.split(" and in `").map_while(|function| Some(function.split_once('`')?.0));
+        functions.into_iter().all(|function| {
             let (module, function) = function.rsplit_once("::").unwrap_or(("", function));
             all.iter().any(|other| {
                 let file = other.place.file.trim_end_matches(".rs").trim_end_matches("/mod");

@@ -202,10 +202,13 @@ impl Primitives for Native {
     }
 
     fn thread() -> u64 {
-        static THREADS: AtomicU64 = AtomicU64::new(0);
+        fn another() -> u64 {
+            static THREADS: AtomicU64 = AtomicU64::new(0);
+            // Relaxed: the numbers have to differ, and order nothing. Unreached: checkers number their threads themselves.
+            THREADS.fetch_add(1, Ordering::Relaxed)
+        }
         thread_local! {
-            // Relaxed: the numbers have to differ, and order nothing.
-            static THREAD: u64 = THREADS.fetch_add(1, Ordering::Relaxed);
+            static THREAD: u64 = another();
         }
         THREAD.with(|&thread| thread)
     }

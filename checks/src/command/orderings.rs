@@ -42,6 +42,9 @@ pub struct ProbeArgs {
     /// The mistake, as JSON
     #[arg(long)]
     mutation: String,
+    /// The scenarios to make it in
+    #[arg(long)]
+    scenario: Vec<String>,
     #[arg(long)]
     milliseconds: u64,
     #[arg(long)]
@@ -53,7 +56,10 @@ pub fn probe(args: &ProbeArgs) -> Outcome {
     let mutation: Mutation = serde_json::from_str(&args.mutation)?;
     let budget = Budget { time: Duration::from_millis(args.milliseconds), seed: args.seed };
     let engines = orderings::engines(mutation.change);
-    let found = orderings::probe(&mutation, &orderings::scenarios(), engines, budget);
+    let scenarios = orderings::scenarios();
+    let scenarios: Vec<_> =
+        scenarios.iter().filter(|scenario| args.scenario.contains(&scenario.name)).collect();
+    let found = orderings::probe(&mutation, &scenarios, engines, budget);
     say(serde_json::to_string(&found)?);
     Ok(true)
 }
@@ -141,7 +147,7 @@ fn search(rows: Vec<Row>, args: &Args, start: Instant) -> Vec<Found> {
         .map(|row| Found { price: orderings::price(&row), row, probes: Vec::new() })
         .collect();
     let tasks: Vec<(usize, Mutation)> = (0..found.len())
-        .filter(|&i| found[i].row.reached)
+        .filter(|&i| found[i].row.is_reached())
         .flat_map(|i| found[i].row.mutations().map(move |mutation| (i, mutation)).collect::<Vec<_>>())
         .collect();
     // What the source says is not needed is searched last: those searches have no end, and take what time is left.
@@ -174,7 +180,7 @@ fn search(rows: Vec<Row>, args: &Args, start: Instant) -> Vec<Found> {
                     };
                     let Some((i, mutation, time)) = next else { break };
                     progress.set_message(mutation.to_string());
-                    let probe = probe_in_child(mutation, time, args.seed);
+                    let probe = probe_in_child(mutation, &found[i].row.scenarios, time, args.seed);
                     probes.lock().expect("no panic inside").push((i, probe));
                     progress.inc(1);
                 }
@@ -188,10 +194,17 @@ fn search(rows: Vec<Row>, args: &Args, start: Instant) -> Vec<Found> {
     found
 }
 
-fn probe_in_child(mutation: &Mutation, time: Duration, seed: u64) -> Result<Probe, String> {
+fn probe_in_child(
+    mutation: &Mutation,
+    scenarios: &[String],
+    time: Duration,
+    seed: u64,
+) -> Result<Probe, String> {
     let mutation = serde_json::to_string(mutation).map_err(|error| error.to_string())?;
     let (milliseconds, seed) = (time.as_millis().to_string(), seed.to_string());
-    ask_child(&["probe", "--mutation", &mutation, "--milliseconds", &milliseconds, "--seed", &seed], time)
+    let mut args = vec!["probe", "--mutation", &mutation, "--milliseconds", &milliseconds, "--seed", &seed];
+    args.extend(scenarios.iter().flat_map(|scenario| ["--scenario", scenario]));
+    ask_child(&args, time)
 }
 
 fn json(found: &Found) -> Json<'_> {
