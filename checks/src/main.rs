@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{Unfinished, bench, cell, explain, litmus, orderings, stress, verdict};
+use command::{Unfinished, bench, cell, explain, litmus, mutants, orderings, stress, verdict};
 
 /// Can this optimisation miss a wakeup, under which memory model, and how?
 ///
@@ -35,6 +35,8 @@ enum Command {
     Bench(bench::Args),
     /// Every ordering of the library, and what is lost when it is one step weaker.
     Orderings(orderings::Args),
+    /// Every mistake against every engine: caught after how many executions, or blind and why.
+    Mutants(mutants::Args),
     /// One mistake in an ordering, as JSON.
     #[command(hide = true)]
     Probe(orderings::ProbeArgs),
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Some(Command::Stress(args)) => stress::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Orderings(args)) => orderings::run(&args),
+        Some(Command::Mutants(args)) => mutants::run(&args),
         Some(Command::Probe(args)) => orderings::probe(&args),
         Some(Command::Cell(args)) => cell::run(&args),
     };

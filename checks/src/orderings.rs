@@ -127,7 +127,8 @@ pub fn rows() -> Vec<Row> {
     source::uses().into_iter().map(row).collect()
 }
 
-fn changes(used: &Use) -> Vec<Change> {
+/// The ways to do one step less than an ordering does.
+pub fn changes(used: &Use) -> Vec<Change> {
     let order = if used.on_failure { Change::FailureOrder } else { Change::Order };
     let operation = if used.on_failure { Operation::Load } else { used.operation };
     if used.operation.is_rmw() && !used.is_ordered() && !used.on_failure {
@@ -325,9 +326,10 @@ pub fn probe(mutation: &Mutation, scenarios: &[&AnyScenario], engines: &[Engine]
         .flat_map(|&engine| scenarios.iter().map(move |scenario| (engine, scenario, true)))
         .collect();
     let mut explored = 0;
-    for round in ROUNDS {
+    let mut states = None;
+    for (round, share) in ROUNDS.into_iter().enumerate() {
         searches.retain(|(.., struck)| *struck);
-        let share = budget.time.mul_f64(round) / searches.len().max(1) as u32;
+        let share = budget.time.mul_f64(share) / searches.len().max(1) as u32;
         for (engine, scenario, comes_by) in &mut searches {
             let budget = Budget { time: share, ..budget };
             let (verdict, struck) = with_mutation(mutation, || scenario.search(*engine, budget));
@@ -342,19 +344,22 @@ pub fn probe(mutation: &Mutation, scenarios: &[&AnyScenario], engines: &[Engine]
                 return Probe::Needed { scenario, engine: *engine, explored, counterexample };
             }
         }
-    }
-    let reached = searches.iter().filter(|(.., struck)| *struck).count() / engines.len().max(1);
-    match ask_the_model() {
-        Some(Verdict::Misses { counterexample, explored: states }) => Probe::Needed {
-            scenario: counterexample.scenario.clone(),
-            engine: Engine::ModelRc11,
-            explored: explored + states,
-            counterexample,
-        },
-        verdict => {
-            let states = verdict.filter(|verdict| matches!(verdict, Verdict::Complete { .. }));
-            let states = states.map(|verdict| verdict.explored());
-            Probe::NotNeeded { scenarios: reached, explored, states }
+        // Before the long round, since the model's searches end.
+        if round == 0 {
+            match ask_the_model() {
+                Some(Verdict::Misses { counterexample, explored: states }) => {
+                    return Probe::Needed {
+                        scenario: counterexample.scenario.clone(),
+                        engine: Engine::ModelRc11,
+                        explored: explored + states,
+                        counterexample,
+                    };
+                }
+                Some(Verdict::Complete { explored }) => states = Some(explored),
+                _ => {}
+            }
         }
     }
+    let reached = searches.iter().filter(|(.., struck)| *struck).count() / engines.len().max(1);
+    Probe::NotNeeded { scenarios: reached, explored, states }
 }

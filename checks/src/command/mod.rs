@@ -4,6 +4,7 @@ pub mod bench;
 pub mod cell;
 pub mod explain;
 pub mod litmus;
+pub mod mutants;
 pub mod orderings;
 pub mod stress;
 pub mod verdict;

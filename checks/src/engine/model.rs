@@ -8,7 +8,7 @@ use reveille_model::program::{Kind, Ordered, Weakening};
 use reveille_model::protocol::completion::{self, CompletionQueue};
 use reveille_model::protocol::poll_wake::necessity::CHEAPEST_FIRST;
 use reveille_model::protocol::poll_wake::{Consumer, Gate, PollWake, Size};
-use reveille_model::protocol::pool;
+use reveille_model::protocol::{poll_wake, pool};
 use reveille_model::search::{self, Bound, Options, Step, Violation};
 
 use super::Budget;
@@ -130,6 +130,47 @@ pub(crate) fn weakened(
             Ok(Verdict::Complete { explored }) => before = explored,
             Ok(verdict) => return verdict,
             Err(why) => return Verdict::Inconclusive { why },
+        }
+    }
+    Verdict::Complete { explored: before }
+}
+
+/// Searches the program of the gate of production with a consumer and a mistake: a mutant, or a place that is weakened.
+pub(crate) fn poll_wake_mutant(
+    consumer: &str,
+    mutant: Option<poll_wake::Mutant>,
+    place: Option<(&str, Weakening)>,
+    memory: Memory,
+    budget: Budget,
+) -> Verdict {
+    let Ok(consumer) = consumer.parse::<Consumer>() else {
+        return Verdict::Skipped { why: "the model has no program for this".into() };
+    };
+    let options = Options { max_time: Some(budget.time), ..Options::default() };
+    let program = PollWake::new(Gate::PerEntry, consumer, Size::of(consumer), mutant);
+    let program = program.map(|program| match place {
+        Some((site, weakening)) => program.weakened(site, weakening),
+        None => program,
+    });
+    match program.and_then(|program| program.check(memory, options)) {
+        Ok(report) => verdict(report, format!("{} × {consumer}", Gate::PerEntry), "", memory, 0),
+        Err(error) => Verdict::Inconclusive { why: error.to_string() },
+    }
+}
+
+/// Searches the completion queue with a mistake, in several sizes.
+pub(crate) fn completion_mutant(mutant: completion::Mutant, memory: Memory, budget: Budget) -> Verdict {
+    let deadline = Instant::now() + budget.time;
+    let mut before = 0;
+    for &size in completion::Size::ALL {
+        let time = deadline.saturating_duration_since(Instant::now());
+        let options = Options { max_time: Some(time), ..Options::default() };
+        let report = CompletionQueue::new(size, Some(mutant)).and_then(|queue| queue.check(memory, options));
+        let name = format!("completion queue, {mutant} ({size})");
+        match report.map(|report| verdict(report, name, "", memory, before)) {
+            Ok(Verdict::Complete { explored }) => before = explored,
+            Ok(verdict) => return verdict,
+            Err(error) => return Verdict::Inconclusive { why: error.to_string() },
         }
     }
     Verdict::Complete { explored: before }

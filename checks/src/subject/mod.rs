@@ -1,13 +1,16 @@
 //! The cells of the verdict by name: which there are, and what this project's documentation says of them.
 //!
-//! There are two subjects: the gates of the question with their [consumers](WakeCase), and the [pool](PoolCase).
+//! There are two subjects: the gates of the question with their [consumers](WakeCase), and the [pool](PoolCase). And there are
+//! all [mistakes](MutantCase) that the engines are to find.
 
+pub mod mutant;
 pub mod pool;
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use reveille::gate::Gate;
 use reveille_model::memory::Memory;
 
 use crate::engine::{self, Budget, Engine};
@@ -16,6 +19,7 @@ use crate::stress::{self, Report};
 use crate::trace::Trace;
 use crate::verdict::{Counterexample, End, Verdict};
 
+pub use mutant::MutantCase;
 pub use pool::PoolCase;
 
 /// Something that the engines are asked about.
@@ -47,6 +51,9 @@ pub trait Case: fmt::Display + Copy + PartialEq + Send + Sync {
 /// # Errors
 /// If there is none; the message lists the names that there are.
 pub fn search_path(path: &str, engine: Engine, budget: Budget) -> Result<Verdict, String> {
+    if let Some(name) = path.strip_prefix(mutant::PREFIX) {
+        return Ok(MutantCase::named(name)?.search(engine, budget));
+    }
     match path.split('/').collect::<Vec<_>>()[..] {
         ["pool", protocol] => Ok(PoolCase::new(protocol, None)?.search(engine, budget)),
         ["pool", protocol, mutant] => Ok(PoolCase::new(protocol, Some(mutant))?.search(engine, budget)),
@@ -79,7 +86,9 @@ impl Case for WakeCase {
     fn search(&self, engine: Engine, budget: Budget) -> Verdict {
         match (engine, self.pointless(engine)) {
             (_, Some(why)) => Verdict::Skipped { why },
-            (Engine::Hardware, None) => self.on_hardware(budget.time),
+            (Engine::Hardware, None) => {
+                crate::with_gate!(self.gate, G => hardware::<G>(self.to_string(), budget.time))
+            }
             (engine, None) => search(self.gate, self.consumer, engine, budget),
         }
     }
@@ -94,35 +103,33 @@ impl Case for WakeCase {
     }
 }
 
-impl WakeCase {
-    /// A stress run.
-    fn on_hardware(&self, time: Duration) -> Verdict {
-        let report = match stress(self.gate, u64::MAX, time) {
-            Ok(report) => report,
-            Err(error) => return Verdict::Skipped { why: error.to_string() },
+/// A stress run as a verdict.
+fn hardware<G: Gate>(scenario: String, time: Duration) -> Verdict {
+    let report = match stress::stress::<G>(u64::MAX, time) {
+        Ok(report) => report,
+        Err(error) => return Verdict::Skipped { why: error.to_string() },
+    };
+    if let Some(first) = report.first_stall {
+        let counterexample = Counterexample {
+            scenario,
+            legend: String::new(),
+            found_by: "real threads and a real io_uring".into(),
+            end: End::Stuck(Some(format!(
+                "{} of {} completions, the first of them number {first}",
+                report.stalls, report.completions
+            ))),
+            trace: Trace::default(),
         };
-        if let Some(first) = report.first_stall {
-            let counterexample = Counterexample {
-                scenario: self.to_string(),
-                legend: String::new(),
-                found_by: "real threads and a real io_uring".into(),
-                end: End::Stuck(Some(format!(
-                    "{} of {} completions, the first of them number {first}",
-                    report.stalls, report.completions
-                ))),
-                trace: Trace::default(),
-            };
-            return Verdict::Misses { counterexample, explored: report.completions };
-        }
-        if report.cpu_share < stress::ALONE {
-            let share = report.cpu_share * 100.0;
-            return Verdict::Inconclusive {
-                why: format!("the machine is busy: the producer had {share:.0} % of a CPU"),
-            };
-        }
-        let by = format!("a sample of {} completions", report.completions);
-        Verdict::Bounded { explored: report.completions, by, preemptions: None }
+        return Verdict::Misses { counterexample, explored: report.completions };
     }
+    if report.cpu_share < stress::ALONE {
+        let share = report.cpu_share * 100.0;
+        return Verdict::Inconclusive {
+            why: format!("the machine is busy: the producer had {share:.0} % of a CPU"),
+        };
+    }
+    let by = format!("a sample of {} completions", report.completions);
+    Verdict::Bounded { explored: report.completions, by, preemptions: None }
 }
 
 /// A gate by its name.

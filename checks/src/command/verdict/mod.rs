@@ -2,7 +2,7 @@
 
 mod cells;
 mod pool;
-mod search;
+pub(super) mod search;
 mod text;
 
 use std::time::{Duration, Instant};
@@ -61,14 +61,14 @@ impl std::str::FromStr for Protocol {
 }
 
 /// A cell of a table with what was found in it.
-struct Found<C> {
-    case: C,
-    engine: Engine,
-    finding: Finding,
+pub(super) struct Found<C> {
+    pub case: C,
+    pub engine: Engine,
+    pub finding: Finding,
 }
 
 impl<C: Case> Found<C> {
-    fn misses(&self) -> bool {
+    pub fn misses(&self) -> bool {
         self.finding.verdict.misses() == Some(true)
     }
 
@@ -195,7 +195,7 @@ pub fn run(args: &Args) -> Outcome {
 
 /// Searches, and adjudicates.
 fn find<C: Case>(cells: Vec<(C, Engine)>, budget: Duration, args: &Args) -> Vec<Found<C>> {
-    let mut found = search::search(&cells, budget, args);
+    let mut found = search::search(&cells, budget, args.seed);
     adjudicate(&mut found, budget, args);
     found
 }

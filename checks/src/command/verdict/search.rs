@@ -8,14 +8,18 @@ use reveille_checks::engine::Engine;
 use reveille_checks::subject::Case;
 use reveille_checks::verdict::Verdict;
 
-use super::{Args, Found};
+use super::Found;
 use crate::command::cell::{self, Finding};
 
 /// The part of the budget that the hardware gets, which needs both CPUs for itself.
 const HARDWARE_SHARE: f64 = 0.15;
 
 /// Searches the cells, as many at a time as there are CPUs; the hardware's after all others, one at a time.
-pub(super) fn search<C: Case>(cells: &[(C, Engine)], budget: Duration, args: &Args) -> Vec<Found<C>> {
+pub(in crate::command) fn search<C: Case>(
+    cells: &[(C, Engine)],
+    budget: Duration,
+    seed: u64,
+) -> Vec<Found<C>> {
     let progress = ProgressBar::with_draw_target(Some(cells.len() as u64), ProgressDrawTarget::stderr());
     progress.set_style(
         ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").expect("the template is valid"),
@@ -32,8 +36,8 @@ pub(super) fn search<C: Case>(cells: &[(C, Engine)], budget: Duration, args: &Ar
     };
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
     let mut found = Vec::new();
-    found.extend(search_all(cells, &searches, cpus, budget.mul_f64(1.0 - share), args.seed, &progress));
-    found.extend(search_all(cells, &hardware, 1, budget.mul_f64(share), args.seed, &progress));
+    found.extend(search_all(cells, &searches, cpus, budget.mul_f64(1.0 - share), seed, &progress));
+    found.extend(search_all(cells, &hardware, 1, budget.mul_f64(share), seed, &progress));
     progress.finish_and_clear();
     found.sort_by_key(|(index, _)| *index);
     found.into_iter().map(|(_, found)| found).collect()

@@ -1,0 +1,189 @@
+//! `reveille mutants`: every mistake against every engine.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use comfy_table::{Cell, CellAlignment, Color};
+use reveille_checks::engine::{Budget, Engine};
+use reveille_checks::report;
+use reveille_checks::subject::{Case, MutantCase};
+use reveille_checks::verdict::Verdict;
+use serde::Serialize;
+
+use super::verdict::{Found, search::search};
+use super::{Format, Outcome, say, seconds};
+
+/// Every mistake against every engine: caught after how many executions, or blind and why.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Those whose names contain this only
+    #[arg(long, default_value = "")]
+    name: String,
+    /// Wall time for the whole run
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "240")]
+    budget: Duration,
+    /// Seed of shuttle's random schedules
+    #[arg(long, default_value_t = Budget::default().seed)]
+    seed: u64,
+    /// What to print: text or json
+    #[arg(long, default_value = "text")]
+    format: Format,
+    /// Print the table of the README of this crate instead, which says only who catches what
+    #[arg(long, conflicts_with = "format")]
+    readme: bool,
+}
+
+/// A mistake and an engine in JSON.
+#[derive(Serialize)]
+struct Json<'a> {
+    mutant: &'a str,
+    engine: String,
+    caught: bool,
+    after: u64,
+    why_blind: Option<String>,
+}
+
+/// Runs `reveille mutants`.
+pub fn run(args: &Args) -> Outcome {
+    let start = Instant::now();
+    let mut mutants = MutantCase::all();
+    mutants.retain(|mutant| mutant.name().contains(&args.name));
+    if mutants.is_empty() {
+        return Err(
+            format!("no mutant's name contains `{}`; `reveille mutants` lists them all", args.name).into()
+        );
+    }
+    let cells: Vec<_> =
+        mutants.iter().flat_map(|&mutant| Engine::ALL.map(|engine| (mutant, engine))).collect();
+    let found = search(&cells, args.budget, args.seed);
+    let rows: Vec<_> = found.chunks(Engine::ALL.len()).collect();
+    let survivors: Vec<_> =
+        rows.iter().filter(|row| !row.iter().any(Found::misses)).map(|row| row[0].case.name()).collect();
+    if args.readme {
+        say(readme(&rows).trim_end());
+    } else if args.format == Format::Json {
+        let json = rows.iter().flat_map(|row| row.iter().map(|cell| json(cell, row)));
+        say(serde_json::to_string_pretty(&json.collect::<Vec<_>>())?);
+    } else {
+        say(format_args!("{}\n", table(&rows).trim_fmt()));
+        say(reasons(&rows));
+        for survivor in &survivors {
+            say(format_args!("SURVIVES: {survivor}: no engine catches it within the budget"));
+        }
+        say(format_args!(
+            "{} mutants, {} of them caught by an engine at least. {:.0} s.",
+            rows.len(),
+            rows.len() - survivors.len(),
+            start.elapsed().as_secs_f64()
+        ));
+    }
+    Ok(survivors.is_empty())
+}
+
+fn json<'a>(cell: &Found<MutantCase>, row: &'a [Found<MutantCase>]) -> Json<'a> {
+    Json {
+        mutant: row[0].case.name(),
+        engine: name(cell.engine),
+        caught: cell.misses(),
+        after: cell.finding.verdict.explored(),
+        why_blind: why_blind(cell, row),
+    }
+}
+
+fn name(engine: Engine) -> String {
+    format!("{} {}", engine.name(), engine.memory())
+}
+
+/// Why an engine does not catch a mistake; `None` where it does.
+fn why_blind(cell: &Found<MutantCase>, row: &[Found<MutantCase>]) -> Option<String> {
+    let found_by = |engine: Engine| row.iter().any(|cell| cell.engine == engine && cell.misses());
+    // What only those find that have weak memory is an ordering's.
+    let is_ordering = !row.iter().any(|cell| cell.engine.memory() == "sc" && cell.misses());
+    let explored = cell.finding.verdict.explored();
+    let why = match (&cell.finding.verdict, cell.engine) {
+        (Verdict::Misses { .. }, _) => return None,
+        (Verdict::Skipped { why } | Verdict::Inconclusive { why }, _) => why.clone(),
+        (Verdict::Alarm { .. }, _) => "what it reports is an alarm, which the model refutes".into(),
+        (_, Engine::ModelSc) if is_ordering => "under sc no store is late".into(),
+        (_, Engine::ModelTso) if is_ordering && found_by(Engine::ModelRc11) => {
+            "x86 orders this without being told".into()
+        }
+        (_, Engine::LoomSc) if is_ordering => "every access is a read-modify-write: no store is late".into(),
+        (_, Engine::Shuttle) if is_ordering => "orderings and fences do nothing there".into(),
+        (Verdict::Complete { .. }, _) => format!("not in any of its {explored} executions or states"),
+        (Verdict::Bounded { by, .. }, _) => format!("not within {explored} executions or states ({by})"),
+    };
+    Some(why)
+}
+
+fn table(rows: &[&[Found<MutantCase>]]) -> comfy_table::Table {
+    let mut table = report::plain_table();
+    let engines = Engine::ALL.map(|engine| format!("{}\n{}", engine.name(), engine.memory()));
+    table.set_header(std::iter::once("mutant".into()).chain(engines));
+    for row in rows {
+        let cells = row.iter().map(|cell| match &cell.finding.verdict {
+            Verdict::Misses { explored, .. } => Cell::new(explored).fg(Color::Green),
+            Verdict::Skipped { .. } => Cell::new(""),
+            Verdict::Inconclusive { .. } => Cell::new("?").fg(Color::Yellow),
+            _ => Cell::new("blind").fg(Color::Red),
+        });
+        table.add_row(std::iter::once(Cell::new(row[0].case)).chain(cells));
+    }
+    for (i, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if i > 0 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// The reasons for blindness, each with the engines and mistakes that have it.
+fn reasons(rows: &[&[Found<MutantCase>]]) -> String {
+    let mut text = String::from(
+        "n: caught after n executions or states; blind: see below; empty: not asked; ?: no result\n",
+    );
+    let mut reasons: Vec<(String, String, usize)> = Vec::new();
+    for row in rows {
+        for cell in row.iter().filter(|cell| !matches!(cell.finding.verdict, Verdict::Skipped { .. })) {
+            let Some(why) = why_blind(cell, row) else { continue };
+            // The number of executions is each one's own.
+            let engine = name(cell.engine);
+            let why = if why.starts_with("not ") { format!("{}: {why}", row[0].case) } else { why };
+            match reasons.iter_mut().find(|known| (&known.0, &known.1) == (&engine, &why)) {
+                Some(known) => known.2 += 1,
+                None => reasons.push((engine, why, 1)),
+            }
+        }
+    }
+    reasons.sort();
+    for (engine, why, count) in reasons {
+        let times = if count > 1 { format!(" ({count} mutants)") } else { String::new() };
+        let _ = writeln!(text, "{engine}: {why}{times}");
+    }
+    text
+}
+
+/// The table of the README: a mark for caught, a dash for blind, nothing where the engine is not asked.
+fn readme(rows: &[&[Found<MutantCase>]]) -> String {
+    let mut text = String::from("| mutant |");
+    Engine::ALL.iter().for_each(|&engine| {
+        let _ = write!(text, " {} |", name(engine));
+    });
+    text += "\n|---|";
+    text += &"---|".repeat(Engine::ALL.len());
+    text.push('\n');
+    for row in rows {
+        let _ = write!(text, "| {} |", row[0].case);
+        for cell in *row {
+            let mark = match &cell.finding.verdict {
+                Verdict::Misses { .. } => " ✓ |",
+                _ if cell.case.pointless(cell.engine).is_some() => " |",
+                _ => " – |",
+            };
+            text += mark;
+        }
+        text.push('\n');
+    }
+    text
+}
