@@ -1,7 +1,7 @@
 //! Which of the library's orderings are needed, and by whom.
 //!
-//! The [source](crate::source) says which orderings there are. Each is made [one step weaker](crate::flavour::Weakened), and the
-//! [scenarios](scenarios) are searched for an execution that loses then. What nobody needs has to say why it stays.
+//! The [`source`] says which orderings there are. Each is made [one step weaker](crate::flavour::Weakened), and the
+//! [`scenarios`] are searched for an execution that loses then. What nobody needs has to say why it stays.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -156,3 +156,48 @@ fn the_versions_that_are_printed_are_those_of_the_lock_file() {
         assert!(lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"")), "{name} {version}");
     }
 }
+
+#[test]
+fn an_ordering_is_explained_by_what_is_lost_without_it() {
+    let source =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../impl/src/run_queue.rs")).unwrap();
+    let line = source.lines().position(|line| line.contains("swap(QUEUED, Release)")).unwrap() + 1;
+    let output = reveille(&["orderings", "--explain", &format!("run_queue.rs:{line}"), "--budget", "60"]);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
+    for part in ["swap release in `woken`", "executor", "run_queue.rs:", "found by loom, memory c11"] {
+        assert!(stdout.contains(part), "no {part:?} in\n{stdout}");
+    }
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    let output = reveille(&["orderings", "--explain", "run_queue.rs:1"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    assert_eq!(text(&output.stderr).lines().count(), 1);
+}
+
+#[test]
+fn orderings_of_the_model_as_json_have_every_field_and_none_is_unexplained() {
+    let output = reveille(&["orderings", "--model", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(rows.len() > 40, "{}", rows.len());
+    for row in &rows {
+        for field in ["site", "operation", "ordering"] {
+            assert!(row[field].is_string(), "{field}: {row}");
+        }
+        assert!(row["needed_by"]["steps"].is_u64() != row["why_kept"].is_string(), "{row}");
+    }
+}
+
+#[test]
+fn a_mistake_has_a_row_for_every_engine_that_says_caught_or_why_blind() {
+    let output = reveille(&["mutants", "--name", "parker.rs", "--budget", "20", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rows.len(), 3 * 7, "three mistakes, seven engines");
+    for row in &rows {
+        assert!(row["mutant"].is_string() && row["engine"].is_string() && row["after"].is_u64(), "{row}");
+        assert_eq!(row["caught"].as_bool().unwrap(), row["why_blind"].is_null(), "{row}");
+    }
+    assert_eq!(rows.iter().filter(|row| row["caught"] == true).count(), 3, "loom c11 each");
+}

@@ -162,8 +162,8 @@ impl Gate for PerEntry {
         // The count first. The other way round a waker could tell this entry and lower a count that does not include
         // it, and another armed entry would be hidden.
         queue.armed.fetch_add(1, Relaxed);
-        // Kept: a store would do, since nobody else writes what is not armed. The exchange is on the way to sleep, where its
-        // price is none, and on x86 it has the store buffer empty before the barrier.
+        // Kept: a store would do, since nobody else writes what is not armed. It would save a locked instruction on a way
+        // that leads to sleep, and leave x86 with the barrier below alone, which has the exchange's for nothing now.
         mark.state.swap(ARMED, Relaxed);
         // Full barrier between "armed" and the look at the condition that follows. Pairs with the full fences in `admit`
         // and in `reset`. Nothing weaker orders a write before a later read.

@@ -19,7 +19,7 @@ use crate::stress::{self, Report};
 use crate::trace::Trace;
 use crate::verdict::{Counterexample, End, Verdict};
 
-pub use mutant::MutantCase;
+pub use mutant::{MutantCase, readme};
 pub use pool::PoolCase;
 
 /// Something that the engines are asked about.

@@ -377,3 +377,30 @@ impl Case for MutantCase {
         self.documented().is_some_and(|engines| engines.contains(&engine))
     }
 }
+
+/// A row of the table in the README of this crate: who catches a mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadmeRow {
+    /// The mistake.
+    pub name: String,
+    /// What each engine makes of it, in the order of [`Engine::ALL`]: `Some(true)` for caught, `Some(false)` for blind, `None`
+    /// where it is not asked.
+    pub caught: Vec<Option<bool>>,
+}
+
+/// The table in the README of this crate, as `reveille mutants --readme` printed it.
+pub fn readme() -> Vec<ReadmeRow> {
+    let text = include_str!("../../README.md");
+    let table = text.lines().skip_while(|line| !line.starts_with("| mutant |")).skip(2);
+    let row = |line: &str| {
+        let mut cells = line.trim_matches('|').split('|').map(str::trim);
+        let name = cells.next().unwrap_or_default().to_owned();
+        let caught = cells.map(|mark| match mark {
+            "✓" => Some(true),
+            "–" => Some(false),
+            _ => None,
+        });
+        ReadmeRow { name, caught: caught.collect() }
+    };
+    table.take_while(|line| line.starts_with('|')).map(row).collect()
+}

@@ -188,6 +188,7 @@ pub fn run(args: &Args) -> Outcome {
         agrees &= settle(&found, args);
     }
     if args.format == Format::Text {
+        say(text::worth());
         say(format_args!("{searches} searches in {:.0} s.", start.elapsed().as_secs_f64()));
     }
     Ok(agrees)

@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment};
 use reveille_checks::engine::{self, Engine};
 use reveille_checks::report;
 use reveille_checks::scenario::Consumer;
-use reveille_checks::subject::{GateName, WakeCase};
+use reveille_checks::subject::{self, GateName, WakeCase};
 use reveille_checks::verdict::Verdict;
 
 use super::cells::{MODEL, brief, brief_model, disagreements, marks, no_results};
@@ -166,6 +166,23 @@ fn names(consumers: &[Consumer]) -> String {
         all if all.len() == Consumer::ALL.len() => "every consumer".into(),
         some => some.iter().map(|consumer| consumer.name()).collect::<Vec<_>>().join(", "),
     }
+}
+
+/// What the checks are worth, by the table in the README, of which a test sees to it that it is not out of date.
+pub(super) fn worth() -> String {
+    let rows = subject::readme();
+    let by = |name: &str| {
+        let engines: Vec<_> = (0..Engine::ALL.len()).filter(|&i| Engine::ALL[i].name() == name).collect();
+        let caught = rows.iter().filter(|row| engines.iter().any(|&i| row.caught[i] == Some(true)));
+        format!("{} by {name}", caught.count())
+    };
+    let caught = rows.iter().filter(|row| row.caught.contains(&Some(true))).count();
+    format!(
+        "What that is worth: of {} mistakes in the code and in the model {caught} are caught, {} (checks/README.md; again: \
+         cargo run --release -- mutants).",
+        rows.len(),
+        ["model", "loom", "shuttle", "hardware"].map(by).join(", ")
+    )
 }
 
 /// How to see a cell again.

@@ -79,6 +79,9 @@ fn why_kept(gate: Gate, site: &str, weakening: Weakening) -> Option<&'static str
         ("reset", _) => {
             "the patch has it: the flag is cleared as the waker clears it, in one step and with the same order"
         }
+        ("arm", Weakening::Split) if gate == Gate::PerEntry => {
+            "a store would do: nobody else writes what is not armed"
+        }
         ("arm", Weakening::Split) => {
             "a store would do; loom mistakes one that only fences order (see `rearm-by-store`)"
         }
