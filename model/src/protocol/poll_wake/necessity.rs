@@ -1,7 +1,7 @@
 //! Is each order and each fence of a sound gate's programs good for something? One at a time is made weaker, and the consumers that
 //! the gate serves are searched for one who misses a wakeup then.
 //!
-//! What nobody needs stays for a reason that [`why_kept`] gives, or goes. A reason for something that is needed is a mistake
+//! What nobody needs stays for a reason that [`Need::why_kept`] gives, or goes. A reason for something that is needed is a mistake
 //! in the list, and so is nothing needed without a reason: [`Need::is_explained`].
 
 use std::collections::BTreeMap;
