@@ -152,7 +152,11 @@ fn every_ordering_is_needed_or_says_why_it_stays() {
 }
 
 #[test]
-fn what_is_relaxed_already_needs_no_excuse() {
+fn what_is_relaxed_already_needs_no_excuse_and_claims_no_partner() {
+    let all = uses();
+    for relaxed in all.iter().filter(|used| !used.is_ordered()) {
+        assert_eq!(relaxed.partners(&all), [], "{}", relaxed.place);
+    }
     for row in rows().iter().filter(|row| row.changes.is_empty() && !row.used.on_failure) {
         assert_eq!(row.used.why_kept(), None, "{}", row.used.place);
         assert!(!row.used.is_ordered() && row.used.operation != Operation::Fence);

@@ -508,7 +508,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
     }
 
     fn is_exiting(&self) -> bool {
-        // Relaxed: whoever reads it after arming has the gate's barrier before it, which pairs with the one in `broadcast`.
+        // Relaxed: whoever reads it after arming has the gate's barrier before it, and the shutdown has that of `broadcast`.
         // Whoever reads it earlier and leaves looks at the lists again, after the barrier in `Account::leave`.
         self.exit.load(Relaxed) != 0
     }
