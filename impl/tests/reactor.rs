@@ -889,7 +889,7 @@ fn closures_and_requests_come_in_one_stream() {
 fn a_closure_that_panics_and_one_that_is_cancelled_have_their_events() {
     let Some(mut reactor) = reactor::<String>() else { return };
     reactor.offload(Work::BOUNDED, |_| -> u8 { panic!("on purpose") }, |outcome| name(&outcome));
-    let token = reactor.offload(Work::BOUNDED, |_| 7, |outcome| name(&outcome));
+    let token = reactor.offload_cancellable(Work::BOUNDED, |_| 7, |outcome| name(&outcome));
     assert_eq!(token.cancel(), Cancel::BeforeItRan, "it goes to the pool with the next turn");
     reactor.offload(Work::BOUNDED, |_| 8, |outcome| name(&outcome));
     let mut events = collect(&mut reactor, 3);

@@ -490,11 +490,26 @@ impl<P: Primitives, G: WakeOne> Jobs<P, G> {
     {
         let job = Task::boxed(work, run, deliver);
         let token = Token(job.clone());
+        self.push(job);
+        token
+    }
+
+    /// The same without a token, which saves counting it.
+    pub fn enqueue_detached<T, F, D>(&mut self, work: Work, run: F, deliver: D)
+    where
+        T: 'static,
+        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+        D: FnOnce(Outcome<T>) + Send + 'static,
+    {
+        self.push(Task::boxed(work, run, deliver));
+    }
+
+    fn push(&mut self, job: AnyJob<P, G>) {
+        let work = job.work();
         match work.hash {
             None => self.unhashed[work.account as usize].push(job),
             Some(_) => self.hashed.push(job),
         }
-        token
     }
 
     pub fn len(&self) -> usize {

@@ -399,7 +399,18 @@ impl<T: Send + 'static> Reactor<T> {
     /// }
     /// assert_eq!(events, [Some(42)]);
     /// ```
-    pub fn offload<R, F>(
+    pub fn offload<R, F>(&mut self, work: Work, run: F, then: impl FnOnce(Outcome<R>) -> T + Send + 'static)
+    where
+        R: 'static,
+        F: FnOnce(&Context<'_>) -> R + Send + 'static,
+    {
+        let delivery = self.expect_delivery();
+        self.jobs.enqueue_detached(work, run, move |outcome| delivery.post(then(outcome)));
+    }
+
+    /// [`offload`](Reactor::offload), and what cancels the closure. It has its event then too: `then` is told
+    /// [`Outcome::Cancelled`].
+    pub fn offload_cancellable<R, F>(
         &mut self,
         work: Work,
         run: F,
@@ -409,9 +420,13 @@ impl<T: Send + 'static> Reactor<T> {
         R: 'static,
         F: FnOnce(&Context<'_>) -> R + Send + 'static,
     {
-        self.offloaded += 1;
-        let delivery = Delivery { posted: self.shared.posted.clone(), event: None };
+        let delivery = self.expect_delivery();
         self.jobs.enqueue(work, run, move |outcome| delivery.post(then(outcome)))
+    }
+
+    fn expect_delivery(&mut self) -> Delivery<T> {
+        self.offloaded += 1;
+        Delivery(Some(self.shared.posted.clone()))
     }
 
     /// Asks the kernel to end a request, with the next turn. Of a chain it finds the one that is being done, whose end
@@ -693,20 +708,21 @@ impl<T: Send + 'static> Drop for Reactor<T> {
 
 /// The obligation to post the event of an offloaded closure. It is posted when this is dropped: without an event if
 /// what should have made it panicked.
-struct Delivery<T: Send + 'static> {
-    posted: Arc<CompletionQueue<Posted<T>>>,
-    event: Option<T>,
-}
+struct Delivery<T: Send + 'static>(Option<Arc<CompletionQueue<Posted<T>>>>);
 
 impl<T: Send + 'static> Delivery<T> {
     fn post(mut self, event: T) {
-        self.event = Some(event);
+        if let Some(posted) = self.0.take() {
+            posted.publish_one(Posted::Offloaded(Some(event)));
+        }
     }
 }
 
 impl<T: Send + 'static> Drop for Delivery<T> {
     fn drop(&mut self) {
-        self.posted.publish_one(Posted::Offloaded(self.event.take()));
+        if let Some(posted) = self.0.take() {
+            posted.publish_one(Posted::Offloaded(None));
+        }
     }
 }
 
