@@ -1,12 +1,18 @@
 //! What this project says of the gates, each sentence a test. See one again: `cargo run --release -- explain GATE CONSUMER`.
 
+use std::any::TypeId;
 use std::time::Duration;
 
+use reveille::completion::{self, CompletionQueue};
+use reveille::gate::{Gate, WakeOne};
+use reveille::pool::Pool;
+use reveille::sync::Primitives;
+use reveille::wait_queue::WaitQueue;
 use reveille_checks::engine::{self, Budget, Engine};
 use reveille_checks::mutants::*;
 use reveille_checks::report;
 use reveille_checks::scenario::{Consumer, PollWake};
-use reveille_checks::subject::{self, GateName, documented_miss};
+use reveille_checks::subject::{self, GateName, Needs, documented, documented_miss};
 use reveille_checks::trace::{Op, Trace};
 use reveille_checks::verdict::{End, Verdict};
 
@@ -186,4 +192,45 @@ fn a_told_waiter_that_leaves_has_to_pass_the_wake_on() {
 #[test]
 fn a_persistent_entry_has_to_stay_armed() {
     mutant_is_caught::<PERSISTENT_IS_TOLD_ONCE>(Consumer::Persistent, &INTERLEAVING_ONLY);
+}
+
+/// Whose wakes a gate decides.
+trait Gated {
+    type Gate: 'static;
+}
+
+impl<P: Primitives, G: Gate> Gated for WaitQueue<P, G> {
+    type Gate = G;
+}
+
+impl<T: Send + 'static, P: Primitives, G: Gate> Gated for CompletionQueue<T, P, G> {
+    type Gate = G;
+}
+
+impl<T: Send + 'static, P: Primitives, G: Gate> Gated for completion::Consumer<T, P, G> {
+    type Gate = G;
+}
+
+impl<P: Primitives, G: WakeOne> Gated for Pool<P, G> {
+    type Gate = G;
+}
+
+/// A test beside the reactor says the same of its consumer, which is private.
+#[test]
+fn the_gate_of_production_is_by_type_the_one_that_the_verdict_calls_sound() {
+    let sound = |gate: &GateName| {
+        let nothing = |consumer: &Consumer| documented(*gate, *consumer) == Needs::Nothing;
+        Consumer::ALL.iter().all(nothing)
+    };
+    let skips = |gate: &GateName| *gate != GateName::HasSleeper; // which is sound too, and skips nothing
+    let sound: Vec<GateName> = GateName::ALL.into_iter().filter(sound).filter(skips).collect();
+    let [sound] = sound[..] else { panic!("one gate that skips is called sound: {sound:?}") };
+    let judged = reveille_checks::with_gate!(sound, G => TypeId::of::<G>());
+    let of_production = [
+        TypeId::of::<<WaitQueue as Gated>::Gate>(),
+        TypeId::of::<<CompletionQueue<u64> as Gated>::Gate>(),
+        TypeId::of::<<completion::Consumer<u64> as Gated>::Gate>(),
+        TypeId::of::<<Pool as Gated>::Gate>(),
+    ];
+    assert_eq!(of_production, [judged; 4], "{sound}");
 }

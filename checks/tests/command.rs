@@ -1,6 +1,9 @@
 //! The binary as its users meet it.
 
-use std::process::{Command, Output};
+use std::fs;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -200,4 +203,38 @@ fn a_mistake_has_a_row_for_every_engine_that_says_caught_or_why_blind() {
         assert_eq!(row["caught"].as_bool().unwrap(), row["why_blind"].is_null(), "{row}");
     }
     assert_eq!(rows.iter().filter(|row| row["caught"] == true).count(), 3, "loom c11 each");
+}
+
+/// The processes of a group that are alive, as Linux lists them.
+fn alive(group: u32) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap();
+    let stats = processes.filter_map(|process| fs::read_to_string(process.ok()?.path().join("stat")).ok());
+    let of_group = stats.filter(|stat| {
+        // The name in parentheses may hold anything; then come the state, the parent and the group.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        fields.get(2) == Some(&group.to_string().as_str()) && fields[0] != "Z"
+    });
+    of_group.collect()
+}
+
+#[test]
+fn a_process_killed_in_the_middle_leaves_no_orphan() {
+    for (args, processes) in [(&["--budget", "40"][..], 2), (&["stress", "reactor", "--budget", "40"], 1)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reveille"));
+        let command = command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let mut child = command.spawn().unwrap();
+        let (group, start) = (child.id(), Instant::now());
+        while alive(group).len() < processes && start.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(alive(group).len() >= processes, "{args:?} is in the middle of its work");
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        let start = Instant::now();
+        while !alive(group).is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(5), "{args:?} left {:?}", alive(group));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }

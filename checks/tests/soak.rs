@@ -1,12 +1,20 @@
-//! A short soak of the worker pool; `reveille stress pool` is the long one. Its own binary: it counts the process's threads.
+//! Short soaks of the worker pool and the reactor; `reveille stress pool` and `reveille stress reactor` are the long ones. Their own
+//! binary, one after the other: they count the process's threads.
 
 use std::time::Duration;
 
 use reveille::pool::Layout;
-use reveille_checks::soak::{Report, Soak, soak, soak_without_threads};
+use reveille::uring::Error;
+use reveille_checks::soak::pool::{Report, Soak, soak, soak_without_threads};
+use reveille_checks::soak::reactor::{self, End};
 
 #[test]
-fn every_job_of_a_soak_is_accounted_for_and_no_thread_is_left() {
+fn every_job_and_every_operation_of_a_soak_is_accounted_for_and_nothing_is_left() {
+    of_the_pool();
+    of_the_reactor();
+}
+
+fn of_the_pool() {
     let settings =
         [(Layout::Sharded(2), 0), (Layout::Sharded(3), 1), (Layout::LockPerAccount, 2), (Layout::OneLock, 3)];
     for (layout, seed) in settings {
@@ -24,4 +32,20 @@ fn every_job_of_a_soak_is_accounted_for_and_no_thread_is_left() {
     let report = soak_without_threads(settings).unwrap();
     println!("threads refused: {report:?}");
     assert_eq!(report.faults, [""; 0], "{settings:?}");
+}
+
+fn of_the_reactor() {
+    for (end, seed) in std::iter::zip(End::ALL, 0..) {
+        let settings = reactor::Soak { operations: 100_000, time: Duration::from_secs(20), seed, end };
+        let report = match reactor::soak(settings) {
+            Err(error @ (Error::Missing | Error::Forbidden | Error::LockedMemory | Error::TooOld(_))) => {
+                return eprintln!("SKIPPED: {error}");
+            }
+            report => report.unwrap(),
+        };
+        println!("{end:?}, seed {seed}: {report:?}");
+        assert_eq!(report.faults, [""; 0], "{settings:?}");
+        let reactor::Report { sleeps, wakes, overflows, .. } = report;
+        assert!(sleeps > 0 && wakes > 0 && overflows > 0, "the soak does not do what it is for: {report:?}");
+    }
 }

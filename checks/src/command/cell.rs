@@ -34,8 +34,16 @@ pub struct Finding {
     pub seconds: f64,
 }
 
+/// For a child of this program: it ends when the thread that started it does, so that nothing goes on searching when this
+/// program is killed.
+pub fn end_with_the_parent() {
+    // Without it the child ends when its time is over.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
 /// The child's side: searches, and prints a [`Finding`].
 pub fn run(args: &Args) -> Outcome {
+    end_with_the_parent();
     let start = Instant::now();
     let engine = *Engine::ALL.get(args.engine).ok_or("there is no such engine")?;
     let time = Duration::from_millis(args.milliseconds);

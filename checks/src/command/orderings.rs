@@ -13,7 +13,7 @@ use reveille_checks::orderings::{self, Probe, Row};
 use reveille_checks::report;
 use serde::Serialize;
 
-use super::cell::ask_child;
+use super::cell::{ask_child, end_with_the_parent};
 use super::{Format, Outcome, say, seconds};
 
 /// Every atomic ordering and fence in the library: what is lost when it is one step weaker.
@@ -53,6 +53,7 @@ pub struct ProbeArgs {
 
 /// The child's side: searches, and prints a [`Probe`].
 pub fn probe(args: &ProbeArgs) -> Outcome {
+    end_with_the_parent();
     let mutation: Mutation = serde_json::from_str(&args.mutation)?;
     let budget = Budget { time: Duration::from_millis(args.milliseconds), seed: args.seed };
     let engines = orderings::engines(mutation.change);

@@ -1,4 +1,4 @@
-//! `reveille stress GATE` and `reveille stress pool`.
+//! `reveille stress GATE`, `reveille stress pool`, `reveille stress reactor`.
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use indicatif::HumanCount;
 use reveille::pool::Layout;
 use reveille_checks::report;
 use reveille_checks::scenario::Consumer;
-use reveille_checks::soak::{self, Soak};
+use reveille_checks::soak::{pool, reactor};
 use reveille_checks::stress;
 use reveille_checks::subject::{self, GateName, Needs, documented};
 
@@ -18,6 +18,7 @@ use super::{Format, Outcome, say, seconds};
 enum Target {
     Gate(GateName),
     Pool,
+    Reactor,
 }
 
 impl FromStr for Target {
@@ -26,19 +27,21 @@ impl FromStr for Target {
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
             "pool" => Ok(Self::Pool),
-            gate => gate.parse().map(Self::Gate).map_err(|error| format!("{error}; or `pool`")),
+            "reactor" => Ok(Self::Reactor),
+            gate => gate.parse().map(Self::Gate).map_err(|error| format!("{error}; or `pool`, or `reactor`")),
         }
     }
 }
 
-/// The same code on real threads: a gate with a real io_uring, stalls per million completions; or the worker pool, every job accounted for.
+/// The same code on real threads: a gate with a real io_uring, stalls per million completions; or the worker pool or the reactor,
+/// every job accounted for.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in, per-entry;
-    /// or: pool
-    #[arg(value_name = "GATE|pool")]
+    /// or: pool, reactor
+    #[arg(value_name = "GATE|pool|reactor")]
     target: Target,
-    /// Stop after so many completions, or jobs
+    /// Stop after so many completions, jobs, or operations
     #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     completions: u64,
     /// Stop after so many seconds
@@ -54,6 +57,7 @@ pub fn run(args: &Args) -> Outcome {
     match args.target {
         Target::Gate(gate) => stress_gate(gate, args),
         Target::Pool => stress_pool(args),
+        Target::Reactor => stress_reactor(args),
     }
 }
 
@@ -102,20 +106,16 @@ fn stress_pool(args: &Args) -> Outcome {
     let mut reports = Vec::new();
     for (seed, layout) in (0..).zip(layouts) {
         let time = args.budget.saturating_sub(start.elapsed()) / (share - seed) as u32;
-        reports.push(soak::soak(Soak { jobs: args.completions.div_ceil(share), time, seed, layout })?);
+        reports.push(pool::soak(pool::Soak { jobs: args.completions.div_ceil(share), time, seed, layout })?);
     }
     let balanced = reports.iter().all(|report| report.faults.is_empty());
     if args.format == Format::Json {
         say(serde_json::to_string_pretty(&reports)?);
         return Ok(balanced);
     }
-    let workers = soak::WORKERS;
+    let workers = pool::WORKERS;
     say(format_args!("the worker pool on real threads, up to {workers} workers an account\n"));
-    let mut table = report::plain_table();
-    let names = layouts.map(|layout| format!("{layout:?}"));
-    table.set_header(std::iter::once(String::new()).chain(names));
-    type Figure = fn(&soak::Report) -> String;
-    let figures: [(&str, Figure); 12] = [
+    let figures: [(&str, Figure<pool::Report>); 12] = [
         ("jobs submitted", |report| count(report.submitted)),
         ("done", |report| count(report.done)),
         ("panicked", |report| count(report.panicked)),
@@ -129,22 +129,74 @@ fn stress_pool(args: &Args) -> Outcome {
         ("shutdown, ms", |report| format!("{:.1}", report.shutdown_seconds * 1e3)),
         ("seconds", |report| format!("{:.1}", report.seconds)),
     ];
-    for (name, figure) in figures {
-        table.add_row(std::iter::once(name.to_owned()).chain(reports.iter().map(figure)));
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(comfy_table::CellAlignment::Right);
-    }
-    say(table.trim_fmt());
-    for fault in reports.iter().flat_map(|report| &report.faults) {
-        say(format_args!("\nFAULT: {fault}"));
-    }
+    print_soaks(&layouts.map(|layout| format!("{layout:?}")), &reports, &figures, |report| &report.faults);
     if balanced {
         say(
             "\nEvery job had one outcome, those of a hash ran in order and one at a time, and no thread is left.",
         );
     }
     Ok(balanced)
+}
+
+/// A soak of the reactor for each of its ends.
+fn stress_reactor(args: &Args) -> Outcome {
+    let (start, share) = (Instant::now(), reactor::End::ALL.len() as u64);
+    let mut reports = Vec::new();
+    for (seed, end) in (0..).zip(reactor::End::ALL) {
+        let time = args.budget.saturating_sub(start.elapsed()) / (share - seed) as u32;
+        let operations = args.completions.div_ceil(share);
+        reports.push(reactor::soak(reactor::Soak { operations, time, seed, end })?);
+    }
+    let balanced = reports.iter().all(|report| report.faults.is_empty());
+    if args.format == Format::Json {
+        say(serde_json::to_string_pretty(&reports)?);
+        return Ok(balanced);
+    }
+    say("the reactor on a real io_uring that is too small, with a pool and another thread\n");
+    let figures: [(&str, Figure<reactor::Report>); 10] = [
+        ("operations", |report| count(report.submitted)),
+        ("events", |report| count(report.delivered)),
+        ("ended without", |report| count(report.dropped)),
+        ("calls of io_uring_enter", |report| count(report.enters)),
+        ("to sleep", |report| count(report.sleeps)),
+        ("wakes", |report| count(report.wakes)),
+        ("overflows", |report| count(report.overflows)),
+        ("descriptors left", |report| report.files_left.to_string()),
+        ("threads left", |report| report.threads_left.to_string()),
+        ("seconds", |report| format!("{:.1}", report.seconds)),
+    ];
+    print_soaks(&reactor::End::ALL.map(|end| format!("{end:?}")), &reports, &figures, |report| {
+        &report.faults
+    });
+    if balanced {
+        say(
+            "\nEvery operation ended once, with its event where there was somebody to have it, and nothing is left.",
+        );
+    }
+    Ok(balanced)
+}
+
+type Figure<R> = fn(&R) -> String;
+
+/// A column for each soak, and what does not balance.
+fn print_soaks<R>(
+    names: &[String],
+    reports: &[R],
+    figures: &[(&str, Figure<R>)],
+    faults: fn(&R) -> &[String],
+) {
+    let mut table = report::plain_table();
+    table.set_header(std::iter::once(String::new()).chain(names.iter().cloned()));
+    for (name, figure) in figures {
+        table.add_row(std::iter::once((*name).to_owned()).chain(reports.iter().map(figure)));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(comfy_table::CellAlignment::Right);
+    }
+    say(table.trim_fmt());
+    for fault in reports.iter().flat_map(faults) {
+        say(format_args!("\nFAULT: {fault}"));
+    }
 }
 
 fn count(n: u64) -> String {

@@ -744,8 +744,23 @@ fn check(ring: &Parameters) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::any::TypeId;
+
     use super::*;
+    use crate::gate::{Gate, PerEntry};
+    use crate::sync::Primitives;
     use crate::uring::{Nop, Timeout};
+
+    /// A test of the verdict says of this gate that it is the one called sound.
+    #[test]
+    fn the_reactors_wakes_are_decided_by_the_librarys_gate() {
+        fn gate_of<T: Send + 'static, P: Primitives, G: Gate + 'static>(
+            _: fn(&Reactor<u32>) -> &Consumer<T, P, G>,
+        ) -> TypeId {
+            TypeId::of::<G>()
+        }
+        assert_eq!(gate_of(|reactor| &reactor.consumer), TypeId::of::<PerEntry>());
+    }
 
     #[test]
     fn an_older_kernel_gets_the_best_ring_that_it_knows() {

@@ -23,13 +23,13 @@ use reveille::pool::{AccountName, Config, Layout, Outcome, Pool, Shutdown, Stats
 use reveille::sync::{Native, Note, Primitives};
 use serde::{Deserialize, Serialize};
 
+use super::{PATIENCE, Sums, one, plus, threads};
+
 /// The most workers of each account.
 pub const WORKERS: usize = 8;
 const HASHES: usize = 32;
 const IN_FLIGHT: u64 = 4096;
 const SUBMITTERS: u64 = 2;
-/// How long a pool with jobs may do nothing, before that is called a stall. Every job is over within microseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a soak is made.
 #[derive(Debug, Clone, Copy)]
@@ -179,19 +179,12 @@ fn run<P: Primitives>(soak: Soak) -> io::Result<Report> {
     let shutdown_seconds = end.elapsed().as_secs_f64();
     let stats = pool.stats();
     let mut report = report(&stats);
-    report.threads_left = self::threads()?.saturating_sub(threads);
+    report.threads_left = super::threads()?.saturating_sub(threads);
     report.shutdown_seconds = shutdown_seconds;
     report.seconds = start.elapsed().as_secs_f64();
     report.faults = faults(&ledger, submitted, &stats, report.threads_left);
     report.faults.extend(inside.then(|| "a shutdown from outside was taken for one from inside".into()));
     Ok(report)
-}
-
-/// How many jobs, the sum of their numbers, and that of the squares, wrapping.
-type Sums = [u64; 3];
-
-fn plus(sums: Sums, more: Sums) -> Sums {
-    std::array::from_fn(|i| sums[i].wrapping_add(more[i]))
 }
 
 /// One submitter's jobs: those whose numbers are `number` modulo the number of submitters. It has hashes of its own, so
@@ -215,7 +208,7 @@ fn submit<P: Primitives>(
         for _ in 0..rng.u64(1..=32) {
             if job < soak.jobs {
                 tokens.push_back(enqueue(&mut batch, &mut rng, ledger, number, job));
-                sums = plus(sums, [1, job, job.wrapping_mul(job)]);
+                sums = plus(sums, one(job));
                 job += SUBMITTERS;
             }
         }
@@ -299,11 +292,6 @@ fn faults(ledger: &Ledger, submitted: Sums, stats: &Stats, threads_left: usize) 
     let idle = stats.accounts.iter().all(|account| account.workers == 0 && account.waiting == 0);
     check(idle && stats.busy_hashes == 0, format!("something is left: {stats:?}"));
     faults
-}
-
-/// How many threads the system lists for this process.
-fn threads() -> io::Result<usize> {
-    Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
 /// [`Native`], with every other thread refused.
