@@ -4,7 +4,7 @@
 //! kernel's workers, timeouts that end and others that are cancelled, reads of pipes that a closure writes to. Another thread posts
 //! events and submits and cancels requests of its own. The submission queue is always full, and the completion queue overflows.
 //!
-//! Every operation carries a [`Receipt`], which comes back in its event. In the end, whichever [end](End) that is,
+//! Every operation carries a receipt, which comes back in its event. In the end, whichever [end](End) that is,
 //!
 //! - every receipt was dropped **once**: as many as operations, and the sums of their numbers and of the squares of these agree;
 //! - none went without its event, but for requests of the other thread that a cancelling end found on their way, and for an end
