@@ -61,6 +61,12 @@ pub trait Primitives: Sized + Send + Sync + 'static {
         panic::catch_unwind(AssertUnwindSafe(body))
     }
 
+    /// Lets other threads run that wait for this CPU. False if that makes no sense: a checker tries all interleavings anyway.
+    #[inline(always)]
+    fn yield_now() -> bool {
+        false
+    }
+
     /// Tells whoever listens what was just decided. Nobody listens under [`Native`].
     #[track_caller]
     #[inline(always)]
@@ -199,6 +205,11 @@ impl Primitives for Native {
 
     fn try_spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<Self::JoinHandle> {
         std::thread::Builder::new().name(name.into()).spawn(body)
+    }
+
+    fn yield_now() -> bool {
+        std::thread::yield_now();
+        true
     }
 
     fn thread() -> u64 {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crossbeam_utils::CachePadded;
@@ -25,6 +26,8 @@ pub(super) struct Account<P: Primitives, G: WakeOne> {
     rosters: Arc<Rosters<P>>,
     /// Whether workers enter themselves into the roster as free when they go to sleep, as io-wq's do.
     keeps_free_list: bool,
+    /// Whether a worker without work is awake, looking. A hint, and unreached by checkers: nothing that has to be right hangs on it.
+    searching: AtomicBool,
     /// Wake decisions that told somebody; the workers told; decisions that followed no push.
     delivered: Counter,
     told: Counter,
@@ -94,6 +97,7 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             vacant: CachePadded::new(P::Atomic::new("vacant", config.max(name))),
             rosters,
             keeps_free_list: config.layout.keeps_free_list(),
+            searching: AtomicBool::new(false),
             delivered: Counter::default(),
             told: Counter::default(),
             decisions: Counter::default(),
@@ -268,6 +272,21 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             P::fence(SeqCst);
         }
         left
+    }
+
+    /// Runs `search` for a worker without work, unless another one is searching already.
+    pub fn search(&self, search: impl FnOnce() -> bool) -> bool {
+        if self.searching.swap(true, Relaxed) {
+            return false;
+        }
+        let found = search();
+        self.searching.store(false, Relaxed);
+        found
+    }
+
+    /// Is a worker searching?
+    pub fn is_searched(&self) -> bool {
+        self.searching.load(Relaxed)
     }
 
     /// Enters or leaves the roster's count of free workers, where it is kept: io-wq takes the lock of its worker lists

@@ -82,6 +82,9 @@ pub use self::stats::{AccountStats, Stats};
 use self::stats::{Counter, Counters, Counts};
 pub use self::worker::Context;
 
+/// How often an idle worker, or a reactor, yields before it sleeps, by default.
+pub(crate) const YIELDS: usize = 16;
+
 /// How often the system is asked for a thread before it is believed that there is none.
 const ATTEMPTS: usize = 3;
 
@@ -96,6 +99,9 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How many locks there are.
     pub layout: Layout,
+    /// How often a worker without work yields its CPU and looks again before it sleeps. One worker of an account at a time
+    /// does that; the others sleep at once. 0 for none.
+    pub yields: usize,
 }
 
 impl Default for Config {
@@ -107,6 +113,7 @@ impl Default for Config {
             unbounded: 256,
             idle_timeout: Duration::from_secs(5),
             layout: Layout::Sharded(processors),
+            yields: YIELDS,
         }
     }
 }
@@ -205,6 +212,7 @@ pub(in crate::pool) struct Shared<P: Primitives, G: WakeOne> {
     /// Whoever waits for the end.
     end: Arc<WaitQueue<P, G>>,
     idle_timeout: Duration,
+    yields: usize,
     submitters: AtomicUsize,
     /// Jobs that no worker concluded
     counters: Counters,
@@ -260,6 +268,7 @@ impl<P: Primitives, G: WakeOne> Pool<P, G> {
             down: P::Atomic::new("down", 0),
             end: Arc::new(WaitQueue::new()),
             idle_timeout: config.idle_timeout,
+            yields: config.yields,
             submitters: AtomicUsize::new(0),
             counters: Counters::default(),
             turned_away: Counter::default(),
@@ -364,15 +373,36 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 
     /// Submits jobs together: for each account one lock and one wake decision.
     pub(crate) fn submit(&self, jobs: &mut Jobs<P, G>) {
+        self.submit_waking(jobs, |_, n| n);
+    }
+
+    /// The same, waking one worker for all of them, or none if one is awake and looks for work. To be followed by
+    /// [`prompt`](Submitter::prompt), before the caller sleeps or does anything else that may take long.
+    pub(crate) fn submit_sparingly(&self, jobs: &mut Jobs<P, G>) {
+        self.submit_waking(jobs, |account, _| usize::from(!account.is_searched()));
+    }
+
+    fn submit_waking(&self, jobs: &mut Jobs<P, G>, wakes: impl Fn(&Account<P, G>, usize) -> usize) {
         // One by one: each may have to wait in its chain.
         for job in jobs.hashed.drain(..) {
             self.shared.submit_hashed(self.next_turn(), job);
         }
         for (account, jobs) in iter::zip(&self.shared.accounts, &mut jobs.unhashed) {
             if !jobs.is_empty() {
-                self.shared.submit(account, self.next_turn(), jobs);
+                let wakes = wakes(account, jobs.len());
+                self.shared.submit(account, self.next_turn(), jobs, wakes);
             }
         }
+    }
+
+    /// How many jobs wait for a worker.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.accounts.iter().map(Account::waiting).sum()
+    }
+
+    /// Wakes workers for the jobs that still wait.
+    pub(crate) fn prompt(&self) {
+        self.shared.accounts.iter().for_each(|account| self.shared.activate_unprompted(account));
     }
 
     /// Cancels the jobs whose [`Work`] the predicate picks among those that have a tag. It is called without any lock.
@@ -532,10 +562,11 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         self.exit.load(Relaxed) & CANCEL != 0
     }
 
-    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, jobs: &mut Vec<AnyJob<P, G>>) {
-        let n = jobs.len();
+    /// Pushes jobs, and activates so many workers for them.
+    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, jobs: &mut Vec<AnyJob<P, G>>, wakes: usize) {
         match account.push(turn, jobs.drain(..)) {
-            Ok(()) => self.activate(account, n),
+            Ok(()) if wakes == 0 => {}
+            Ok(()) => self.activate(account, wakes),
             Err(jobs) => jobs.iter().for_each(|job| self.turn_away(job)),
         }
     }

@@ -109,6 +109,7 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
                     continue;
                 }
                 Next::Leave(why) => why,
+                Next::Sleep if self.search(account) => continue,
                 Next::Sleep => match self.sleep(account, &parker, &mut waiter) {
                     Unparked::Token => continue,
                     Unparked::Early => Leave::TimedOut,
@@ -138,11 +139,24 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
         }
     }
 
+    /// Looks for work for a moment longer, so that it need not be woken. True if there is something to do.
+    fn search(&self, account: &Account<P, G>) -> bool {
+        let yields = self.shared.yields;
+        yields > 0 && account.search(|| {
+            (0..yields).any(|_| !P::yield_now() || self.is_wanted(account)) 
+        })
+    }
+
+    /// Is there a reason not to sleep?
+    fn is_wanted(&self, account: &Account<P, G>) -> bool {
+        account.has_work() || self.shared.is_exiting() || account.has_surplus()
+    }
+
     /// Sleeps, unless there is something to do. `Early` if the time was over.
     fn sleep(&self, account: &Account<P, G>, parker: &P::Parker, waiter: &mut Waiter<P, G>) -> Unparked {
         waiter.arm();
         // The look after the arm.
-        if account.has_work() || self.shared.is_exiting() || account.has_surplus() {
+        if self.is_wanted(account) {
             waiter.disarm();
             return Unparked::Token;
         }

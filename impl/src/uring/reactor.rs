@@ -31,7 +31,7 @@ pub struct Config {
     /// Whether a turn that waits for closures, and for nothing of the kernel's, lets other threads run once before it
     /// sleeps (`sched_yield`). With a worker on the same CPU that saves the sleep and the wake; else it costs one system call
     /// a sleep. True by default.
-    pub yields: bool,
+    pub yields: usize,
     /// The pool that closures are offloaded to. It starts no thread before the first one.
     pub pool: pool::Config,
 }
@@ -42,7 +42,7 @@ impl Default for Config {
             submissions: 256,
             completions: None,
             sleep: Sleep::InRing,
-            yields: true,
+            yields: crate::pool::YIELDS,
             pool: pool::Config::default(),
         }
     }
@@ -65,7 +65,7 @@ impl Config {
     }
 
     /// The same, yielding before it sleeps or not.
-    pub fn yields(self, yields: bool) -> Self {
+    pub fn yields(self, yields: usize) -> Self {
         Self { yields, ..self }
     }
 
@@ -454,16 +454,23 @@ impl<T: Send + 'static> Reactor<T> {
     pub fn turn(&mut self, events: &mut Vec<T>, timeout: Option<Duration>) -> Result<(), Error> {
         let before = events.len();
         events.append(&mut self.early);
-        self.submitter.submit(&mut self.jobs);
+        self.submitter.submit_sparingly(&mut self.jobs);
         self.reap(events)?;
         self.awake();
         self.take_posted(events)?;
         let may_sleep = timeout != Some(Duration::ZERO);
         if may_sleep && events.len() == before && self.waits_for_closures_only() {
-            self.counts.yields += 1;
-            std::thread::yield_now();
-            self.take_posted(events)?;
+            for i in 0.. {
+                let waiting = self.submitter.waiting();
+                self.counts.yields += 1;
+                std::thread::yield_now();
+                self.take_posted(events)?;
+                let now = self.submitter.waiting();
+                if now > 0 && now >= waiting { self.submitter.prompt(); }
+                if events.len() > before && (now == 0 || now >= waiting) || i == self.config.yields { break; }
+            }
         }
+        self.submitter.prompt();
         if may_sleep && events.len() == before && self.announce_sleep()? {
             self.counts.sleeps += 1;
             self.enter(Wait::ForOne(timeout))?;
@@ -494,7 +501,7 @@ impl<T: Send + 'static> Reactor<T> {
 
     /// Does nothing but closures end the sleep that comes? Then they may well be over once the workers have had this CPU.
     fn waits_for_closures_only(&self) -> bool {
-        self.config.yields && self.offloaded > 0 && self.flights.len() == 0
+        self.config.yields > 0 && self.offloaded > 0 && self.flights.len() == 0
     }
 
     /// Arms the gate, and has the eventfd listened to. False if something has been posted, or came up while room was
