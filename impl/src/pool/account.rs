@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use crossbeam_utils::CachePadded;
 
 use super::Config;
-use super::job::{AccountName, AnyJob};
+use super::job::{AccountName, AnyJob, AnyTask};
 use super::stats::{AccountStats, Counter};
 use super::worker::Station;
 use crate::gate::WakeOne;
@@ -179,10 +179,10 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         drained
     }
 
-    /// Jobs in the lists that `pick` picks.
-    pub fn find(&self, pick: impl Fn(&AnyJob<P, G>) -> bool, found: &mut Vec<AnyJob<P, G>>) {
+    /// The jobs in the lists that have a tag.
+    pub fn find_tagged(&self, found: &mut Vec<AnyTask<P, G>>) {
         for shard in &self.shards {
-            shard.list.with(|list| found.extend(list.jobs.iter().filter(|job| pick(job)).cloned()));
+            shard.list.with(|list| found.extend(list.jobs.iter().filter_map(|job| job.tagged())));
         }
     }
 

@@ -120,14 +120,25 @@ pub(super) enum Fate<'a, P: Primitives, G: WakeOne> {
     Refused(Refusal),
 }
 
-/// A job of any type, as queues and workers see it.
-pub(super) trait Job<P: Primitives, G: WakeOne>: Send + Sync {
+/// A job of any type, as lists and workers have it. Whoever has it brings it to its end.
+///
+/// Two kinds: an [`Owned`] one belongs to whoever has taken it out of a list, and to nobody else; a [`Task`] behind an `Arc` may be cancelled by
+/// others meanwhile.
+pub(super) trait Job<P: Primitives, G: WakeOne>: Send {
     fn work(&self) -> &Work;
 
     /// Brings the job to its end, if nobody else has; it is then the one to do so.
     ///
     /// `Some` says how it ended; `None` that somebody else was first.
-    fn conclude(&self, fate: Fate<'_, P, G>) -> Option<Ending>;
+    fn conclude(self: Box<Self>, fate: Fate<'_, P, G>) -> Option<Ending>;
+
+    /// What cancels it, if it has a tag, by which it may be looked for.
+    fn tagged(&self) -> Option<AnyTask<P, G>>;
+}
+
+/// A job that others can cancel.
+pub(super) trait Cancellable<P: Primitives, G: WakeOne>: Send + Sync {
+    fn work(&self) -> &Work;
 
     fn cancel(&self) -> Cancel;
 
@@ -143,9 +154,81 @@ pub(super) enum Ending {
     Refused,
 }
 
-pub(super) type AnyJob<P, G> = Arc<dyn Job<P, G>>;
+pub(super) type AnyJob<P, G> = Box<dyn Job<P, G>>;
+pub(super) type AnyTask<P, G> = Arc<dyn Cancellable<P, G>>;
 
-/// The states of a job. Whoever moves it out of `PENDING` owns the closure: an exchange, so that there is only one.
+/// A closure, and where its outcome goes.
+struct Body<F, D, T> {
+    run: F,
+    deliver: D,
+    returns: PhantomData<fn() -> T>,
+}
+
+impl<F, D, T> Body<F, D, T> {
+    fn new(run: F, deliver: D) -> Self {
+        Self { run, deliver, returns: PhantomData }
+    }
+
+    /// `over` is called when it has run, before its outcome is out.
+    fn conclude<P: Primitives, G: WakeOne>(
+        self,
+        fate: Fate<'_, P, G>,
+        task: Option<&dyn Cancellable<P, G>>,
+        over: impl FnOnce(),
+    ) -> Ending
+    where
+        F: FnOnce(&Context<'_, P, G>) -> T,
+        D: FnOnce(Outcome<T>),
+    {
+        let Self { run, deliver, .. } = self;
+        let (ending, outcome) = match fate {
+            Fate::Run(worker) => {
+                let result = P::catch(|| run(&Context { worker, task }));
+                over();
+                match result {
+                    Ok(value) => (Ending::Done, Outcome::Done(value)),
+                    Err(panic) => (Ending::Panicked, Outcome::Panicked(panic)),
+                }
+            }
+            Fate::Cancelled => (Ending::Cancelled, Outcome::Cancelled),
+            Fate::Refused(why) => (Ending::Refused, Outcome::Refused(why)),
+        };
+        if let Err(panic) = P::catch(|| deliver(outcome)) {
+            let tag = task.and_then(|task| task.work().tag);
+            tracing::error!(tag, "the receiver of an outcome panicked: {}", message(&*panic));
+        }
+        ending
+    }
+}
+
+/// A job without a token and without a tag, so that nobody can cancel it but with all that wait: it needs no state and no counted references.
+pub(super) struct Owned<F, D, T> {
+    work: Work,
+    body: Body<F, D, T>,
+}
+
+impl<P, G, F, D, T> Job<P, G> for Owned<F, D, T>
+where
+    P: Primitives,
+    G: WakeOne,
+    F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+    D: FnOnce(Outcome<T>) + Send + 'static,
+    T: 'static,
+{
+    fn work(&self) -> &Work {
+        &self.work
+    }
+
+    fn conclude(self: Box<Self>, fate: Fate<'_, P, G>) -> Option<Ending> {
+        Some(self.body.conclude(fate, None, || {}))
+    }
+
+    fn tagged(&self) -> Option<AnyTask<P, G>> {
+        None
+    }
+}
+
+/// The states of a task. Whoever moves it out of `PENDING` owns the closure: an exchange, so that there is only one.
 ///
 /// | state | meaning | left by |
 /// |---|---|---|
@@ -158,15 +241,15 @@ const RUNNING: usize = 1;
 const TOLD: usize = 2;
 const OVER: usize = 3;
 
-/// A closure, where its outcome goes, and the state. One allocation a job.
-pub(super) struct Task<P: Primitives, G, F: Send + 'static, D: Send + 'static, T> {
+/// A job that may be cancelled: a closure, where its outcome goes, and the state.
+pub(super) struct Task<P: Primitives, F: Send + 'static, D: Send + 'static, T: 'static> {
     work: Work,
     state: P::Atomic,
-    body: P::Cell<Option<(F, D)>>,
-    returns: PhantomData<fn(G) -> T>,
+    body: P::Cell<Option<Body<F, D, T>>>,
 }
 
-impl<P, G, F, D, T> Task<P, G, F, D, T>
+/// A job that nobody cancels by itself.
+pub(super) fn detached<P, G, F, D, T>(work: Work, run: F, deliver: D) -> AnyJob<P, G>
 where
     P: Primitives,
     G: WakeOne,
@@ -174,23 +257,59 @@ where
     D: FnOnce(Outcome<T>) + Send + 'static,
     T: 'static,
 {
-    pub fn boxed(work: Work, run: F, deliver: D) -> AnyJob<P, G> {
-        Arc::new(Self {
-            work,
-            state: P::Atomic::new("job", PENDING),
-            body: P::Cell::new("body", Some((run, deliver))),
-            returns: PhantomData,
-        })
+    match work.tag {
+        None => Box::new(Owned { work, body: Body::new(run, deliver) }),
+        Some(_) => cancellable(work, run, deliver).0,
     }
+}
 
+/// A job, and what cancels it.
+pub(super) fn cancellable<P, G, F, D, T>(work: Work, run: F, deliver: D) -> (AnyJob<P, G>, Token<P, G>)
+where
+    P: Primitives,
+    G: WakeOne,
+    F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+    D: FnOnce(Outcome<T>) + Send + 'static,
+    T: 'static,
+{
+    let task = Arc::new(Task::<P, _, _, _> {
+        work,
+        state: P::Atomic::new("job", PENDING),
+        body: P::Cell::new("body", Some(Body::new(run, deliver))),
+    });
+    (Box::new(task.clone()), Token(task))
+}
+
+impl<P: Primitives, F: Send + 'static, D: Send + 'static, T: 'static> Task<P, F, D, T> {
     /// Moves the state on, if it is `from`. Relaxed: only the exchange's being one matters. What the closure needs came
     /// with the reference to the job, through the lock of a list or out of the hands of who enqueued it.
     fn advance(&self, from: usize, to: usize) -> bool {
         self.state.compare_exchange(from, to, Relaxed, Relaxed).is_ok()
     }
+
+    fn is(&self, state: usize) -> bool {
+        self.state.load(Relaxed) == state
+    }
+
+    /// Brings it to its end, if nobody else has.
+    fn settle<G: WakeOne>(&self, fate: Fate<'_, P, G>) -> Option<Ending>
+    where
+        F: FnOnce(&Context<'_, P, G>) -> T,
+        D: FnOnce(Outcome<T>),
+        Self: Cancellable<P, G>,
+    {
+        let runs = matches!(fate, Fate::Run(_));
+        if !self.advance(PENDING, if runs { RUNNING } else { OVER }) {
+            return None;
+        }
+        // SAFETY: we moved the state out of PENDING, and nobody ever moves it back: we are the only one to come here.
+        let body = self.body.with_mut(|body| unsafe { (*body).take() })?;
+        // Over before the outcome is out: whoever has it finds nothing to cancel any more.
+        Some(body.conclude(fate, Some(self), || self.state.store(OVER, Relaxed)))
+    }
 }
 
-impl<P, G, F, D, T> Job<P, G> for Task<P, G, F, D, T>
+impl<P, G, F, D, T> Job<P, G> for Arc<Task<P, F, D, T>>
 where
     P: Primitives,
     G: WakeOne,
@@ -202,41 +321,37 @@ where
         &self.work
     }
 
-    fn conclude(&self, fate: Fate<'_, P, G>) -> Option<Ending> {
-        let runs = matches!(fate, Fate::Run(_));
-        if !self.advance(PENDING, if runs { RUNNING } else { OVER }) {
-            return None;
-        }
-        // SAFETY: we moved the state out of PENDING, and nobody ever moves it back: we are the only one to come here.
-        let (run, deliver) = self.body.with_mut(|body| unsafe { (*body).take() })?;
-        let (ending, outcome) = match fate {
-            Fate::Run(worker) => match P::catch(|| run(&Context { worker, job: self })) {
-                Ok(value) => (Ending::Done, Outcome::Done(value)),
-                Err(panic) => (Ending::Panicked, Outcome::Panicked(panic)),
-            },
-            Fate::Cancelled => (Ending::Cancelled, Outcome::Cancelled),
-            Fate::Refused(why) => (Ending::Refused, Outcome::Refused(why)),
-        };
-        if runs {
-            // Before the outcome is out: whoever has it finds nothing to cancel any more.
-            self.state.store(OVER, Relaxed);
-        }
-        if let Err(panic) = P::catch(|| deliver(outcome)) {
-            tracing::error!(tag = self.work.tag, "the receiver of an outcome panicked: {}", message(&*panic));
-        }
-        Some(ending)
+    fn conclude(self: Box<Self>, fate: Fate<'_, P, G>) -> Option<Ending> {
+        self.settle(fate)
+    }
+
+    fn tagged(&self) -> Option<AnyTask<P, G>> {
+        self.work.tag.map(|_| self.clone() as _)
+    }
+}
+
+impl<P, G, F, D, T> Cancellable<P, G> for Task<P, F, D, T>
+where
+    P: Primitives,
+    G: WakeOne,
+    F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+    D: FnOnce(Outcome<T>) + Send + 'static,
+    T: 'static,
+{
+    fn work(&self) -> &Work {
+        &self.work
     }
 
     fn cancel(&self) -> Cancel {
-        match self.conclude(Fate::Cancelled) {
+        match self.settle::<G>(Fate::Cancelled) {
             Some(_) => Cancel::BeforeItRan,
-            None if self.advance(RUNNING, TOLD) || self.told() => Cancel::WhileRunning,
+            None if self.advance(RUNNING, TOLD) || self.is(TOLD) => Cancel::WhileRunning,
             None => Cancel::NotFound,
         }
     }
 
     fn told(&self) -> bool {
-        self.state.load(Relaxed) == TOLD
+        self.is(TOLD)
     }
 }
 
@@ -247,7 +362,7 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Cancels one job. Cheap to clone; outliving the job does no harm.
-pub struct Token<P: Primitives = Native, G: WakeOne = PerEntry>(pub(super) AnyJob<P, G>);
+pub struct Token<P: Primitives = Native, G: WakeOne = PerEntry>(pub(super) AnyTask<P, G>);
 
 impl<P: Primitives, G: WakeOne> Clone for Token<P, G> {
     fn clone(&self) -> Self {

@@ -69,7 +69,7 @@ use std::{fmt, io, iter, thread};
 
 use self::account::{Account, Roster};
 use self::hash::{Admission, Chains};
-use self::job::{AnyJob, Fate, Task};
+use self::job::{AnyJob, AnyTask, Fate};
 use self::worker::{Station, Worker};
 use crate::completion::CompletionQueue;
 use crate::gate::{PerEntry, WakeOne};
@@ -518,20 +518,19 @@ impl<P: Primitives, G: WakeOne> Jobs<P, G> {
         F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
         D: FnOnce(Outcome<T>) + Send + 'static,
     {
-        let job = Task::boxed(work, run, deliver);
-        let token = Token(job.clone());
+        let (job, token) = job::cancellable(work, run, deliver);
         self.push(job);
         token
     }
 
-    /// The same without a token, which saves counting it.
+    /// The same without a token, which makes it cheaper.
     pub fn enqueue_detached<T, F, D>(&mut self, work: Work, run: F, deliver: D)
     where
         T: 'static,
         F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
         D: FnOnce(Outcome<T>) + Send + 'static,
     {
-        self.push(Task::boxed(work, run, deliver));
+        self.push(job::detached(work, run, deliver));
     }
 
     fn push(&mut self, job: AnyJob<P, G>) {
@@ -567,7 +566,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         match account.push(turn, jobs.drain(..)) {
             Ok(()) if wakes == 0 => {}
             Ok(()) => self.activate(account, wakes),
-            Err(jobs) => jobs.iter().for_each(|job| self.turn_away(job)),
+            Err(jobs) => jobs.into_iter().for_each(|job| self.turn_away(job)),
         }
     }
 
@@ -586,16 +585,16 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         match admission {
             Ok(true) => self.activate(account, 1),
             Ok(false) => tracing::trace!(hash, "stalled"),
-            Err(job) => self.turn_away(&job),
+            Err(job) => self.turn_away(job),
         }
     }
 
-    fn turn_away(&self, job: &AnyJob<P, G>) {
+    fn turn_away(&self, job: AnyJob<P, G>) {
         self.turned_away.add(1);
         self.refuse(job, Refusal::ShuttingDown);
     }
 
-    fn refuse(&self, job: &AnyJob<P, G>, why: Refusal) {
+    fn refuse(&self, job: AnyJob<P, G>, why: Refusal) {
         self.counters.count(job.conclude(Fate::Refused(why)));
     }
 
@@ -724,8 +723,9 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
                 return other;
             }
             for job in jobs {
-                self.refuse(&job, why.clone());
-                let next = job.work().hash.map(|hash| self.bring_out(hash, None));
+                let hash = job.work().hash;
+                self.refuse(job, why.clone());
+                let next = hash.map(|hash| self.bring_out(hash, None));
                 if let Some(Next::Pushed(next)) = next
                     && next.name != account.name
                 {
@@ -770,12 +770,11 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
 
     /// All jobs with a tag that have not ended. A job moves from its chain to a list and from there to a worker, each time
     /// under the lock of where it was; we look in the same order, so we do not miss it. We may meet it twice.
-    fn tagged(&self) -> Vec<AnyJob<P, G>> {
-        let tagged = |job: &AnyJob<P, G>| job.work().tag.is_some();
+    fn tagged(&self) -> Vec<AnyTask<P, G>> {
         let mut found = Vec::new();
-        self.chains.with(|chains| found.extend(chains.waiting().filter(|job| tagged(job)).cloned()));
+        self.chains.with(|chains| found.extend(chains.waiting().filter_map(|job| job.tagged())));
         for account in &self.accounts {
-            account.find(tagged, &mut found);
+            account.find_tagged(&mut found);
         }
         self.threads.with(|threads| {
             found.extend(threads.running.iter().filter_map(|thread| thread.station.current()));
@@ -803,8 +802,9 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
                     self.counters.count(job.conclude(Fate::Cancelled));
                 }
                 for job in self.accounts.iter().flat_map(Account::drain) {
+                    let hash = job.work().hash;
                     self.counters.count(job.conclude(Fate::Cancelled));
-                    if let Some(hash) = job.work().hash {
+                    if let Some(hash) = hash {
                         self.bring_out(hash, None);
                     }
                 }

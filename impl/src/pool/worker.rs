@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use super::account::{Account, Leave};
-use super::job::{AccountName, AnyJob, Fate, Job};
+use super::job::{AccountName, AnyJob, AnyTask, Cancellable, Fate, Work};
 use super::stats::Counters;
 use super::{Shared, Submitter};
 use crate::gate::{PerEntry, WakeOne};
@@ -16,7 +16,7 @@ pub(super) struct Station<P: Primitives, G: WakeOne> {
     pub number: usize,
     pub account: AccountName,
     /// The job that it runs, if that has a tag.
-    current: P::Mutex<Option<AnyJob<P, G>>>,
+    current: P::Mutex<Option<AnyTask<P, G>>>,
     /// [`Primitives::thread`] of its thread, once that runs.
     pub thread: OnceLock<u64>,
     /// Written by this worker only.
@@ -36,19 +36,19 @@ impl<P: Primitives, G: WakeOne> Station<P, G> {
 
     /// This job is about to run. To be called with the lock of the list or chain that it was taken from.
     pub fn begin(&self, job: &AnyJob<P, G>) {
-        if job.work().tag.is_some() {
-            self.current.with(|current| *current = Some(job.clone()));
+        if let Some(task) = job.tagged() {
+            self.current.with(|current| *current = Some(task));
         }
     }
 
-    fn end(&self, job: &AnyJob<P, G>) {
-        if job.work().tag.is_some() {
+    fn end(&self, work: &Work) {
+        if work.tag.is_some() {
             let over = self.current.with(Option::take);
             drop(over); // outside of the lock: it may be the last reference
         }
     }
 
-    pub fn current(&self) -> Option<AnyJob<P, G>> {
+    pub fn current(&self) -> Option<AnyTask<P, G>> {
         self.current.with(|current| current.clone())
     }
 }
@@ -56,13 +56,14 @@ impl<P: Primitives, G: WakeOne> Station<P, G> {
 /// What a job may ask of the worker that runs it.
 pub struct Context<'a, P: Primitives = Native, G: WakeOne = PerEntry> {
     pub(super) worker: &'a Worker<P, G>,
-    pub(super) job: &'a dyn Job<P, G>,
+    /// Itself, if it can be cancelled.
+    pub(super) task: Option<&'a dyn Cancellable<P, G>>,
 }
 
 impl<P: Primitives, G: WakeOne> Context<'_, P, G> {
     /// Whether this job has been asked to end: by a cancellation, or by a shutdown that cancels.
     pub fn cancelled(&self) -> bool {
-        self.job.told() || self.worker.shared.is_cancelling()
+        self.task.is_some_and(Cancellable::told) || self.worker.shared.is_cancelling()
     }
 
     /// Runs `body`, which may block, and lends the worker's slot meanwhile: another worker is woken or started if there
@@ -175,10 +176,11 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
     fn perform(&self, job: AnyJob<P, G>) {
         let mut next = Some(job);
         while let Some(job) = next {
+            let work = *job.work();
             self.station.counters.count_alone(job.conclude(Fate::Run(self)));
-            self.station.end(&job);
+            self.station.end(&work);
             // Unhashed work has nothing to do with the chains.
-            next = job.work().hash.and_then(|hash| self.shared.next_of_hash(hash, &self.station));
+            next = work.hash.and_then(|hash| self.shared.next_of_hash(hash, &self.station));
         }
     }
 }
