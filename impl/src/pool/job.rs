@@ -13,6 +13,7 @@ use crate::gate::{PerEntry, WakeOne};
 use crate::slot::Slot;
 use crate::sync::{Atomic, Cell, Native, Parker, Primitives};
 
+use super::shell::{Shell, Shells};
 use super::worker::{Context, Worker};
 
 /// Which of the two accounts a job is charged to; each has its own workers and its own maximum.
@@ -175,10 +176,11 @@ impl<F, D, T> Body<F, D, T> {
         fate: Fate<'_, P, G>,
         task: Option<&dyn Cancellable<P, G>>,
         over: impl FnOnce(),
+        shell: Option<Shell>,
     ) -> Ending
     where
         F: FnOnce(&Context<'_, P, G>) -> T,
-        D: FnOnce(Outcome<T>),
+        D: FnOnce(Outcome<T>, Option<Shell>),
     {
         let Self { run, deliver, .. } = self;
         let (ending, outcome) = match fate {
@@ -193,7 +195,7 @@ impl<F, D, T> Body<F, D, T> {
             Fate::Cancelled => (Ending::Cancelled, Outcome::Cancelled),
             Fate::Refused(why) => (Ending::Refused, Outcome::Refused(why)),
         };
-        if let Err(panic) = P::catch(|| deliver(outcome)) {
+        if let Err(panic) = P::catch(|| deliver(outcome, shell)) {
             let tag = task.and_then(|task| task.work().tag);
             tracing::error!(tag, "the receiver of an outcome panicked: {}", message(&*panic));
         }
@@ -201,10 +203,11 @@ impl<F, D, T> Body<F, D, T> {
     }
 }
 
-/// A job without a token and without a tag, so that nobody can cancel it but with all that wait: it needs no state and no counted references.
+/// A job without a token and without a tag, so that nobody can cancel it but with all that wait: it needs no state and no counted
+/// references. Its outcome is delivered with its empty box.
 pub(super) struct Owned<F, D, T> {
     work: Work,
-    body: Body<F, D, T>,
+    body: Option<Body<F, D, T>>,
 }
 
 impl<P, G, F, D, T> Job<P, G> for Owned<F, D, T>
@@ -212,15 +215,16 @@ where
     P: Primitives,
     G: WakeOne,
     F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
-    D: FnOnce(Outcome<T>) + Send + 'static,
+    D: FnOnce(Outcome<T>, Option<Shell>) + Send + 'static,
     T: 'static,
 {
     fn work(&self) -> &Work {
         &self.work
     }
 
-    fn conclude(self: Box<Self>, fate: Fate<'_, P, G>) -> Option<Ending> {
-        Some(self.body.conclude(fate, None, || {}))
+    fn conclude(mut self: Box<Self>, fate: Fate<'_, P, G>) -> Option<Ending> {
+        let body = self.body.take()?;
+        Some(body.conclude(fate, None, || {}, Some(self)))
     }
 
     fn tagged(&self) -> Option<AnyTask<P, G>> {
@@ -248,18 +252,25 @@ pub(super) struct Task<P: Primitives, F: Send + 'static, D: Send + 'static, T: '
     body: P::Cell<Option<Body<F, D, T>>>,
 }
 
-/// A job that nobody cancels by itself.
-pub(super) fn detached<P, G, F, D, T>(work: Work, run: F, deliver: D) -> AnyJob<P, G>
+/// A job that nobody cancels by itself, in the box of another one if there is a fitting one.
+pub(super) fn detached<P, G, F, D, T>(shells: &mut Shells, work: Work, run: F, deliver: D) -> AnyJob<P, G>
 where
     P: Primitives,
     G: WakeOne,
     F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
-    D: FnOnce(Outcome<T>) + Send + 'static,
+    D: FnOnce(Outcome<T>, Option<Shell>) + Send + 'static,
     T: 'static,
 {
-    match work.tag {
-        None => Box::new(Owned { work, body: Body::new(run, deliver) }),
-        Some(_) => cancellable(work, run, deliver).0,
+    if work.tag.is_some() {
+        return cancellable(work, run, |outcome| deliver(outcome, None)).0;
+    }
+    let owned = Owned { work, body: Some(Body::new(run, deliver)) };
+    match shells.take() {
+        Some(mut shell) => {
+            *shell = owned;
+            shell
+        }
+        None => Box::new(owned),
     }
 }
 
@@ -272,6 +283,7 @@ where
     D: FnOnce(Outcome<T>) + Send + 'static,
     T: 'static,
 {
+    let deliver = |outcome, _| deliver(outcome);
     let task = Arc::new(Task::<P, _, _, _> {
         work,
         state: P::Atomic::new("job", PENDING),
@@ -295,7 +307,7 @@ impl<P: Primitives, F: Send + 'static, D: Send + 'static, T: 'static> Task<P, F,
     fn settle<G: WakeOne>(&self, fate: Fate<'_, P, G>) -> Option<Ending>
     where
         F: FnOnce(&Context<'_, P, G>) -> T,
-        D: FnOnce(Outcome<T>),
+        D: FnOnce(Outcome<T>, Option<Shell>),
         Self: Cancellable<P, G>,
     {
         let runs = matches!(fate, Fate::Run(_));
@@ -305,7 +317,7 @@ impl<P: Primitives, F: Send + 'static, D: Send + 'static, T: 'static> Task<P, F,
         // SAFETY: we moved the state out of PENDING, and nobody ever moves it back: we are the only one to come here.
         let body = self.body.with_mut(|body| unsafe { (*body).take() })?;
         // Over before the outcome is out: whoever has it finds nothing to cancel any more.
-        Some(body.conclude(fate, Some(self), || self.state.store(OVER, Relaxed)))
+        Some(body.conclude(fate, Some(self), || self.state.store(OVER, Relaxed), None))
     }
 }
 
@@ -314,7 +326,7 @@ where
     P: Primitives,
     G: WakeOne,
     F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
-    D: FnOnce(Outcome<T>) + Send + 'static,
+    D: FnOnce(Outcome<T>, Option<Shell>) + Send + 'static,
     T: 'static,
 {
     fn work(&self) -> &Work {
@@ -335,7 +347,7 @@ where
     P: Primitives,
     G: WakeOne,
     F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
-    D: FnOnce(Outcome<T>) + Send + 'static,
+    D: FnOnce(Outcome<T>, Option<Shell>) + Send + 'static,
     T: 'static,
 {
     fn work(&self) -> &Work {

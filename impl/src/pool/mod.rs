@@ -57,6 +57,7 @@
 mod account;
 mod hash;
 mod job;
+mod shell;
 mod stats;
 mod worker;
 
@@ -79,6 +80,8 @@ use crate::wait_queue::{Kind, WaitQueue};
 
 pub use self::job::{AccountName, Cancel, Completion, Handle, Outcome, Refusal, Token, Work};
 pub use self::stats::{AccountStats, Stats};
+pub(crate) use self::shell::Shell;
+use self::shell::Shells;
 use self::stats::{Counter, Counters, Counts};
 pub use self::worker::Context;
 
@@ -503,11 +506,12 @@ pub(crate) struct Jobs<P: Primitives = Native, G: WakeOne = PerEntry> {
     unhashed: [Vec<AnyJob<P, G>>; AccountName::ALL.len()],
     /// Those with a hash, of both accounts: their order is kept.
     hashed: Vec<AnyJob<P, G>>,
+    shells: Shells,
 }
 
 impl<P: Primitives, G: WakeOne> Default for Jobs<P, G> {
     fn default() -> Self {
-        Self { unhashed: [const { Vec::new() }; AccountName::ALL.len()], hashed: Vec::new() }
+        Self { unhashed: [const { Vec::new() }; AccountName::ALL.len()], hashed: Vec::new(), shells: Shells::default() }
     }
 }
 
@@ -523,14 +527,21 @@ impl<P: Primitives, G: WakeOne> Jobs<P, G> {
         token
     }
 
-    /// The same without a token, which makes it cheaper.
+    /// The same without a token, which makes it cheaper. With the outcome comes the empty box of the job, to be
+    /// [kept](Jobs::keep).
     pub fn enqueue_detached<T, F, D>(&mut self, work: Work, run: F, deliver: D)
     where
         T: 'static,
         F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
-        D: FnOnce(Outcome<T>) + Send + 'static,
+        D: FnOnce(Outcome<T>, Option<Shell>) + Send + 'static,
     {
-        self.push(job::detached(work, run, deliver));
+        let job = job::detached(&mut self.shells, work, run, deliver);
+        self.push(job);
+    }
+
+    /// Keeps the box of a job that is over for one that is to come.
+    pub fn keep(&mut self, shell: Shell) {
+        self.shells.put(shell);
     }
 
     fn push(&mut self, job: AnyJob<P, G>) {

@@ -14,7 +14,7 @@ use super::error::{Closed, Error};
 use super::future::AsyncHandle;
 use super::request::{Request, Token, link};
 use crate::completion::CompletionQueue;
-use crate::pool::Submitter;
+use crate::pool::{Shell, Submitter};
 use crate::sync::Mutex as _;
 use crate::wait_queue::Wakeup;
 
@@ -22,8 +22,8 @@ use crate::wait_queue::Wakeup;
 pub(super) enum Posted<T> {
     /// An event of the user's.
     Event(T),
-    /// What became of a closure that the reactor offloaded.
-    Offloaded(Option<T>),
+    /// What became of a closure that the reactor offloaded, and its empty box.
+    Offloaded(Option<T>, Option<Shell>),
     /// There are commands.
     Commands,
 }

@@ -15,7 +15,7 @@ use super::error::Error;
 use super::handle::{Command, Handle, Posted, Shared, check_length};
 use super::request::{BELL, Events, Flights, IGNORED, Request, Token, link};
 use crate::completion::{CompletionQueue, Consumer};
-use crate::pool::{self, Context, Jobs, Outcome, Pool, Shutdown, Submitter, Work};
+use crate::pool::{self, Context, Jobs, Outcome, Pool, Shell, Shutdown, Submitter, Work};
 
 /// How a reactor is to be set up.
 #[derive(Debug, Clone)]
@@ -405,7 +405,7 @@ impl<T: Send + 'static> Reactor<T> {
         F: FnOnce(&Context<'_>) -> R + Send + 'static,
     {
         let delivery = self.expect_delivery();
-        self.jobs.enqueue_detached(work, run, move |outcome| delivery.post(then(outcome)));
+        self.jobs.enqueue_detached(work, run, move |outcome, shell| delivery.post(then(outcome), shell));
     }
 
     /// [`offload`](Reactor::offload), and what cancels the closure. It has its event then too: `then` is told
@@ -421,7 +421,7 @@ impl<T: Send + 'static> Reactor<T> {
         F: FnOnce(&Context<'_>) -> R + Send + 'static,
     {
         let delivery = self.expect_delivery();
-        self.jobs.enqueue(work, run, move |outcome| delivery.post(then(outcome)))
+        self.jobs.enqueue(work, run, move |outcome| delivery.post(then(outcome), None))
     }
 
     fn expect_delivery(&mut self) -> Delivery<T> {
@@ -609,8 +609,9 @@ impl<T: Send + 'static> Reactor<T> {
             match self.consumer.pop() {
                 None => break,
                 Some(Posted::Event(event)) => events.push(event),
-                Some(Posted::Offloaded(event)) => {
+                Some(Posted::Offloaded(event, shell)) => {
                     self.offloaded -= 1;
+                    shell.into_iter().for_each(|shell| self.jobs.keep(shell));
                     events.extend(event);
                 }
                 Some(Posted::Commands) => self.shared.take(&mut self.commands),
@@ -718,9 +719,9 @@ impl<T: Send + 'static> Drop for Reactor<T> {
 struct Delivery<T: Send + 'static>(Option<Arc<CompletionQueue<Posted<T>>>>);
 
 impl<T: Send + 'static> Delivery<T> {
-    fn post(mut self, event: T) {
+    fn post(mut self, event: T, shell: Option<Shell>) {
         if let Some(posted) = self.0.take() {
-            posted.publish_one(Posted::Offloaded(Some(event)));
+            posted.publish_one(Posted::Offloaded(Some(event), shell));
         }
     }
 }
@@ -728,7 +729,7 @@ impl<T: Send + 'static> Delivery<T> {
 impl<T: Send + 'static> Drop for Delivery<T> {
     fn drop(&mut self) {
         if let Some(posted) = self.0.take() {
-            posted.publish_one(Posted::Offloaded(None));
+            posted.publish_one(Posted::Offloaded(None, None));
         }
     }
 }
