@@ -89,9 +89,20 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
         if published { self.wait.notify_all() } else { Wakeup::Skipped }
     }
 
-    /// [`publish`](CompletionQueue::publish) for a batch of one, which need not be collected.
+    /// [`publish`](CompletionQueue::publish) for a batch of one, which is moved straight into its slot.
+    #[inline]
     pub fn publish_one(&self, item: T) -> Wakeup {
-        self.overflow.with(|overflow| self.append(overflow, std::iter::once(item)));
+        self.overflow.with(|overflow| {
+            if overflow.is_empty() {
+                let (tail, limit) = self.room();
+                if tail != limit {
+                    self.write(tail, item);
+                    return self.advance(tail.wrapping_add(1));
+                }
+            }
+            overflow.push_back(item);
+            self.overflowed.store(overflow.len(), Relaxed); // as in `append`
+        });
         self.wait.notify_all()
     }
 
@@ -110,23 +121,41 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
 
     /// Under the lock: moves items into the ring while there are any and there is room. True if it moved one.
     fn fill_ring(&self, items: &mut impl Iterator<Item = T>) -> bool {
-        let old = self.tail.load(Relaxed); // only written under the lock, which we hold
-        // Acquire: pairs with the release store of `head` in `pop`; the consumer has done with the slots below.
-        let limit = self.head.load(Acquire).wrapping_add(self.slots.len());
+        let (old, limit) = self.room();
         let mut tail = old;
         while tail != limit {
             let Some(item) = items.next() else { break };
-            // SAFETY: `tail` is below `head + capacity`, so the slot is free; producers exclude each other by the lock;
-            // the consumer does not read it until `tail` says so.
-            self.slot(tail).with_mut(|slot| unsafe { (*slot).write(item) });
+            self.write(tail, item);
             tail = tail.wrapping_add(1);
         }
         if tail != old {
-            // Release: pairs with the acquire load of `tail` in `look`; without it the consumer might read a slot
-            // before it is written.
-            self.tail.store(tail, Release);
+            self.advance(tail);
         }
         tail != old
+    }
+
+    /// Under the lock: the tail, and how far it may advance.
+    #[inline]
+    fn room(&self) -> (usize, usize) {
+        let tail = self.tail.load(Relaxed); // only written under the lock, which we hold
+        // Acquire: pairs with the release store of `head` in `pop`; the consumer has done with the slots below.
+        (tail, self.head.load(Acquire).wrapping_add(self.slots.len()))
+    }
+
+    /// Under the lock: writes a slot from the tail on, where there is [room](CompletionQueue::room).
+    #[inline]
+    fn write(&self, position: usize, item: T) {
+        // SAFETY: the position is below `head + capacity`, so the slot is free; producers exclude each other by the lock;
+        // the consumer does not read it until `tail` says so.
+        self.slot(position).with_mut(|slot| unsafe { (*slot).write(item) });
+    }
+
+    /// Under the lock: the slots below are written.
+    #[inline]
+    fn advance(&self, tail: usize) {
+        // Release: pairs with the acquire load of `tail` in `look`; without it the consumer might read a slot
+        // before it is written.
+        self.tail.store(tail, Release);
     }
 
     fn slot(&self, position: usize) -> &P::Cell<MaybeUninit<T>> {

@@ -264,14 +264,10 @@ where
     if work.tag.is_some() {
         return cancellable(work, run, |outcome| deliver(outcome, None)).0;
     }
-    let owned = Owned { work, body: Some(Body::new(run, deliver)) };
-    match shells.take() {
-        Some(mut shell) => {
-            *shell = owned;
-            shell
-        }
-        None => Box::new(owned),
-    }
+    let mut shell = shells.take().unwrap_or_else(|| Box::new(Owned { work, body: None }));
+    shell.work = work;
+    shell.body = Some(Body::new(run, deliver));
+    shell
 }
 
 /// A job, and what cancels it.

@@ -719,6 +719,7 @@ impl<T: Send + 'static> Drop for Reactor<T> {
 struct Delivery<T: Send + 'static>(Option<Arc<CompletionQueue<Posted<T>>>>);
 
 impl<T: Send + 'static> Delivery<T> {
+    #[inline]
     fn post(mut self, event: T, shell: Option<Shell>) {
         if let Some(posted) = self.0.take() {
             posted.publish_one(Posted::Offloaded(Some(event), shell));
