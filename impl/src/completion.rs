@@ -240,7 +240,12 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
     /// [was given](Consumer::set_waker). If this returns false there is something to [`pop`](Consumer::pop): do not sleep.
     pub fn prepare_to_sleep(&mut self) -> bool {
         self.waiter.arm();
-        let head = self.queue.head.load(Relaxed);
+        self.is_empty()
+    }
+
+    /// Whether there is nothing to [`pop`](Consumer::pop).
+    pub fn is_empty(&mut self) -> bool {
+        let head = self.queue.head.load(Relaxed); // only written by us
         head == self.cached_tail && !self.look(head)
     }
 

@@ -30,18 +30,17 @@ impl Shells {
     }
 
     /// Keeps a box, or frees it.
+    #[inline]
     pub fn put(&mut self, shell: Shell) {
-        let of = (*shell).type_id();
-        if self.by_type.len() < TYPES && self.of(of).is_none() {
-            self.by_type.push((of, Vec::new()));
-        }
-        if let Some(shells) = self.of(of)
-            && shells.len() < KEPT
-        {
-            shells.push(shell);
+        let (of, room) = ((*shell).type_id(), self.by_type.len() < TYPES);
+        match self.of(of) {
+            Some(shells) if shells.len() < KEPT => shells.push(shell),
+            None if room => self.by_type.push((of, vec![shell])),
+            _ => {}
         }
     }
 
+    #[inline]
     fn of(&mut self, wanted: TypeId) -> Option<&mut Vec<Shell>> {
         if self.by_type.get(self.last).is_none_or(|(of, _)| *of != wanted) {
             self.last = self.by_type.iter().position(|(of, _)| *of == wanted)?;

@@ -28,9 +28,9 @@ pub struct Config {
     pub completions: Option<u32>,
     /// Where the program sleeps.
     pub sleep: Sleep,
-    /// Whether a turn that waits for closures, and for nothing of the kernel's, lets other threads run once before it
-    /// sleeps (`sched_yield`). With a worker on the same CPU that saves the sleep and the wake; else it costs one system call
-    /// a sleep. True by default.
+    /// How often a turn that waits for closures, and for nothing of the kernel's, lets other threads run before it
+    /// sleeps (`sched_yield`). That saves sleeps and wakes, of the reactor and of workers, where closures are short; where they are long it costs
+    /// so many system calls a sleep, some microseconds. 0 for never.
     pub yields: usize,
     /// The pool that closures are offloaded to. It starts no thread before the first one.
     pub pool: pool::Config,
@@ -42,7 +42,7 @@ impl Default for Config {
             submissions: 256,
             completions: None,
             sleep: Sleep::InRing,
-            yields: crate::pool::YIELDS,
+            yields: pool::YIELDS,
             pool: pool::Config::default(),
         }
     }
@@ -64,7 +64,7 @@ impl Config {
         Self { sleep, ..self }
     }
 
-    /// The same, yielding before it sleeps or not.
+    /// The same, yielding so often before it sleeps.
     pub fn yields(self, yields: usize) -> Self {
         Self { yields, ..self }
     }
@@ -454,23 +454,15 @@ impl<T: Send + 'static> Reactor<T> {
     pub fn turn(&mut self, events: &mut Vec<T>, timeout: Option<Duration>) -> Result<(), Error> {
         let before = events.len();
         events.append(&mut self.early);
-        self.submitter.submit_sparingly(&mut self.jobs);
+        let may_sleep = timeout != Some(Duration::ZERO);
+        if may_sleep && events.is_empty() && self.waits_for_closures_only() {
+            self.let_workers_run();
+        } else {
+            self.submitter.submit(&mut self.jobs);
+        }
         self.reap(events)?;
         self.awake();
         self.take_posted(events)?;
-        let may_sleep = timeout != Some(Duration::ZERO);
-        if may_sleep && events.len() == before && self.waits_for_closures_only() {
-            for i in 0.. {
-                let waiting = self.submitter.waiting();
-                self.counts.yields += 1;
-                std::thread::yield_now();
-                self.take_posted(events)?;
-                let now = self.submitter.waiting();
-                if now > 0 && now >= waiting { self.submitter.prompt(); }
-                if events.len() > before && (now == 0 || now >= waiting) || i == self.config.yields { break; }
-            }
-        }
-        self.submitter.prompt();
         if may_sleep && events.len() == before && self.announce_sleep()? {
             self.counts.sleeps += 1;
             self.enter(Wait::ForOne(timeout))?;
@@ -499,9 +491,35 @@ impl<T: Send + 'static> Reactor<T> {
         Ok(self.ring.completion().is_empty())
     }
 
-    /// Does nothing but closures end the sleep that comes? Then they may well be over once the workers have had this CPU.
-    fn waits_for_closures_only(&self) -> bool {
-        self.config.yields > 0 && self.offloaded > 0 && self.flights.len() == 0
+    /// Is there nothing to report, and nothing but closures to end the sleep that comes? Then they may well be over once the workers
+    /// have had this CPU.
+    fn waits_for_closures_only(&mut self) -> bool {
+        self.offloaded > 0
+            && self.flights.len() == 0
+            && self.config.yields > 0
+            && self.consumer.is_empty()
+            && self.ring.completion().is_empty()
+    }
+
+    /// Submits closures, and yields this CPU as long as the workers get on with them. One worker may do them all before a second one is
+    /// awake: the others are woken only when jobs wait and none is taken. In the end nothing waits for somebody who is asleep.
+    fn let_workers_run(&mut self) {
+        self.submitter.submit_sparingly(&mut self.jobs);
+        let mut waiting = self.submitter.waiting();
+        for _ in 0..self.config.yields {
+            self.counts.yields += 1;
+            std::thread::yield_now();
+            let left = self.submitter.waiting();
+            let stuck = left > 0 && left >= waiting;
+            if stuck {
+                self.submitter.prompt();
+            }
+            if (stuck || left == 0) && !self.consumer.is_empty() {
+                break;
+            }
+            waiting = left;
+        }
+        self.submitter.prompt();
     }
 
     /// Arms the gate, and has the eventfd listened to. False if something has been posted, or came up while room was
