@@ -67,6 +67,11 @@ fn a_worker_that_runs_dry_looks_at_every_list_before_it_sleeps() {
 }
 
 #[test]
+fn wakes_that_are_spared_at_first_are_made_up_for() {
+    holds(Protocol::Sparing);
+}
+
+#[test]
 fn two_jobs_have_two_sleeping_workers_told() {
     holds(Protocol::TwoIdle);
 }

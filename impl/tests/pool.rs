@@ -204,7 +204,13 @@ fn an_idle_worker_leaves_after_its_time_and_the_last_one_stays() {
 #[test]
 fn shutdown_of_an_idle_pool_takes_milliseconds_and_leaves_no_thread() {
     for layout in [Layout::OneLock, Layout::LockPerAccount, Layout::Sharded(2)] {
-        let pool: Pool = Pool::new(Config { bounded: 3, unbounded: 3, idle_timeout: 60 * SECOND, layout, ..Config::default() });
+        let pool: Pool = Pool::new(Config {
+            bounded: 3,
+            unbounded: 3,
+            idle_timeout: 60 * SECOND,
+            layout,
+            ..Config::default()
+        });
         let barrier = Arc::new(Barrier::new(6));
         let handles: Vec<_> = [Work::BOUNDED, Work::UNBOUNDED]
             .iter()

@@ -17,6 +17,9 @@ enqueue-idle   busy-while-armed          sc
 shard-scan     look-skips-a-list         sc
 shard-scan     no-look-after-arm         sc
 shard-scan     own-list-only             sc
+sparing        waker-without-barrier     tso
+sparing        no-look-after-arm         sc
+sparing        spared-for-good           sc
 timeout        waker-without-barrier     tso
 timeout        leave-without-barrier     tso
 timeout        no-look-after-leaving     sc

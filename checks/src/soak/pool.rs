@@ -153,7 +153,8 @@ fn run<P: Primitives>(soak: Soak) -> io::Result<Report> {
         bounded: WORKERS,
         unbounded: WORKERS,
         idle_timeout: Duration::from_millis(1),
-        layout: soak.layout, ..Config::default()
+        layout: soak.layout,
+        ..Config::default()
     };
     let pool = Pool::<P, PerEntry>::new(config);
     let submitted = std::thread::scope(|scope| {

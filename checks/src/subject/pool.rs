@@ -77,6 +77,8 @@ pub const MUTANTS: &[Mutant] = {
         mutant(P::ShardScan, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
         mutant(P::ShardScan, "sleeper-without-barrier", StoreBuffer, NO_BARRIER_AFTER_ARM),
         mutant(P::ShardScan, "wake-lost", Interleaving, WAKE_LOST),
+        mutant(P::Sparing, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
+        mutant(P::Sparing, "spared-for-good", Interleaving, Mistake::Misuse(Misuse::SparedForGood)),
         mutant(P::Timeout, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
         mutant(
             P::Timeout,

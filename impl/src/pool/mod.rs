@@ -79,9 +79,9 @@ use crate::sync::{Atomic, JoinHandle, Mutex, Native, Primitives};
 use crate::wait_queue::{Kind, WaitQueue};
 
 pub use self::job::{AccountName, Cancel, Completion, Handle, Outcome, Refusal, Token, Work};
-pub use self::stats::{AccountStats, Stats};
 pub(crate) use self::shell::Shell;
 use self::shell::Shells;
+pub use self::stats::{AccountStats, Stats};
 use self::stats::{Counter, Counters, Counts};
 pub use self::worker::Context;
 
@@ -379,10 +379,10 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
         self.submit_waking(jobs, |_, n| n);
     }
 
-    /// The same, waking one worker for all of them, or none if one is awake and looks for work. To be followed by
-    /// [`prompt`](Submitter::prompt), before the caller sleeps or does anything else that may take long.
-    pub(crate) fn submit_sparingly(&self, jobs: &mut Jobs<P, G>) {
+    /// The same, sparing wakes until what it returns is dropped.
+    pub(crate) fn submit_sparingly(&self, jobs: &mut Jobs<P, G>) -> Spared<'_, P, G> {
         self.submit_waking(jobs, |account, _| usize::from(!account.is_searched()));
+        Spared(self)
     }
 
     fn submit_waking(&self, jobs: &mut Jobs<P, G>, wakes: impl Fn(&Account<P, G>, usize) -> usize) {
@@ -396,16 +396,6 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
                 self.shared.submit(account, self.next_turn(), jobs, wakes);
             }
         }
-    }
-
-    /// How many jobs wait for a worker.
-    pub(crate) fn waiting(&self) -> usize {
-        self.shared.accounts.iter().map(Account::waiting).sum()
-    }
-
-    /// Wakes workers for the jobs that still wait.
-    pub(crate) fn prompt(&self) {
-        self.shared.accounts.iter().for_each(|account| self.shared.activate_unprompted(account));
     }
 
     /// Cancels the jobs whose [`Work`] the predicate picks among those that have a tag. It is called without any lock.
@@ -456,7 +446,7 @@ pub struct Batch<'a, P: Primitives = Native, G: WakeOne = PerEntry> {
     jobs: Jobs<P, G>,
 }
 
-impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
+impl<'a, P: Primitives, G: WakeOne> Batch<'a, P, G> {
     /// Adds a job, as [`Submitter::spawn`].
     pub fn spawn<T, F>(&mut self, work: Work, run: F) -> Handle<T, P, G>
     where
@@ -493,6 +483,49 @@ impl<P: Primitives, G: WakeOne> Batch<'_, P, G> {
 
     /// Submits it.
     pub fn submit(self) {}
+
+    /// Submits it and wakes one worker at most, or none if one is awake and looks for work: it may do short jobs all by
+    /// itself before another one is awake. More are woken, as many as [`submit`](Batch::submit) would have woken and are needed still, when
+    /// what is returned is dropped. Until then jobs may wait while workers sleep; so do nothing meanwhile that takes long.
+    ///
+    /// ```
+    /// # use reveille::pool::{Config, Outcome, Pool, Work};
+    /// # let pool: Pool = Pool::new(Config::default());
+    /// let mut batch = pool.batch();
+    /// let answers = [1, 2, 3].map(|n| batch.spawn(Work::BOUNDED, move |_| n * n));
+    /// let spared = batch.submit_sparingly();
+    /// std::thread::yield_now(); // a worker may have done them all after this
+    /// drop(spared);
+    /// assert!(matches!(answers.map(|answer| answer.wait().done()), [Some(1), Some(4), Some(9)]));
+    /// ```
+    pub fn submit_sparingly(mut self) -> Spared<'a, P, G> {
+        self.submitter.submit_sparingly(&mut self.jobs)
+    }
+}
+
+/// Workers who were not woken yet for jobs that have been submitted. They are when this is dropped, if jobs still wait then.
+#[must_use = "dropping it wakes the workers that were spared"]
+pub struct Spared<'a, P: Primitives = Native, G: WakeOne = PerEntry>(&'a Submitter<P, G>);
+
+impl<P: Primitives, G: WakeOne> Spared<'_, P, G> {
+    /// How many jobs wait for a worker, these and others.
+    pub fn waiting(&self) -> usize {
+        self.0.shared.accounts.iter().map(Account::waiting).sum()
+    }
+
+    /// Wakes workers for the jobs that wait now, or starts some.
+    pub fn wake(&self) {
+        // Whoever pushed them reads his own push, or what a worker has made of the list since; so no barrier is needed before this.
+        self.0.shared.accounts.iter().for_each(|account| self.0.shared.activate_unprompted(account));
+    }
+}
+
+impl<P: Primitives, G: WakeOne> Drop for Spared<'_, P, G> {
+    fn drop(&mut self) {
+        if !P::tearing_down() {
+            self.wake();
+        }
+    }
 }
 
 impl<P: Primitives, G: WakeOne> Drop for Batch<'_, P, G> {
@@ -511,7 +544,11 @@ pub(crate) struct Jobs<P: Primitives = Native, G: WakeOne = PerEntry> {
 
 impl<P: Primitives, G: WakeOne> Default for Jobs<P, G> {
     fn default() -> Self {
-        Self { unhashed: [const { Vec::new() }; AccountName::ALL.len()], hashed: Vec::new(), shells: Shells::default() }
+        Self {
+            unhashed: [const { Vec::new() }; AccountName::ALL.len()],
+            hashed: Vec::new(),
+            shells: Shells::default(),
+        }
     }
 }
 
@@ -573,7 +610,13 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
     }
 
     /// Pushes jobs, and activates so many workers for them.
-    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, jobs: &mut Vec<AnyJob<P, G>>, wakes: usize) {
+    fn submit(
+        self: &Arc<Self>,
+        account: &Account<P, G>,
+        turn: usize,
+        jobs: &mut Vec<AnyJob<P, G>>,
+        wakes: usize,
+    ) {
         match account.push(turn, jobs.drain(..)) {
             Ok(()) if wakes == 0 => {}
             Ok(()) => self.activate(account, wakes),

@@ -143,9 +143,7 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
     /// Looks for work for a moment longer, so that it need not be woken. True if there is something to do.
     fn search(&self, account: &Account<P, G>) -> bool {
         let yields = self.shared.yields;
-        yields > 0 && account.search(|| {
-            (0..yields).any(|_| !P::yield_now() || self.is_wanted(account)) 
-        })
+        yields > 0 && account.search(|| (0..yields).any(|_| !P::yield_now() || self.is_wanted(account)))
     }
 
     /// Is there a reason not to sleep?

@@ -504,22 +504,21 @@ impl<T: Send + 'static> Reactor<T> {
     /// Submits closures, and yields this CPU as long as the workers get on with them. One worker may do them all before a second one is
     /// awake: the others are woken only when jobs wait and none is taken. In the end nothing waits for somebody who is asleep.
     fn let_workers_run(&mut self) {
-        self.submitter.submit_sparingly(&mut self.jobs);
-        let mut waiting = self.submitter.waiting();
+        let spared = self.submitter.submit_sparingly(&mut self.jobs);
+        let mut waiting = spared.waiting();
         for _ in 0..self.config.yields {
             self.counts.yields += 1;
             std::thread::yield_now();
-            let left = self.submitter.waiting();
+            let left = spared.waiting();
             let stuck = left > 0 && left >= waiting;
             if stuck {
-                self.submitter.prompt();
+                spared.wake();
             }
             if (stuck || left == 0) && !self.consumer.is_empty() {
                 break;
             }
             waiting = left;
         }
-        self.submitter.prompt();
     }
 
     /// Arms the gate, and has the eventfd listened to. False if something has been posted, or came up while room was

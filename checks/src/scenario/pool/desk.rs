@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use reveille::gate::WakeOne;
 use reveille::pool::{
-    AccountName, Config, Context, Outcome, Pool, Refusal, Shutdown, Submitter, Token, Work,
+    AccountName, Batch, Config, Context, Outcome, Pool, Refusal, Shutdown, Submitter, Token, Work,
 };
 use reveille::sync::{Parker, Primitives};
 
@@ -78,13 +78,23 @@ impl<P: Primitives> Desk<P> {
         work: Work,
         body: impl FnOnce(&Context<'_, P, G>) + Send + 'static,
     ) -> (Job, Token<P, G>) {
+        self.add(&mut to.batch(), work, body)
+    }
+
+    /// Adds a job to a batch.
+    pub fn add<G: WakeOne>(
+        self: &Arc<Self>,
+        batch: &mut Batch<'_, P, G>,
+        work: Work,
+        body: impl FnOnce(&Context<'_, P, G>) + Send + 'static,
+    ) -> (Job, Token<P, G>) {
         let job = {
             let mut ledger = self.ledger();
             ledger.jobs.push(Record::default());
             Job(ledger.jobs.len() - 1)
         };
         let (run, deliver) = (self.clone(), self.clone());
-        let token = to.enqueue(
+        let token = batch.enqueue(
             work,
             move |context| {
                 let _running = run.running(job, work.account);

@@ -23,7 +23,7 @@ use super::Scenario;
 use crate::flavour::script::Script;
 use crate::trace::Trace;
 
-/// What several threads of a pool have to get right together. The first six have programs of the same names in the model.
+/// What several threads of a pool have to get right together. The first seven have programs of the same names in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// A job comes as the only worker goes idle.
@@ -38,6 +38,8 @@ pub enum Protocol {
     Exit,
     /// A job is cancelled by its token and another of its hash by predicate, as they come up.
     Cancel,
+    /// Two workers go idle as a batch of two jobs comes, for which one of them is woken at first; the first job waits for the second.
+    Sparing,
     /// Two workers go idle as two jobs come, the first of which waits for the second.
     TwoIdle,
     /// More jobs than the account may have workers.
@@ -58,9 +60,10 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::EnqueueIdle,
         Self::ShardScan,
+        Self::Sparing,
         Self::Timeout,
         Self::Hash,
         Self::Exit,
@@ -80,6 +83,7 @@ impl Protocol {
         match self {
             Self::EnqueueIdle => "enqueue-idle",
             Self::ShardScan => "shard-scan",
+            Self::Sparing => "sparing",
             Self::Timeout => "timeout",
             Self::Hash => "hash",
             Self::Exit => "exit",
@@ -126,6 +130,8 @@ pub enum Misuse {
     HashIgnored,
     /// The job waits outside of a blocked region: its slot is not lent.
     SlotKept,
+    /// The wakes that were spared at first are never made up for.
+    SparedForGood,
     /// The job's panic is one that the worker does not catch.
     NotCaught,
 }

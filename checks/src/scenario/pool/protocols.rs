@@ -18,6 +18,7 @@ pub(super) fn run<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     match scenario.protocol {
         Protocol::EnqueueIdle => enqueue_idle::<P, G>(scenario),
         Protocol::ShardScan => shard_scan::<P, G>(scenario),
+        Protocol::Sparing => sparing::<P, G>(scenario),
         Protocol::Timeout => timeout::<P, G>(scenario),
         Protocol::Hash => hash::<P, G>(scenario),
         Protocol::Exit => exit::<P, G>(scenario),
@@ -68,6 +69,25 @@ fn shard_scan<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     // The next list, which is not the one that the worker begins with.
     let (second, _) = desk.enqueue(&pool, Work::BOUNDED, nothing);
     desk.wait(second);
+    desk.close(&pool, Shutdown::Drain);
+}
+
+fn sparing<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
+    let (pool, desk) = set_up::<P, G>(scenario, 2, 1);
+    let signal = Arc::new(P::Parker::new("first job"));
+    for _ in 0..2 {
+        let mut batch = pool.batch();
+        let (first, _) = desk.add(&mut batch, Work::BOUNDED, wait_for(&signal));
+        let (second, _) = desk.add(&mut batch, Work::BOUNDED, send(&signal));
+        let spared = batch.submit_sparingly();
+        if scenario.misuse == Some(Misuse::SparedForGood) {
+            std::mem::forget(spared);
+        } else {
+            drop(spared);
+        }
+        desk.wait(first);
+        desk.wait(second);
+    }
     desk.close(&pool, Shutdown::Drain);
 }
 

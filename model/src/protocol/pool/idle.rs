@@ -25,8 +25,23 @@ fn work_lists(b: &mut Builder, lists: usize) -> Vec<WorkList> {
     }
 }
 
+/// How a submitter wakes workers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wakes {
+    /// One for each job, when it is pushed
+    EachJob,
+    /// One for all jobs, or none; and later as many as jobs wait then
+    Sparingly,
+}
+
 /// Submitters push jobs, in turn to the lists; workers run, and never leave. With two of them, job 0 waits for the last job.
-pub(super) fn enqueue_idle(b: &mut Builder, lists: usize, size: Size, mutant: Option<Mutant>) -> Debts {
+pub(super) fn enqueue_idle(
+    b: &mut Builder,
+    lists: usize,
+    wakes: Wakes,
+    size: Size,
+    mutant: Option<Mutant>,
+) -> Debts {
     let workers = usize::from(size.workers);
     let mut tokens = vec![0; workers];
     tokens[0] = i32::from(size.tokens);
@@ -45,8 +60,16 @@ pub(super) fn enqueue_idle(b: &mut Builder, lists: usize, size: Size, mutant: Op
     for submitter in 0..submitters {
         let told = b.local_list(&format!("told by submitter {submitter}"));
         let mut p = Code::new(format!("submitter {submitter}"));
-        for job in (0..jobs).filter(|job| job % submitters == submitter) {
-            account.submit(&mut p, told, job % lists, job as i32);
+        let jobs = (0..jobs).filter(|job| job % submitters == submitter);
+        match wakes {
+            Wakes::EachJob => jobs.for_each(|job| account.submit(&mut p, told, job % lists, job as i32)),
+            Wakes::Sparingly => {
+                jobs.for_each(|job| account.lists[job % lists].push(&mut p, job as i32));
+                p.maybe("somebody searches", |p| account.activate(p, told, 1));
+                if mutant != Some(Mutant::SparedForGood) {
+                    account.activate_unprompted(&mut p, told);
+                }
+            }
         }
         b.thread(p);
     }

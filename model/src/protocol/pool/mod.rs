@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`EnqueueIdle`](Protocol::EnqueueIdle) | a worker arms, looks, and finds nothing; a submitter pushes, and finds nobody armed |
 //! | [`ShardScan`](Protocol::ShardScan) | the same with two work lists: the look goes through both |
+//! | [`Sparing`](Protocol::Sparing) | a submitter wakes one worker for several jobs, or none, and the others later; a worker takes a job, and waits for the next |
 //! | [`Timeout`](Protocol::Timeout) | a submitter pushes, and sees no vacancy; a worker whose time is over makes one, looks, and finds nothing |
 //! | [`Blocking`](Protocol::Blocking) | the same where the vacancy is the place that a blocked job lends |
 //! | [`Hash`](Protocol::Hash) | a job ends and finds its chain empty; a submitter finds the hash busy, and puts the next job into the chain |
@@ -52,6 +53,8 @@ mod queue;
 mod stalled;
 mod worker;
 
+use idle::Wakes;
+
 pub use life::Life;
 
 named! {
@@ -61,6 +64,8 @@ named! {
         EnqueueIdle = "enqueue-idle",
         /// The same with two work lists.
         ShardScan = "shard-scan",
+        /// A submitter wakes one worker for all its jobs, or none, and others later if jobs still wait.
+        Sparing = "sparing",
         /// A worker's idle timeout fires as work arrives, while the other worker is busy.
         Timeout = "timeout",
         /// A job in a blocked region lends its worker's place.
@@ -97,6 +102,8 @@ named! {
         BusyWhileArmed = "busy-while-armed",
         /// The look before sleep leaves out a list.
         LookSkipsAList = "look-skips-a-list",
+        /// A submitter that has spared wakes does not look whether jobs still wait.
+        SparedForGood = "spared-for-good",
         /// A worker takes from its own list only, and a wake may reach one that cannot run the job.
         OwnListOnly = "own-list-only",
         /// A worker gives up its place without a full barrier after it.
@@ -171,6 +178,7 @@ impl Protocol {
                 &[WakerWithoutBarrier, SleeperWithoutBarrier, NoLookAfterArm, WakeBeforePush, BusyWhileArmed]
             }
             Protocol::ShardScan => &[LookSkipsAList, NoLookAfterArm, OwnListOnly],
+            Protocol::Sparing => &[WakerWithoutBarrier, NoLookAfterArm, SparedForGood],
             Protocol::Timeout => &[
                 WakerWithoutBarrier,
                 LeaveWithoutBarrier,
@@ -259,6 +267,7 @@ impl Protocol {
             Protocol::ShardScan => {
                 const { &[(size(1, 2, 2), Tso), (size(1, 1, 2), Rc11), (size(2, 1, 2), Rc11)] }
             }
+            Protocol::Sparing => const { &[(size(1, 1, 2), Rc11), (size(1, 2, 2), Tso)] },
             Protocol::Timeout => {
                 const { &[(size(1, 2, 0), Rc11), (size(1, 2, 1), Rc11), (size(1, 2, 2), Tso)] }
             }
@@ -276,7 +285,7 @@ impl Protocol {
     fn fits(self, size: Size) -> bool {
         let Size { submitters, workers, jobs, tokens } = size;
         match self {
-            Protocol::EnqueueIdle | Protocol::ShardScan => {
+            Protocol::EnqueueIdle | Protocol::ShardScan | Protocol::Sparing => {
                 (1..=2).contains(&submitters)
                     && (1..=2).contains(&workers)
                     && (workers..=4).contains(&jobs)
@@ -363,8 +372,9 @@ impl Pool {
         }
         let mut b = Builder::new();
         let debts = match protocol {
-            Protocol::EnqueueIdle => idle::enqueue_idle(&mut b, 1, size, mutant),
-            Protocol::ShardScan => idle::enqueue_idle(&mut b, 2, size, mutant),
+            Protocol::EnqueueIdle => idle::enqueue_idle(&mut b, 1, Wakes::EachJob, size, mutant),
+            Protocol::ShardScan => idle::enqueue_idle(&mut b, 2, Wakes::EachJob, size, mutant),
+            Protocol::Sparing => idle::enqueue_idle(&mut b, 1, Wakes::Sparingly, size, mutant),
             Protocol::Timeout => idle::timeout(&mut b, size, mutant),
             Protocol::Blocking => idle::blocking(&mut b, mutant),
             Protocol::Hash => hash::hash(&mut b, size, mutant),
