@@ -6,7 +6,7 @@ use std::task::Waker;
 use super::account::{Account, Leave};
 use super::job::{AccountName, AnyJob, AnyTask, Cancellable, Fate, Work};
 use super::stats::Counters;
-use super::{Shared, Submitter};
+use super::{Shared, Submitter, yield_until};
 use crate::gate::{PerEntry, WakeOne};
 use crate::sync::{Mutex, Native, Parker, Primitives, Unparked};
 use crate::wait_queue::{Kind, Waiter};
@@ -140,10 +140,10 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
         }
     }
 
-    /// Looks for work for a moment longer, so that it need not be woken. True if there is something to do.
+    /// Looks for work for a moment longer, so that it need not be woken for it. True if there is something to do.
     fn search(&self, account: &Account<P, G>) -> bool {
         let yields = self.shared.yields;
-        yields > 0 && account.search(|| (0..yields).any(|_| !P::yield_now() || self.is_wanted(account)))
+        yields > 0 && account.search(|| yield_until::<P>(yields, || self.is_wanted(account)))
     }
 
     /// Is there a reason not to sleep?

@@ -16,6 +16,7 @@ use super::handle::{Command, Handle, Posted, Shared, check_length};
 use super::request::{BELL, Events, Flights, IGNORED, Request, Token, link};
 use crate::completion::{CompletionQueue, Consumer};
 use crate::pool::{self, Context, Jobs, Outcome, Pool, Shell, Shutdown, Submitter, Work};
+use crate::sync::Native;
 
 /// How a reactor is to be set up.
 #[derive(Debug, Clone)]
@@ -506,19 +507,16 @@ impl<T: Send + 'static> Reactor<T> {
     fn let_workers_run(&mut self) {
         let spared = self.submitter.submit_sparingly(&mut self.jobs);
         let mut waiting = spared.waiting();
-        for _ in 0..self.config.yields {
+        pool::yield_until::<Native>(self.config.yields, || {
             self.counts.yields += 1;
-            std::thread::yield_now();
             let left = spared.waiting();
             let stuck = left > 0 && left >= waiting;
             if stuck {
                 spared.wake();
             }
-            if (stuck || left == 0) && !self.consumer.is_empty() {
-                break;
-            }
             waiting = left;
-        }
+            (stuck || left == 0) && !self.consumer.is_empty()
+        });
     }
 
     /// Arms the gate, and has the eventfd listened to. False if something has been posted, or came up while room was
