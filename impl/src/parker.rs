@@ -12,6 +12,7 @@
 //!
 //! The futex is a trait, so that a checker can put one of its own under this very code.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Wake;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::futex;
 
-use crate::sync::{Parker, Unparked};
+use crate::sync::{Native, Parker, Unparked, YIELDS, Yielded, yield_until};
 
 /// A word that a thread can sleep on: on Linux an [`AtomicU32`] and the system call of that name.
 #[allow(missing_docs)] // the std documentation of the same names holds
@@ -35,6 +36,10 @@ pub trait Futex: Send + Sync + 'static {
 
     /// Ends the sleep of one thread, if one sleeps.
     fn wake(&self);
+
+    /// Lets some time go by, as long as the word is `expected`, for a wake that is under way. Or does nothing: it
+    /// changes nothing.
+    fn linger(&self, _expected: u32) {}
 }
 
 impl Futex for AtomicU32 {
@@ -59,7 +64,24 @@ impl Futex for AtomicU32 {
     fn wake(&self) {
         let _ = futex::wake(self, futex::Flags::PRIVATE, 1);
     }
+
+    fn linger(&self, expected: u32) {
+        thread_local! {
+            /// So many times this thread is not going to linger.
+            static AT_ONCE: Cell<u32> = const { Cell::new(0) };
+        }
+        let over = || self.load(Ordering::Relaxed) != expected;
+        match AT_ONCE.get() {
+            _ if over() => {}
+            0 if yield_until::<Native>(YIELDS, over) == Yielded::Crowded => AT_ONCE.set(SLEEPS_AT_ONCE),
+            0 => {}
+            at_once => AT_ONCE.set(at_once - 1),
+        }
+    }
 }
+
+/// So many times a thread sleeps at once when it has found that yielding takes long.
+const SLEEPS_AT_ONCE: u32 = 64;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -107,6 +129,8 @@ impl<F: Futex> Parker for FutexParker<F> {
     }
 
     fn park(&self) {
+        // Where the token is soon there, that saves its giver and its taker a system call.
+        self.state.linger(EMPTY);
         self.park_until(None);
     }
 

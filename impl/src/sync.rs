@@ -18,7 +18,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::PoisonError;
 use std::sync::atomic::{self, AtomicU64, AtomicUsize, Ordering};
 use std::task::Wake;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::parker::FutexParker;
 
@@ -79,6 +79,41 @@ pub trait Primitives: Sized + Send + Sync + 'static {
     fn tearing_down() -> bool {
         false
     }
+}
+
+/// How often whoever is about to sleep yields its CPU first, by default.
+pub(crate) const YIELDS: usize = 16;
+
+/// And no longer than for this time: a yield takes less than a microsecond where nobody else wants the CPU, and milliseconds
+/// where a program does that keeps it.
+const PATIENCE: Duration = Duration::from_micros(100);
+
+/// How [`yield_until`] came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Yielded {
+    /// It is done.
+    Done,
+    /// It is not.
+    InVain,
+    /// It is not, and others want the CPU.
+    Crowded,
+}
+
+/// Yields the CPU until `done`, so many times at most.
+pub(crate) fn yield_until<P: Primitives>(times: usize, mut done: impl FnMut() -> bool) -> Yielded {
+    let start = Instant::now();
+    for _ in 0..times {
+        if !P::yield_now() {
+            break;
+        }
+        if done() {
+            return Yielded::Done;
+        }
+        if start.elapsed() > PATIENCE {
+            return Yielded::Crowded;
+        }
+    }
+    Yielded::InVain
 }
 
 /// A decision worth a line in a counterexample.

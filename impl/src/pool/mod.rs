@@ -65,7 +65,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, io, iter, thread};
 
 use self::account::{Account, Roster};
@@ -75,7 +75,7 @@ use self::worker::{Station, Worker};
 use crate::completion::CompletionQueue;
 use crate::gate::{PerEntry, WakeOne};
 use crate::slot::Slot;
-use crate::sync::{Atomic, JoinHandle, Mutex, Native, Primitives};
+use crate::sync::{Atomic, JoinHandle, Mutex, Native, Primitives, YIELDS};
 use crate::wait_queue::{Kind, WaitQueue};
 
 pub use self::job::{AccountName, Cancel, Completion, Handle, Outcome, Refusal, Token, Work};
@@ -84,29 +84,6 @@ use self::shell::Shells;
 pub use self::stats::{AccountStats, Stats};
 use self::stats::{Counter, Counters, Counts};
 pub use self::worker::Context;
-
-/// How often an idle worker, or a reactor, yields before it sleeps, by default.
-pub(crate) const YIELDS: usize = 16;
-
-/// And no longer than for this time: a yield takes less than a microsecond where nobody else wants the CPU, and milliseconds where somebody does.
-const PATIENCE: Duration = Duration::from_micros(50);
-
-/// Yields the CPU, so many times at most, until `done`. False if it is not.
-pub(crate) fn yield_until<P: Primitives>(times: usize, mut done: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    for _ in 0..times {
-        if !P::yield_now() {
-            return false;
-        }
-        if done() {
-            return true;
-        }
-        if start.elapsed() > PATIENCE {
-            return false;
-        }
-    }
-    false
-}
 
 /// How often the system is asked for a thread before it is believed that there is none.
 const ATTEMPTS: usize = 3;

@@ -6,9 +6,9 @@ use std::task::Waker;
 use super::account::{Account, Leave};
 use super::job::{AccountName, AnyJob, AnyTask, Cancellable, Fate, Work};
 use super::stats::Counters;
-use super::{Shared, Submitter, yield_until};
+use super::{Shared, Submitter};
 use crate::gate::{PerEntry, WakeOne};
-use crate::sync::{Mutex, Native, Parker, Primitives, Unparked};
+use crate::sync::{Mutex, Native, Parker, Primitives, Unparked, Yielded, yield_until};
 use crate::wait_queue::{Kind, Waiter};
 
 /// What others may know of a worker.
@@ -143,7 +143,7 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
     /// Looks for work for a moment longer, so that it need not be woken for it. True if there is something to do.
     fn search(&self, account: &Account<P, G>) -> bool {
         let yields = self.shared.yields;
-        yields > 0 && account.search(|| yield_until::<P>(yields, || self.is_wanted(account)))
+        yields > 0 && account.search(|| yield_until::<P>(yields, || self.is_wanted(account)) == Yielded::Done)
     }
 
     /// Is there a reason not to sleep?

@@ -16,7 +16,7 @@ use super::handle::{Command, Handle, Posted, Shared, check_length};
 use super::request::{BELL, Events, Flights, IGNORED, Request, Token, link};
 use crate::completion::{CompletionQueue, Consumer};
 use crate::pool::{self, Context, Jobs, Outcome, Pool, Shell, Shutdown, Submitter, Work};
-use crate::sync::Native;
+use crate::sync::{Native, YIELDS, yield_until};
 
 /// How a reactor is to be set up.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ impl Default for Config {
             submissions: 256,
             completions: None,
             sleep: Sleep::InRing,
-            yields: pool::YIELDS,
+            yields: YIELDS,
             pool: pool::Config::default(),
         }
     }
@@ -507,7 +507,7 @@ impl<T: Send + 'static> Reactor<T> {
     fn let_workers_run(&mut self) {
         let spared = self.submitter.submit_sparingly(&mut self.jobs);
         let mut waiting = spared.waiting();
-        pool::yield_until::<Native>(self.config.yields, || {
+        yield_until::<Native>(self.config.yields, || {
             self.counts.yields += 1;
             let left = spared.waiting();
             let stuck = left > 0 && left >= waiting;
