@@ -198,7 +198,7 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
         // `&mut self`; producers do not write it before `head` has passed it. Reading moves the item out, and the
         // store below makes it the only time.
         let item = self.queue.slot(head).with(|slot| unsafe { (*slot).assume_init_read() });
-        // Release: pairs with the acquire load of `head` in `fill_ring`; without it a producer might overwrite the slot
+        // Release: pairs with the acquire load of `head` in `room`; without it a producer might overwrite the slot
         // while it is being read.
         self.queue.head.store(head.wrapping_add(1), Release);
         Some(item)
@@ -207,14 +207,14 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
     /// Reads the tail anew, and refills the ring from the overflow list if it is empty. True if there is something.
     fn look(&mut self, head: usize) -> bool {
         let queue = &self.queue;
-        // Acquire: pairs with the release store of `tail` in `fill_ring`.
+        // Acquire: pairs with the release store of `tail` in `advance`.
         self.cached_tail = queue.tail.load(Acquire);
         if self.cached_tail == head && queue.overflowed.load(Relaxed) > 0 {
             queue.overflow.with(|overflow| {
                 queue.fill_ring(&mut std::iter::from_fn(|| overflow.pop_front()));
                 queue.overflowed.store(overflow.len(), Relaxed);
             });
-            // Acquire: pairs with the release store of `tail` in `fill_ring`. What we have just moved we know, but
+            // Acquire: pairs with the release store of `tail` in `advance`. What we have just moved we know, but
             // another producer may have come after us, and its slots are read on the strength of this.
             self.cached_tail = queue.tail.load(Acquire);
         }

@@ -1,4 +1,4 @@
-//! The parker of [`Native`](crate::sync::Native): one word that three states share, and a futex to sleep on.
+//! The parker of [`Native`]: one word that three states share, and a futex to sleep on.
 //!
 //! | state | meaning | left by |
 //! |---|---|---|

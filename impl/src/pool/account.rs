@@ -274,11 +274,12 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         left
     }
 
-    /// Runs `search` for a worker without work, unless another one is searching already.
+    /// Runs `search` for a worker without work, unless another one is searching already. Two at once would do no harm.
     pub fn search(&self, search: impl FnOnce() -> bool) -> bool {
-        if self.searching.swap(true, Relaxed) {
+        if self.is_searched() {
             return false;
         }
+        self.searching.store(true, Relaxed);
         let found = search();
         self.searching.store(false, Relaxed);
         found

@@ -39,6 +39,18 @@
 //!
 //! A worker that never sleeps needs no wake: it takes job after job, and the submitters' gate finds nobody armed.
 //!
+//! # Fewer sleeps, fewer wakes
+//!
+//! None of this is needed for what was argued above, and none of it is trusted there.
+//!
+//! *A worker searches before it arms*: it yields its CPU and looks again, some times ([`Config::yields`]), one worker of an account at
+//! a time. If a job comes meanwhile, nobody need be woken for it.
+//!
+//! *A submitter may spare wakes* ([`Batch::submit_sparingly`]). One worker may have done all jobs of a batch, if they are short, before a second one is
+//! awake. So it wakes one, or none if one searches, which is a guess that may be wrong; and makes up for it later: it looks how many jobs wait
+//! still, which are its own or others' by now, and does steps 2 and 3 for as many. That is what somebody does who opens a
+//! vacancy, and the argument is the same: its own push comes before the barrier of step 2.
+//!
 //! # Hashes
 //!
 //! Jobs of one hash run one at a time and in order. While one of them is out, the others wait in the chain of the hash, where no

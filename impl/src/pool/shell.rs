@@ -51,7 +51,30 @@ impl Shells {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+    use crate::pool::{Config, Jobs, Pool, Work};
+
+    #[test]
+    fn a_job_is_put_into_the_box_of_the_one_before() {
+        let pool: Pool = Pool::new(Config { bounded: 1, ..Config::default() });
+        let (mut jobs, (home, shells)) = (Jobs::default(), mpsc::channel::<Option<Shell>>());
+        let (mut boxes, mut taken) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let home = home.clone();
+            jobs.enqueue_detached(Work::BOUNDED, |_| (), move |_, shell| home.send(shell).unwrap());
+            pool.submit(&mut jobs);
+            let shell = shells.recv().unwrap().expect("nobody cancels it by itself");
+            let size = size_of_val(&*shell);
+            boxes.push((&raw const *shell).cast::<()>());
+            jobs.keep(shell);
+            // Whoever frees the box would find it taken.
+            taken.push(Vec::<u8>::with_capacity(size));
+        }
+        boxes.dedup();
+        assert_eq!(boxes.len(), 1, "all three in one box: {boxes:?}");
+    }
 
     #[test]
     fn a_box_comes_back_for_its_own_type_only_and_no_more_are_kept_than_said() {
