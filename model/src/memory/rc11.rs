@@ -61,8 +61,8 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{
-    Barrier, Done, Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
-    Stir, Update, Value,
+    Barrier, Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
+    Update, Value,
 };
 
 /// For every location the position of the oldest message that may still be read.
@@ -115,8 +115,6 @@ struct Message {
     value: Value,
     /// Written by a read-modify-write that read the message before it: nothing may come between the two
     glued: bool,
-    /// Written by the last step
-    new: bool,
     /// What an acquire read of this message teaches
     view: View,
 }
@@ -281,7 +279,7 @@ impl Rc11 {
         if let Some(read) = read {
             view.join(&read);
         }
-        let message = Message { value, glued: read.is_some(), new: true, view: view.without(location) };
+        let message = Message { value, glued: read.is_some(), view: view.without(location) };
         self.messages.insert(span.start + position, message);
         self.ends[location..].iter_mut().for_each(|end| *end += 1);
         Ok(())
@@ -530,18 +528,35 @@ impl Rc11 {
     }
 }
 
-impl Rc11 {
-    fn cleared(&self) -> Self {
-        let mut machine = self.clone();
-        machine.forget_news();
-        machine
+impl Machine for Rc11 {
+    fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
+        if values.len() > LOCATIONS {
+            return Err(Limit::Locations(values.len()));
+        }
+        let thread = Thread {
+            future: Future::ANYTHING,
+            next: None,
+            current: View::default(),
+            acquire: View::default(),
+            fenced: View::default(),
+            released: SmallVec::new(),
+        };
+        let message =
+            |value: &Value| Message { value: *value, glued: false, view: View::default() };
+        Ok(Rc11 {
+            messages: values.iter().map(message).collect(),
+            ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
+            locations: values.len() as u8,
+            threads: vec![thread; threads],
+            locks: 0,
+            sc: View::default(),
+        })
     }
 
-    fn outcomes_from(
+    fn outcomes(
         &self,
         thread: usize,
         operation: Operation,
-        include: impl Fn(&Message) -> bool,
         found: &mut Vec<Outcome<Self>>,
     ) -> Result<(), Limit> {
         // The history of a location, what is old in it, and the positions that the thread may still read.
@@ -554,9 +569,9 @@ impl Rc11 {
         match operation {
             Operation::Load { location, order } => {
                 let (location, history, positions) = readable(location);
-                for position in positions.filter(|position| include(&history[*position])) {
+                for position in positions {
                     let (message, stale) = (&history[position], position + 1 < history.len());
-                    let mut machine = self.cleared();
+                    let mut machine = self.clone();
                     machine.threads[thread].read(location, position as u8, &message.view, order);
                     found.push(machine.found(Some((message, stale)), None));
                 }
@@ -564,16 +579,16 @@ impl Rc11 {
             Operation::Store { location, order, value } => {
                 let (location, _, positions) = readable(location);
                 for before in positions.filter(|before| !self.taken(location, *before)) {
-                    let mut machine = self.cleared();
+                    let mut machine = self.clone();
                     machine.write(thread, location, before + 1, value, order, None)?;
                     found.push(machine.found(None, Some(value)));
                 }
             }
             Operation::Modify { location, order, update } => {
                 let (location, history, positions) = readable(location);
-                for position in positions.filter(|position| include(&history[*position])) {
+                for position in positions {
                     let (message, stale) = (&history[position], position + 1 < history.len());
-                    let mut machine = self.cleared();
+                    let mut machine = self.clone();
                     let reader = &mut machine.threads[thread];
                     let written = match update.on(message.value) {
                         Effect::Write(value) if !self.taken(location, position) => {
@@ -598,7 +613,7 @@ impl Rc11 {
                 }
             }
             Operation::Fence(barrier) => {
-                let mut machine = self.cleared();
+                let mut machine = self.clone();
                 let Rc11 { threads, sc, .. } = &mut machine;
                 threads[thread].fence(barrier, sc);
                 found.push(machine.found(None, None));
@@ -606,85 +621,26 @@ impl Rc11 {
         }
         Ok(())
     }
-}
 
-impl Machine for Rc11 {
-    fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
-        if values.len() > LOCATIONS {
-            return Err(Limit::Locations(values.len()));
-        }
-        let thread = Thread {
-            future: Future::ANYTHING,
-            next: None,
-            current: View::default(),
-            acquire: View::default(),
-            fenced: View::default(),
-            released: SmallVec::new(),
+    fn waits(&self, thread: usize, operation: Operation) -> bool {
+        let Operation::Modify { location, update: update @ Update::Await { .. }, .. } = operation else {
+            return false;
         };
-        let message =
-            |value: &Value| Message { value: *value, glued: false, new: false, view: View::default() };
-        Ok(Rc11 {
-            messages: values.iter().map(message).collect(),
-            ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
-            locations: values.len() as u8,
-            threads: vec![thread; threads],
-            locks: 0,
-            sc: View::default(),
+        let at = usize::from(location.0);
+        let mut readable = usize::from(self.threads[thread].current.0[at])..self.history(at).len();
+        readable.all(|position| {
+            self.taken(at, position) || update.on(self.history(at)[position].value) == Effect::Wait
         })
     }
 
-    fn outcomes(
-        &self,
-        thread: usize,
-        operation: Operation,
-        found: &mut Vec<Outcome<Self>>,
-    ) -> Result<(), Limit> {
-        self.outcomes_from(thread, operation, |_| true, found)
+    /// A store may be inserted anywhere; only what reads depends on what was written before.
+    fn moves_left(step: Footprint, others: Footprint) -> bool {
+        step.reads & others.writes == 0 && !(step.full_barrier && others.full_barrier)
     }
 
-    fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
-        self.outcomes_from(thread, operation, |message| message.new, found)
-    }
-
-    fn forget_news(&mut self) {
-        self.messages.iter_mut().for_each(|message| message.new = false);
-    }
-
-    fn stirred(&self, _before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir {
-        let (location, takes): (_, &dyn Fn(Value) -> Option<bool>) = match operation {
-            Some(Operation::Load { location, .. }) => (location, &|_| Some(false)),
-            Some(Operation::Modify { location, update, .. }) => {
-                (location, &move |value| match update.on(value) {
-                    Effect::Write(_) => Some(true),
-                    Effect::FailingRead(_) => Some(false),
-                    Effect::Wait => None,
-                })
-            }
-            Some(Operation::Fence(Barrier::SeqCst)) if step.full_barrier => return Stir::Everything,
-            Some(Operation::Store { .. } | Operation::Fence(_)) | None => return Stir::Nothing,
-        };
-        if step.location != Some(location) || step.written.is_none() {
-            return Stir::Nothing;
-        }
-        // What it could read but for the new message it could read before; if that is nothing, it does not sleep.
-        let (mut old, mut new) = (false, false);
-        let at = usize::from(location.0);
-        let readable = usize::from(self.threads[thread].current.0[at])..self.history(at).len();
-        for position in readable {
-            let message = &self.history(at)[position];
-            if takes(message.value).is_some_and(|takes| !takes || !self.taken(at, position)) {
-                *(if message.new { &mut new } else { &mut old }) = true;
-            }
-        }
-        match (old, new) {
-            (false, _) => Stir::Everything,
-            (true, true) => Stir::News,
-            (true, false) => Stir::Nothing,
-        }
-    }
-
-    fn may_stir(next: Footprint, others: Footprint) -> bool {
-        next.reads & others.writes != 0 || next.full_barrier && others.full_barrier
+    /// An old message may be read late; only what was written is missed by who comes before.
+    fn moves_right(step: Footprint, others: Footprint) -> bool {
+        step.writes & others.reads == 0 && !(step.full_barrier && others.full_barrier)
     }
 
     fn newest(&self, location: Location) -> Value {

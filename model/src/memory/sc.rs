@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{
-    Done, Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Stir, Value,
+    Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value,
 };
 
 /// Memory under sequential consistency.
@@ -57,20 +57,16 @@ impl Machine for Sc {
 
     fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
 
-    fn stirred(&self, before: &Self, step: Done, _thread: usize, operation: Option<Operation>) -> Stir {
-        let (location, writes) = match operation {
-            Some(Operation::Load { location, .. }) => (location, false),
-            Some(Operation::Store { location, .. }) => (location, true),
-            Some(Operation::Modify { location, update, .. }) => {
-                (location, update.written(before.newest(location)).is_some())
-            }
-            Some(Operation::Fence(_)) | None => return Stir::Nothing,
-        };
-        let conflict = step.location == Some(location) && (writes || step.written.is_some());
-        if conflict { Stir::Everything } else { Stir::Nothing }
+    fn waits(&self, _thread: usize, operation: Operation) -> bool {
+        let Operation::Modify { location, update, .. } = operation else { return false };
+        update.on(self.newest(location)) == Effect::Wait
     }
 
-    fn may_stir(next: Footprint, others: Footprint) -> bool {
-        next.conflicts(others)
+    fn moves_left(step: Footprint, others: Footprint) -> bool {
+        !step.conflicts(others)
+    }
+
+    fn moves_right(step: Footprint, others: Footprint) -> bool {
+        !step.conflicts(others)
     }
 }

@@ -162,6 +162,36 @@ pub(super) fn future(code: &[Instruction]) -> Vec<Future> {
     })
 }
 
+/// Before each instruction: what may be done to memory before a lock at one of these locations is taken.
+pub(super) fn until(code: &[Instruction], locks: u16) -> Vec<Footprint> {
+    let nothing = Footprint::default();
+    backward(code, nothing, nothing, Footprint::union, |instruction, after| {
+        let here = footprint(instruction);
+        let locks = matches!(instruction, Instruction::Access { action: Action::Lock, .. }) && here.writes & !locks == 0;
+        if locks { nothing } else { after.union(here) }
+    })
+}
+
+/// The locations at which such a thing is done.
+pub(super) fn places(code: &[Instruction], what: impl Fn(&Action) -> bool) -> u16 {
+    let places = code.iter().map(|instruction| match instruction {
+        Instruction::Access { place, action, .. } if what(action) => place.mask(),
+        _ => 0,
+    });
+    places.fold(0, |all, place| all | place)
+}
+
+/// Locks that may be held by somebody who waits, or has violated a claim. To wait for a lock that is not among `long` does not count.
+pub(super) fn held_long(code: &[Instruction], future: &[Future], long: u16) -> u16 {
+    let stops = |instruction: &Instruction| match instruction {
+        Instruction::Access { action: Action::Park, .. } | Instruction::Claim { .. } => true,
+        Instruction::Access { action: Action::Lock, place, .. } => place.mask() & long != 0,
+        _ => false,
+    };
+    let held = code.iter().zip(future).filter(|(instruction, _)| stops(instruction));
+    held.fold(0, |all, (_, future)| all | future.holds)
+}
+
 /// Before each instruction: may the thread go back in its code before its next step?
 pub(super) fn may_return(code: &[Instruction]) -> Vec<bool> {
     let mut may = vec![false; code.len() + 1];

@@ -43,7 +43,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::memory::{Barrier, Future, Location, Order, Update, Value};
+use crate::memory::{Barrier, Footprint, Future, LOCATIONS, Location, Order, Update, Value};
 
 mod analysis;
 mod build;
@@ -422,6 +422,8 @@ pub struct Thread {
     live: Vec<u32>,
     /// Before each instruction: what may still be touched
     future: Vec<Future>,
+    /// For every lock it takes, before each instruction: what may be touched before it is taken
+    until: Vec<(u16, Vec<Footprint>)>,
     may_return: Vec<bool>,
 }
 
@@ -429,8 +431,10 @@ impl Thread {
     /// `observed` are the registers that somebody looks at when it has finished.
     fn new(name: String, code: Vec<Instruction>, registers: usize, observed: u32) -> Self {
         let (live, future) = (analysis::live(&code, observed), analysis::future(&code));
+        let locks = (0..LOCATIONS).map(|location| 1 << location).filter(|lock| future.iter().any(|future| future.holds & lock != 0));
+        let until = locks.map(|lock| (lock, analysis::until(&code, lock))).collect();
         let may_return = analysis::may_return(&code);
-        Self { name, code, registers, live, future, may_return }
+        Self { name, code, registers, live, future, until, may_return }
     }
 
     /// The thread's name.
@@ -471,6 +475,26 @@ impl Program {
     /// The values of all locations at the start.
     pub fn initial(&self) -> &[Value] {
         &self.initial
+    }
+
+    /// Where whoever may stop waiting may do so for as long as he likes: a parker whose token only one thread takes, and a lock
+    /// that is free again in the end, since nobody waits, finishes, or violates a claim while he holds it.
+    pub(crate) fn steady(&self) -> u16 {
+        let places = |what: &dyn Fn(&Action) -> bool| self.threads.iter().map(|thread| analysis::places(&thread.code, what)).collect::<Vec<_>>();
+        let once = |places: &[u16]| places.iter().fold((0, 0), |(once, twice), place| (once | place, twice | once & place));
+        let (parkers, rivals) = once(&places(&|action| *action == Action::Park));
+        let (others, _) = once(&places(&|action| !matches!(action, Action::Park | Action::Unpark)));
+        let (locks, _) = once(&places(&|action| *action == Action::Lock));
+        let (values, _) = once(&places(&|action| !matches!(action, Action::Lock | Action::Unlock)));
+        let mut long = values;
+        loop {
+            let held = self.threads.iter().map(|thread| analysis::held_long(&thread.code, &thread.future, long));
+            let more = held.fold(long, |all, held| all | held);
+            if more == long {
+                return parkers & !rivals & !others | locks & !long;
+            }
+            long = more;
+        }
     }
 
     /// The contents of all lists at the start.

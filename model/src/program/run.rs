@@ -201,6 +201,13 @@ impl Thread {
         &self.future[usize::from(position.at)]
     }
 
+    /// Everything that the thread may still do while it can take none of these locks.
+    pub(crate) fn without(&self, position: &Position, locks: u16) -> Footprint {
+        let at = usize::from(position.at);
+        let until = self.until.iter().filter(|(lock, _)| lock & locks != 0).map(|(_, until)| until[at]);
+        until.fold(self.future[at].all, Footprint::intersection)
+    }
+
     /// Can the next step lead back in the code?
     pub(crate) fn may_return(&self, position: &Position) -> bool {
         let at = usize::from(position.at);
@@ -222,6 +229,11 @@ impl Position {
 impl<'a> Next<'a> {
     pub(crate) fn is_choice(self) -> bool {
         matches!(self.0, Instruction::Choose { .. })
+    }
+
+    /// Is it something for which a thread may have to wait?
+    pub(crate) fn may_wait(self) -> bool {
+        matches!(self.kind(), Kind::Lock | Kind::Park)
     }
 
     pub(crate) fn site(self) -> &'a str {

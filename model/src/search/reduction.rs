@@ -1,33 +1,8 @@
-//! Leaving out interleavings that differ only in the order of independent steps.
-//!
-//! **Sleeping** (Godefroid, *Partial-order methods*, 1996). Out of a state every actor (a thread, or a store buffer) is tried in turn. Whoever
-//! was tried sleeps in what the later ones lead to, for as long as the others' steps are independent of what it could have
-//! done: all executions in which it does that next have been covered where it was tried. A step that is not independent stirs
-//! it ([`Stir`]). Under RC11 hardly anything does: a store may be inserted anywhere, so it commutes with everything that others do,
-//! and a reader is stirred by a new message only, and then only to read that one ([`Stir::News`]): that it reads an old one late is the
-//! same as that it read it early.
-//!
-//! **Hopeless states.** If a sleeper is never stirred by anything that those who are awake may still do, nor by a sleeper whom they may
-//! stir, and so on, it sleeps for ever: it can move, so nothing that follows is an end. Such states are left out. So an actor whose next step is
-//! independent of all that the others may still do is the only one to move.
-//!
-//! **Why no end is lost, and no shortest way to one.** Claim: let execution *E* lead from a node to a state in which nothing can move, and let no
-//! execution that differs from *E* only in the order of independent steps begin with a step that sleeps there; then the
-//! end of *E* is found, |*E*| steps from the node. By induction over |*E*|. Of the actors whose first step in *E* can be brought to its front, none sleeps;
-//! let *p* be the one that is tried first, and *E* = *p E′* without loss of generality. Behind *p*'s step, if a step of *q* sleeps and could be brought to the
-//! front of *E′*, then also to the front of *E*, for it is independent of *p*'s; so *q* slept before, or was tried before *p*: both
-//! are excluded. So the claim's premise holds for *E′*. Nor is the node behind *p*'s step hopeless: a sleeper that
-//! can move must move in *E′*, since in the end nothing can; if nothing before that in *E′* stirs it, its step can be brought to the front, which
-//! was just excluded. A node is not searched again if it was seen, the same state with the same sleepers, at most as many steps from the start. Nothing here counts on the graph of states being without cycles.
-//!
-//! **Claims** in a thread's code are violated in states that are no ends, where others might go round for ever. So nothing is hopeless on
-//! account of a sleeper whose step may go back in its code. Then a violation is still found: to an execution with one
-//! add forward steps of threads on which nothing in it depends until there are none, which ends; now every sleeper that counts moves in
-//! it, and the argument above holds. These steps are added, so the way to a violated claim need not be the shortest.
+//! reduction head TODO
 
 use super::Error;
 use super::system::{Move, State, System};
-use crate::memory::{Footprint, Machine, Stir};
+use crate::memory::{Footprint, Machine};
 use crate::program::Next;
 
 /// A set of actors: threads in the low half of the bits, their store buffers in the high half.
@@ -35,145 +10,100 @@ type Actors = u64;
 
 const BUFFERS: usize = 32;
 
-/// A state, and who sleeps there.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Node<M> {
-    pub state: State<M>,
-    asleep: Actors,
-    /// Those who sleep but for reading the message that was just written
-    news: Actors,
-}
-
-impl<M: Machine> Node<M> {
-    /// Nobody sleeps.
-    pub fn new(state: State<M>) -> Self {
-        Node { state, asleep: 0, news: 0 }
-    }
-}
-
 impl System<'_> {
-    /// Appends the moves out of a node that have to be tried. Says whether anything can move at all, be it asleep.
-    pub fn expand<M: Machine>(
-        &self,
-        node: &Node<M>,
-        found: &mut Vec<(Move, Node<M>)>,
-    ) -> Result<bool, Error> {
-        let state = &node.state;
-        let mut moves = Vec::new();
-        if !self.reduce {
-            self.moves(state, &mut moves)?;
-            found.extend(moves.into_iter().map(|(mv, next)| (mv, Node::new(next))));
-            return Ok(!found.is_empty());
-        }
-        let mut movable = node.asleep != 0;
-        // Who has been tried or slept all along; and everybody else who has not come to an end.
-        let mut asleep = node.asleep & !node.news;
-        let mut awake = self.unfinished(state) & !asleep;
-        for actor in self.order(node) {
-            if self.hopeless(state, asleep, awake) {
-                break;
-            }
-            let bit = 1 << actor;
-            self.actor_moves(state, actor, node.news & bit != 0, &mut moves)?;
-            if moves.is_empty() && node.news & bit == 0 {
-                // It waits.
-                continue;
-            }
-            movable = true;
-            awake &= !bit;
-            for (mv, next) in moves.drain(..) {
-                let after = self.put_to_sleep(state, &mv, next, asleep);
-                let awake = self.unfinished(&after.state) & !after.asleep | after.news;
-                if !self.hopeless(&after.state, after.asleep & !after.news, awake) {
-                    found.push((mv, after));
+    /// Gives all nodes to which one block leads, each with the steps that lead there. Says whether anything can move at all.
+    pub fn expand<M: Machine>(&self, state: &State<M>, found: &mut impl FnMut(&[Move], State<M>)) -> Result<bool, Error> {
+        let mut blocks = Blocks { system: self, steps: Vec::new(), found, any: false };
+        match self.alone(state).filter(|_| self.reduce) {
+            Some(actor) => blocks.run(state, actor, true)?,
+            None => {
+                for actor in self.unfinished(state) {
+                    blocks.run(state, actor, false)?;
                 }
             }
-            asleep |= bit;
         }
-        Ok(movable)
+        Ok(blocks.any)
     }
 
-    /// Whom to try, the first first: whoever is independent of all others, then those who have news.
-    fn order<M: Machine>(&self, node: &Node<M>) -> Vec<usize> {
-        let state = &node.state;
-        let unfinished = self.unfinished(state);
-        let rest = unfinished & !node.asleep;
-        let mut order: Vec<usize> = actors(node.news).chain(actors(rest)).collect();
-        let alone = |actor: &usize| {
-            let bit = 1 << actor;
-            rest & bit != 0 && self.hopeless(state, bit, unfinished & !bit) && self.can_move(state, *actor)
+    /// Somebody who can move, forward in his code, and whose next step is the same before and after whatever all others may do.
+    fn alone<M: Machine>(&self, state: &State<M>) -> Option<usize> {
+        let moves_left = |actor: &usize| {
+            self.goes_forward(state, *actor)
+                && M::moves_left(self.before(state, *actor), self.others(state, *actor))
         };
-        if let Some(index) = order.iter().position(alone) {
-            order.swap(0, index);
-        }
-        order
+        self.unfinished(state).find(moves_left)
     }
 
-    /// The state after a step, and who of the sleepers sleeps on.
-    fn put_to_sleep<M: Machine>(
-        &self,
-        before: &State<M>,
-        mv: &Move,
-        after: State<M>,
-        sleepers: Actors,
-    ) -> Node<M> {
-        let mut node = Node::new(after);
-        for sleeper in actors(sleepers) {
-            let thread = sleeper % BUFFERS;
-            let operation = match self.next(before, sleeper) {
-                Some(next) => next.operation(&before.threads[thread]).map(|(_, operation)| operation),
-                None => None,
-            };
-            let choice = sleeper < BUFFERS && operation.is_none();
-            let stir = match choice {
-                true => Stir::Nothing,
-                false => node.state.memory.stirred(&before.memory, mv.done, thread, operation),
-            };
-            if stir != Stir::Everything {
-                node.asleep |= 1 << sleeper;
-            }
-            if stir == Stir::News {
-                node.news |= 1 << sleeper;
-            }
-        }
-        if node.news == 0 {
-            node.state.memory.forget_news();
-        }
-        node
+    fn goes_on<M: Machine>(&self, before: &State<M>, after: &State<M>, actor: usize) -> bool {
+        let moves_right = || {
+            let step = self.next(before, actor).map(|next| next.footprint(&before.threads[actor])).unwrap_or_default();
+            let locks = step.reads & step.writes & self.locks != 0;
+            locks || M::moves_right(step, self.others(after, actor))
+        };
+        actor < BUFFERS && self.goes_forward(after, actor) && self.is_steady(after, actor) && moves_right()
     }
 
-    /// Is there a sleeper whom nobody will ever stir?
-    fn hopeless<M: Machine>(&self, state: &State<M>, asleep: Actors, mut awake: Actors) -> bool {
-        let threads = 0..self.program.threads().len();
+    /// Can it move, and that without going back in its code?
+    fn goes_forward<M: Machine>(&self, state: &State<M>, actor: usize) -> bool {
+        actor >= BUFFERS
+            || self.next(state, actor).is_some()
+                && !self.program.threads()[actor].may_return(&state.threads[actor])
+                && !self.waits(state, actor)
+    }
+
+    /// Is what it does next something for which it will never have to wait, if it does not have to now?
+    fn is_steady<M: Machine>(&self, state: &State<M>, thread: usize) -> bool {
+        let Some(next) = self.next(state, thread) else { return true };
+        let footprint = next.footprint(&state.threads[thread]);
+        !next.may_wait() || (footprint.reads & !self.steady) == 0
+    }
+
+    /// What the others may do while `actor` stands still. A lock that it holds stays held, and whoever waits goes on only if somebody
+    /// writes what he waits for.
+    fn others<M: Machine>(&self, state: &State<M>, actor: usize) -> Footprint {
+        let (still, buffer) = (actor % BUFFERS, actor >= BUFFERS);
+        let threads = self.program.threads();
+        let own = state.memory.pending(still).writes;
+        let held = threads[still].future(&state.threads[still]).holds | if buffer { own & self.locks } else { 0 };
+        let mut writes = if buffer { 0 } else { own };
+        let mut asleep: u32 = 0;
+        let mut all = Footprint::default();
+        for thread in (0..threads.len()).filter(|thread| *thread != still) {
+            let pending = state.memory.pending(thread);
+            all = all.union(pending);
+            if pending.writes == 0 && self.waits(state, thread) {
+                asleep |= 1 << thread;
+            } else {
+                all = all.union(threads[thread].without(&state.threads[thread], held));
+            }
+        }
+        writes |= all.writes;
         loop {
-            let stirred = actors(asleep & !awake).filter(|sleeper| {
-                let next = self.footprint(state, *sleeper);
-                threads.clone().filter(|thread| *thread != sleeper % BUFFERS).any(|thread| {
-                    let mut others = Footprint::default();
-                    if awake & (1 << thread) != 0 {
-                        others = self.program.threads()[thread].future(&state.threads[thread]).all;
-                    }
-                    if awake & (1 << thread | 1 << (thread + BUFFERS)) != 0 {
-                        others = others.union(state.memory.pending(thread));
-                    }
-                    M::may_stir(next, others)
-                })
+            let woken = (0..threads.len()).find(|thread| {
+                asleep & 1 << thread != 0
+                    && self.next(state, *thread).is_some_and(|next| next.footprint(&state.threads[*thread]).reads & writes & !held != 0)
             });
-            let stirred = stirred.fold(0, |all, sleeper| all | 1 << sleeper);
-            if stirred == 0 {
-                return actors(asleep & !awake).any(|sleeper| !self.may_return(state, sleeper));
-            }
-            awake |= stirred;
+            let Some(thread) = woken else { return all };
+            asleep &= !(1 << thread);
+            all = all.union(threads[thread].without(&state.threads[thread], held));
+            writes |= all.writes;
         }
+    }
+
+    /// Does a thread wait for a value?
+    fn waits<M: Machine>(&self, state: &State<M>, thread: usize) -> bool {
+        let operation = self.next(state, thread).and_then(|next| next.operation(&state.threads[thread]));
+        operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation))
     }
 
     /// Everybody who has something left to do.
-    fn unfinished<M: Machine>(&self, state: &State<M>) -> Actors {
-        (0..self.program.threads().len()).fold(0, |all, thread| {
+    fn unfinished<M: Machine>(&self, state: &State<M>) -> impl Iterator<Item = usize> {
+        let set: Actors = (0..self.program.threads().len()).fold(0, |all, thread| {
             let code = u64::from(self.next(state, thread).is_some()) << thread;
             let buffer = u64::from(state.memory.oldest(thread).is_some()) << (thread + BUFFERS);
             all | code | buffer
-        })
+        });
+        (0..u64::BITS as usize).filter(move |actor| set & (1 << actor) != 0)
     }
 
     /// The next step of a thread; buffers have none.
@@ -183,7 +113,7 @@ impl System<'_> {
     }
 
     /// What the next step does. An unlock is independent of everything: until it is done, whoever else comes to the lock waits.
-    fn footprint<M: Machine>(&self, state: &State<M>, actor: usize) -> Footprint {
+    fn before<M: Machine>(&self, state: &State<M>, actor: usize) -> Footprint {
         if actor >= BUFFERS {
             let location = state.memory.oldest(actor - BUFFERS).map(Footprint::write).unwrap_or_default();
             let writes = location.writes & !self.locks;
@@ -194,34 +124,42 @@ impl System<'_> {
         let unlocks = footprint.reads == 0 && footprint.writes & self.locks != 0;
         if unlocks { Footprint::default() } else { footprint }
     }
-
-    fn may_return<M: Machine>(&self, state: &State<M>, actor: usize) -> bool {
-        actor < BUFFERS && self.program.threads()[actor].may_return(&state.threads[actor])
-    }
-
-    fn can_move<M: Machine>(&self, state: &State<M>, actor: usize) -> bool {
-        let mut moves = Vec::new();
-        self.actor_moves(state, actor, false, &mut moves).is_ok() && !moves.is_empty()
-    }
-
-    fn actor_moves<M: Machine>(
-        &self,
-        state: &State<M>,
-        actor: usize,
-        news: bool,
-        moves: &mut Vec<(Move, State<M>)>,
-    ) -> Result<(), Error> {
-        if actor < BUFFERS {
-            return self.thread_moves(state, actor, news, moves);
-        }
-        let mut drains = Vec::new();
-        state.memory.internal(&mut drains);
-        let own = drains.into_iter().filter(|drain| drain.thread == actor - BUFFERS);
-        moves.extend(own.map(|drain| Self::drained(state, drain)));
-        Ok(())
-    }
 }
 
-fn actors(set: Actors) -> impl Iterator<Item = usize> {
-    (0..u64::BITS as usize).filter(move |actor| set & (1 << actor) != 0)
+struct Blocks<'a, F> {
+    system: &'a System<'a>,
+    steps: Vec<Move>,
+    found: &'a mut F,
+    any: bool,
+}
+
+impl<F> Blocks<'_, F> {
+    fn run<M: Machine>(&mut self, state: &State<M>, actor: usize, alone: bool) -> Result<(), Error>
+    where
+        F: FnMut(&[Move], State<M>),
+    {
+        let mut moves = Vec::new();
+        if actor < BUFFERS {
+            self.system.thread_moves(state, actor, &mut moves)?;
+        } else {
+            System::drains(state, &mut moves);
+            moves.retain(|(mv, _)| mv.thread == actor - BUFFERS);
+        }
+        self.any |= !moves.is_empty();
+        for (mv, next) in moves {
+            self.steps.push(mv);
+            let system = self.system;
+            if !system.reduce || system.violated(&next) {
+                (self.found)(&self.steps, next);
+            } else if !alone && system.goes_on(state, &next, actor) {
+                self.run(&next, actor, false)?;
+            } else if let Some(actor) = system.alone(&next) {
+                self.run(&next, actor, true)?;
+            } else {
+                (self.found)(&self.steps, next);
+            }
+            self.steps.pop();
+        }
+        Ok(())
+    }
 }
