@@ -61,7 +61,7 @@ pub struct Location(pub u8);
 
 impl Location {
     /// The set of only this location.
-    fn bit(self) -> u16 {
+    pub(crate) fn bit(self) -> u16 {
         1 << self.0
     }
 }
@@ -389,8 +389,14 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     /// forgotten, so that memories that differ in nothing else are equal. Before the first call a thread may do anything.
     fn narrow(&mut self, thread: usize, future: &Future, next: Option<Operation>);
 
+    /// Is this value nowhere where a read-modify-write of `thread` could read it now?
+    fn lacks(&self, thread: usize, location: Location, value: Value) -> bool;
+
     /// Must `thread` wait, for a value or for its own store buffer, before it can execute `operation`?
-    fn waits(&self, thread: usize, operation: Operation) -> bool;
+    fn waits(&self, thread: usize, operation: Operation) -> bool {
+        let Operation::Modify { location, update: Update::Await { expected, .. }, .. } = operation else { return false };
+        self.lacks(thread, location, expected)
+    }
 
     /// Does `step`, which can be done, do the same after anything that the others may do as before it, and they too? A store
     /// leaving a buffer reads and writes.

@@ -622,15 +622,10 @@ impl Machine for Rc11 {
         Ok(())
     }
 
-    fn waits(&self, thread: usize, operation: Operation) -> bool {
-        let Operation::Modify { location, update: update @ Update::Await { .. }, .. } = operation else {
-            return false;
-        };
+    fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {
         let at = usize::from(location.0);
         let mut readable = usize::from(self.threads[thread].current.0[at])..self.history(at).len();
-        readable.all(|position| {
-            self.taken(at, position) || update.on(self.history(at)[position].value) == Effect::Wait
-        })
+        readable.all(|position| self.taken(at, position) || self.history(at)[position].value != value)
     }
 
     /// A store may be inserted anywhere; only what reads depends on what was written before.

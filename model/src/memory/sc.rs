@@ -57,9 +57,8 @@ impl Machine for Sc {
 
     fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
 
-    fn waits(&self, _thread: usize, operation: Operation) -> bool {
-        let Operation::Modify { location, update, .. } = operation else { return false };
-        update.on(self.newest(location)) == Effect::Wait
+    fn lacks(&self, _thread: usize, location: Location, value: Value) -> bool {
+        self.newest(location) != value
     }
 
     fn moves_left(step: Footprint, others: Footprint) -> bool {

@@ -116,6 +116,10 @@ impl Machine for Tso {
 
     fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
 
+    fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {
+        self.memory.lacks(thread, location, value)
+    }
+
     fn waits(&self, thread: usize, operation: Operation) -> bool {
         Self::drains(operation) && !self.buffers[thread].is_empty() || self.memory.waits(thread, operation)
     }

@@ -31,8 +31,8 @@ impl Machine for Unforgetting {
         self.0.narrow(thread, &Future::ANYTHING, None);
     }
 
-    fn waits(&self, thread: usize, operation: Operation) -> bool {
-        self.0.waits(thread, operation)
+    fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {
+        self.0.lacks(thread, location, value)
     }
 
     fn moves_left(step: Footprint, others: Footprint) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{Action, Instruction};
-use crate::memory::{Barrier, Footprint, Future, LOCATIONS};
+use crate::memory::{Barrier, Footprint, Future, LOCATIONS, Location, Value};
 
 pub(super) fn footprint(instruction: &Instruction) -> Footprint {
     match instruction {
@@ -162,14 +162,21 @@ pub(super) fn future(code: &[Instruction]) -> Vec<Future> {
     })
 }
 
-/// Before each instruction: what may be done to memory before a lock at one of these locations is taken.
-pub(super) fn until(code: &[Instruction], locks: u16) -> Vec<Footprint> {
+/// Where the thread waits, and for which value; before each instruction: what may be done to memory before it waits there.
+pub(super) fn until(code: &[Instruction]) -> Vec<(Location, Value, Vec<Footprint>)> {
+    let waits = |instruction: &Instruction| match instruction {
+        Instruction::Access { place, action: Action::Lock, .. } => Some((place.only()?, 0)),
+        Instruction::Access { place, action: Action::Park, .. } => Some((place.only()?, 1)),
+        _ => None,
+    };
+    let mut places: Vec<_> = code.iter().filter_map(waits).collect();
+    places.sort_unstable();
+    places.dedup();
     let nothing = Footprint::default();
-    backward(code, nothing, nothing, Footprint::union, |instruction, after| {
-        let here = footprint(instruction);
-        let locks = matches!(instruction, Instruction::Access { action: Action::Lock, .. }) && here.writes & !locks == 0;
-        if locks { nothing } else { after.union(here) }
-    })
+    let until = |place| backward(code, nothing, nothing, Footprint::union, |instruction, after| {
+        if waits(instruction) == Some(place) { nothing } else { after.union(footprint(instruction)) }
+    });
+    places.into_iter().map(|place| (place.0, place.1, until(place))).collect()
 }
 
 /// The locations at which such a thing is done.
@@ -190,17 +197,4 @@ pub(super) fn held_long(code: &[Instruction], future: &[Future], long: u16) -> u
     };
     let held = code.iter().zip(future).filter(|(instruction, _)| stops(instruction));
     held.fold(0, |all, (_, future)| all | future.holds)
-}
-
-/// Before each instruction: may the thread go back in its code before its next step?
-pub(super) fn may_return(code: &[Instruction]) -> Vec<bool> {
-    let mut may = vec![false; code.len() + 1];
-    for at in (0..code.len()).rev() {
-        let goes_on = !matches!(
-            code[at],
-            Instruction::Access { .. } | Instruction::Fence { .. } | Instruction::Choose { .. }
-        );
-        may[at] = goes_on && successors(code, at).any(|next| next <= at || may[next]);
-    }
-    may
 }

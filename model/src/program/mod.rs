@@ -43,7 +43,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::memory::{Barrier, Footprint, Future, LOCATIONS, Location, Order, Update, Value};
+use crate::memory::{Barrier, Footprint, Future, Location, Order, Update, Value};
 
 mod analysis;
 mod build;
@@ -93,11 +93,15 @@ pub struct Place {
 impl Place {
     /// The set of the locations that it may be.
     fn mask(&self) -> u16 {
-        let location = match self.index {
+        self.only().map_or(self.object.mask(), |location| 1 << location.0)
+    }
+
+    /// The one location that it is, if that is known.
+    fn only(&self) -> Option<Location> {
+        match self.index {
             Expr::Constant(index) => self.object.location(index),
             _ => None,
-        };
-        location.map_or(self.object.mask(), |location| 1 << location.0)
+        }
     }
 }
 
@@ -422,19 +426,16 @@ pub struct Thread {
     live: Vec<u32>,
     /// Before each instruction: what may still be touched
     future: Vec<Future>,
-    /// For every lock it takes, before each instruction: what may be touched before it is taken
-    until: Vec<(u16, Vec<Footprint>)>,
-    may_return: Vec<bool>,
+    /// Where it waits, and for which value; before each instruction: what it may do before it waits there
+    until: Vec<(Location, Value, Vec<Footprint>)>,
 }
 
 impl Thread {
     /// `observed` are the registers that somebody looks at when it has finished.
     fn new(name: String, code: Vec<Instruction>, registers: usize, observed: u32) -> Self {
         let (live, future) = (analysis::live(&code, observed), analysis::future(&code));
-        let locks = (0..LOCATIONS).map(|location| 1 << location).filter(|lock| future.iter().any(|future| future.holds & lock != 0));
-        let until = locks.map(|lock| (lock, analysis::until(&code, lock))).collect();
-        let may_return = analysis::may_return(&code);
-        Self { name, code, registers, live, future, until, may_return }
+        let until = analysis::until(&code);
+        Self { name, code, registers, live, future, until }
     }
 
     /// The thread's name.

@@ -201,25 +201,19 @@ impl Thread {
         &self.future[usize::from(position.at)]
     }
 
-    /// Everything that the thread may still do while it can take none of these locks.
-    pub(crate) fn without(&self, position: &Position, locks: u16) -> Footprint {
+    /// Everything that the thread may still do if it goes no further than where it waits for a value that is not there.
+    pub(crate) fn future_if(&self, position: &Position, is_there: impl Fn(Location, Value) -> bool) -> Footprint {
         let at = usize::from(position.at);
-        let until = self.until.iter().filter(|(lock, _)| lock & locks != 0).map(|(_, until)| until[at]);
-        until.fold(self.future[at].all, Footprint::intersection)
-    }
-
-    /// Can the next step lead back in the code?
-    pub(crate) fn may_return(&self, position: &Position) -> bool {
-        let at = usize::from(position.at);
-        match self.code.get(at) {
-            Some(Instruction::Choose { other, .. }) => self.may_return[at + 1] || self.may_return[*other],
-            Some(_) => self.may_return[at + 1],
-            None => false,
-        }
+        let stops = self.until.iter().filter(|(location, value, _)| !is_there(*location, *value));
+        stops.fold(self.future[at].all, |all, (_, _, until)| all.intersection(until[at]))
     }
 }
 
 impl Position {
+    pub(crate) fn same_place(&self, other: &Position) -> bool {
+        self.at == other.at
+    }
+
     /// The value of a register.
     pub fn register(&self, register: Register) -> Value {
         self.registers[usize::from(register.0)]

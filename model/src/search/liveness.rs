@@ -90,7 +90,7 @@ fn explore<M: Machine>(
     };
     while !level.is_empty() {
         for (from, place) in level.drain(..) {
-            system.moves(&place, &mut found)?;
+            system.all_moves(&place, &mut found)?;
             for (mv, next) in found.drain(..) {
                 let to = *numbers.entry(hasher.hash_one(&next)).or_insert_with(|| {
                     let number = graph.add_node(node(&next));

@@ -313,12 +313,14 @@ pub(crate) fn explore<M: Machine>(
             depth = distance;
             let mut found = |steps: &[Move], next: State<M>| {
                 moves += steps.len();
-                if let Some(number) = seen.insert(hasher.hash_one(&next), index, distance + steps.len()) {
+                let (number, new) = seen.insert(hasher.hash_one(&next), index, distance + steps.len());
+                if new {
                     if levels.len() < steps.len() {
                         levels.resize_with(steps.len(), Vec::new);
                     }
                     levels[steps.len() - 1].push((number, next));
                 }
+                seen.depth(number) > distance
             };
             let stuck = !system.expand(&state, &mut found)?;
             let violation = match claim_violated(program, &state) {
@@ -395,6 +397,7 @@ fn replay<M: Machine>(
             if hasher.hash_one(&next) == *fingerprint && shortest.as_ref().is_none_or(|(known, _)| steps.len() < known.len()) {
                 shortest = Some((steps.iter().map(|mv| system.step(mv)).collect(), next));
             }
+            false
         })?;
         if let Some((steps, next)) = shortest {
             all.extend(steps);
@@ -421,7 +424,7 @@ mod tests {
     impl Stateright {
         fn moves(&self, state: &State<Tso>) -> Vec<State<Tso>> {
             let mut found = Vec::new();
-            System::new(self.protocol.program(), false).moves(state, &mut found).unwrap();
+            System::new(self.protocol.program(), false).all_moves(state, &mut found).unwrap();
             found.into_iter().map(|(_, next)| next).collect()
         }
     }

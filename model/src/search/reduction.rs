@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::system::{Move, State, System};
-use crate::memory::{Footprint, Machine};
+use crate::memory::{Footprint, Location, Machine};
 use crate::program::Next;
 
 /// A set of actors: threads in the low half of the bits, their store buffers in the high half.
@@ -11,43 +11,48 @@ type Actors = u64;
 const BUFFERS: usize = 32;
 
 impl System<'_> {
-    /// Gives all nodes to which one block leads, each with the steps that lead there. Says whether anything can move at all.
-    pub fn expand<M: Machine>(&self, state: &State<M>, found: &mut impl FnMut(&[Move], State<M>)) -> Result<bool, Error> {
-        let mut blocks = Blocks { system: self, steps: Vec::new(), found, any: false };
-        match self.alone(state).filter(|_| self.reduce) {
-            Some(actor) => blocks.run(state, actor, true)?,
-            None => {
-                for actor in self.unfinished(state) {
-                    blocks.run(state, actor, false)?;
-                }
+    /// Gives all states to which one block leads, each with the steps that lead there; `found` says whether a state is further from the
+    /// start than this one. Says whether anything can move at all.
+    pub fn expand<M: Machine>(
+        &self,
+        state: &State<M>,
+        found: &mut impl FnMut(&[Move], State<M>) -> bool,
+    ) -> Result<bool, Error> {
+        let mut blocks = Blocks { system: self, steps: Vec::new(), found, any: false, further: false };
+        if self.reduce && let Some(actor) = self.alone(state, &[]) {
+            blocks.run(state, actor, true)?;
+        }
+        if !blocks.further {
+            for actor in self.unfinished(state) {
+                blocks.run(state, actor, false)?;
             }
         }
         Ok(blocks.any)
     }
 
-    /// Somebody who can move, forward in his code, and whose next step is the same before and after whatever all others may do.
-    fn alone<M: Machine>(&self, state: &State<M>) -> Option<usize> {
+    /// Somebody who can move, and whose next step is the same before and after whatever all others may do.
+    fn alone<M: Machine>(&self, state: &State<M>, passed: &[Move]) -> Option<usize> {
         let moves_left = |actor: &usize| {
-            self.goes_forward(state, *actor)
+            self.moves(state, *actor, passed)
                 && M::moves_left(self.before(state, *actor), self.others(state, *actor))
         };
         self.unfinished(state).find(moves_left)
     }
 
-    fn goes_on<M: Machine>(&self, before: &State<M>, after: &State<M>, actor: usize) -> bool {
+    fn goes_on<M: Machine>(&self, before: &State<M>, after: &State<M>, actor: usize, passed: &[Move]) -> bool {
         let moves_right = || {
             let step = self.next(before, actor).map(|next| next.footprint(&before.threads[actor])).unwrap_or_default();
             let locks = step.reads & step.writes & self.locks != 0;
             locks || M::moves_right(step, self.others(after, actor))
         };
-        actor < BUFFERS && self.goes_forward(after, actor) && self.is_steady(after, actor) && moves_right()
+        actor < BUFFERS && self.moves(after, actor, passed) && self.is_steady(after, actor) && moves_right()
     }
 
-    /// Can it move, and that without going back in its code?
-    fn goes_forward<M: Machine>(&self, state: &State<M>, actor: usize) -> bool {
+    /// Can it move, and has it not passed this place in its code before?
+    fn moves<M: Machine>(&self, state: &State<M>, actor: usize, passed: &[Move]) -> bool {
         actor >= BUFFERS
             || self.next(state, actor).is_some()
-                && !self.program.threads()[actor].may_return(&state.threads[actor])
+                && !passed.iter().any(|mv| mv.is_from(actor, &state.threads[actor]))
                 && !self.waits(state, actor)
     }
 
@@ -65,28 +70,21 @@ impl System<'_> {
         let threads = self.program.threads();
         let own = state.memory.pending(still).writes;
         let held = threads[still].future(&state.threads[still]).holds | if buffer { own & self.locks } else { 0 };
-        let mut writes = if buffer { 0 } else { own };
-        let mut asleep: u32 = 0;
-        let mut all = Footprint::default();
-        for thread in (0..threads.len()).filter(|thread| *thread != still) {
-            let pending = state.memory.pending(thread);
-            all = all.union(pending);
-            if pending.writes == 0 && self.waits(state, thread) {
-                asleep |= 1 << thread;
-            } else {
-                all = all.union(threads[thread].without(&state.threads[thread], held));
-            }
-        }
-        writes |= all.writes;
+        let mut written = if buffer { 0 } else { own };
         loop {
-            let woken = (0..threads.len()).find(|thread| {
-                asleep & 1 << thread != 0
-                    && self.next(state, *thread).is_some_and(|next| next.footprint(&state.threads[*thread]).reads & writes & !held != 0)
-            });
-            let Some(thread) = woken else { return all };
-            asleep &= !(1 << thread);
-            all = all.union(threads[thread].without(&state.threads[thread], held));
-            writes |= all.writes;
+            let mut all = Footprint::default();
+            for thread in (0..threads.len()).filter(|thread| *thread != still) {
+                let is_there = |location: Location, value| {
+                    let comes = written & !held & location.bit() != 0;
+                    comes || !state.memory.lacks(thread, location, value)
+                };
+                all = all.union(threads[thread].future_if(&state.threads[thread], is_there));
+                all = all.union(state.memory.pending(thread));
+            }
+            if all.writes & !written == 0 {
+                return all;
+            }
+            written |= all.writes;
         }
     }
 
@@ -131,12 +129,13 @@ struct Blocks<'a, F> {
     steps: Vec<Move>,
     found: &'a mut F,
     any: bool,
+    further: bool,
 }
 
 impl<F> Blocks<'_, F> {
     fn run<M: Machine>(&mut self, state: &State<M>, actor: usize, alone: bool) -> Result<(), Error>
     where
-        F: FnMut(&[Move], State<M>),
+        F: FnMut(&[Move], State<M>) -> bool,
     {
         let mut moves = Vec::new();
         if actor < BUFFERS {
@@ -150,13 +149,13 @@ impl<F> Blocks<'_, F> {
             self.steps.push(mv);
             let system = self.system;
             if !system.reduce || system.violated(&next) {
-                (self.found)(&self.steps, next);
-            } else if !alone && system.goes_on(state, &next, actor) {
+                self.further |= (self.found)(&self.steps, next);
+            } else if !alone && system.goes_on(state, &next, actor, &self.steps) {
                 self.run(&next, actor, false)?;
-            } else if let Some(actor) = system.alone(&next) {
+            } else if let Some(actor) = system.alone(&next, &self.steps) {
                 self.run(&next, actor, true)?;
             } else {
-                (self.found)(&self.steps, next);
+                self.further |= (self.found)(&self.steps, next);
             }
             self.steps.pop();
         }

@@ -42,17 +42,17 @@ impl Seen {
         Seen { numbers, states: vec![Known { fingerprint: start, from: 0, depth: 0 }] }
     }
 
-    /// The number of a state not seen before, or not on so short a way, reached from state `from`.
-    pub fn insert(&mut self, fingerprint: u64, from: u32, depth: usize) -> Option<u32> {
+    /// A state was reached from state `from`. Its number, and whether it had not been seen before, or not on so short a way.
+    pub fn insert(&mut self, fingerprint: u64, from: u32, depth: usize) -> (u32, bool) {
         let known = Known { fingerprint, from, depth: depth as u32 };
         let new = self.states.len() as u32;
         let number = *self.numbers.entry(fingerprint).or_insert(new);
         match self.states.get_mut(number as usize) {
             None => self.states.push(known),
             Some(before) if before.depth > known.depth => *before = known,
-            Some(_) => return None,
+            Some(_) => return (number, false),
         }
-        Some(number)
+        (number, true)
     }
 
     /// How far a state is from the start, by the shortest way known.

@@ -33,6 +33,11 @@ pub(super) struct Move {
 }
 
 impl Move {
+    /// Is it a step of this thread from the same place in its code?
+    pub fn is_from(&self, thread: usize, position: &Position) -> bool {
+        self.thread == thread && self.from.as_ref().is_some_and(|from| from.same_place(position))
+    }
+
     /// Did a store leave the buffer?
     pub fn is_drain(&self) -> bool {
         self.from.is_none()
@@ -87,7 +92,7 @@ impl<'a> System<'a> {
     }
 
     /// Appends all moves out of a state.
-    pub fn moves<M: Machine>(
+    pub fn all_moves<M: Machine>(
         &self,
         state: &State<M>,
         found: &mut Vec<(Move, State<M>)>,
