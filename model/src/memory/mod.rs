@@ -306,6 +306,11 @@ pub struct Future {
 }
 
 impl Future {
+    /// May the thread still touch it?
+    pub fn touches(&self, location: usize) -> bool {
+        (self.all.reads | self.all.writes) & 1 << location != 0
+    }
+
     /// Anything at all.
     pub const ANYTHING: Future = Future {
         all: Footprint::ANYTHING,
@@ -316,6 +321,9 @@ impl Future {
         fenced: 0,
     };
 }
+
+/// What a thread may still do, and its next operation.
+pub type Foreseen<'a> = (&'a Future, Option<Operation>);
 
 /// One possible result of an operation.
 #[derive(Clone, Debug)]
@@ -385,9 +393,9 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     /// The newest value of a location: the last in modification order that has reached memory.
     fn newest(&self, location: Location) -> Value;
 
-    /// From now on `thread` does nothing but this, and this operation first. What only other doings could find out may be
-    /// forgotten, so that memories that differ in nothing else are equal. Before the first call a thread may do anything.
-    fn narrow(&mut self, thread: usize, future: &Future, next: Option<Operation>);
+    /// From now on each thread does nothing but this, and this operation first. What only other doings could find out may be
+    /// forgotten, so that memories that differ in nothing else are equal.
+    fn forget(&mut self, _futures: &[Foreseen<'_>]) {}
 
     /// Is this value nowhere where a read-modify-write of `thread` could read it now?
     fn lacks(&self, thread: usize, location: Location, value: Value) -> bool;

@@ -61,7 +61,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{
-    Barrier, Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
+    Barrier, Effect, Footprint, Foreseen, Future, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
     Update, Value,
 };
 
@@ -119,26 +119,14 @@ struct Message {
     view: View,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Thread {
-    /// What it may still do
-    future: Future,
-    /// What it does next
-    next: Option<Operation>,
     current: View,
     acquire: View,
     /// `rel(x)` for every `x` without an entry in `released`: `cur` at the last release fence
     fenced: View,
     /// `rel(x)` where a release store to `x` came after the last release fence, by location
     released: SmallVec<[(u8, View); 1]>,
-}
-
-impl Hash for Thread {
-    /// Without what it may still do, which whoever narrows it knows from where it stands.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.current, self.acquire, self.fenced).hash(state);
-        self.released.hash(state);
-    }
 }
 
 impl Thread {
@@ -182,18 +170,14 @@ impl Thread {
         }
     }
 
-    fn touches(&self, location: usize) -> bool {
-        (self.future.all.reads | self.future.all.writes) & 1 << location != 0
-    }
-
     fn views(&mut self) -> impl Iterator<Item = &mut View> {
         let released = self.released.iter_mut().map(|(_, view)| view);
         [&mut self.current, &mut self.acquire, &mut self.fenced].into_iter().chain(released)
     }
 
     /// Forgets what it will not need.
-    fn forget(&mut self) {
-        let Footprint { unreleased, acquire_fence, .. } = self.future.all;
+    fn forget(&mut self, future: Footprint) {
+        let Footprint { unreleased, acquire_fence, .. } = future;
         if !acquire_fence {
             self.acquire = View::default();
         }
@@ -204,7 +188,7 @@ impl Thread {
         self.released.retain(|(location, view)| {
             unreleased & 1 << *location != 0 && *view != fenced.without(usize::from(*location))
         });
-        if self.future.all == Footprint::default() {
+        if future == Footprint::default() {
             self.current = View::default();
         }
     }
@@ -219,8 +203,6 @@ pub struct Rc11 {
     ends: [u8; LOCATIONS],
     locations: u8,
     threads: Vec<Thread>,
-    /// Locations that are only locked and unlocked any more
-    locks: u16,
     /// What the last `seq_cst` fence knew
     sc: View,
 }
@@ -285,18 +267,17 @@ impl Rc11 {
         Ok(())
     }
 
-    /// Forgets what nobody can find out any more.
-    fn forget(&mut self) {
-        self.foresee();
-        let future =
-            self.threads.iter().fold(Footprint::default(), |all, thread| all.union(thread.future.all));
+    fn forget_all(&mut self, foreseen: &[Foreseen<'_>]) {
+        self.foresee(foreseen);
+        let future = foreseen.iter().fold(Footprint::default(), |all, (future, _)| all.union(future.all));
+        let locks = !future.unlocked;
         for location in 0..usize::from(self.locations) {
             let span = self.span(location);
             let mut oldest = span.len() as u8 - 1;
             let others = if oldest == 0 { 0 } else { self.threads.len() };
-            for (number, thread) in self.threads.iter().enumerate().take(others) {
-                if thread.touches(location) {
-                    oldest = oldest.min(self.in_time(number, location).min(span.len() as u8 - 1));
+            for number in 0..others {
+                if foreseen[number].0.touches(location) {
+                    oldest = oldest.min(self.in_time(foreseen, locks, number, location).min(span.len() as u8 - 1));
                 }
             }
             if oldest > 0 {
@@ -318,9 +299,10 @@ impl Rc11 {
         if !future.full_barrier {
             self.sc = View::default();
         }
-        self.threads.iter_mut().for_each(Thread::forget);
-        self.locks = !future.unlocked;
-        self.forget_no_news();
+        for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
+            thread.forget(future.all);
+        }
+        self.forget_no_news(foreseen, locks);
     }
 
     /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock, and a lock that is
@@ -374,12 +356,12 @@ impl Rc11 {
     }
 
     /// Whoever waits will know at least what everybody knows who may end the waiting.
-    fn foresee(&mut self) {
+    fn foresee(&mut self, foreseen: &[Foreseen<'_>]) {
         let nothing = View::default();
         loop {
             let mut changed = false;
             for thread in 0..self.threads.len() {
-                let least = match self.threads[thread].next {
+                let least = match foreseen[thread].1 {
                     Some(Operation::Fence(Barrier::SeqCst)) => {
                         let mut least = self.threads[thread].acquire;
                         least.join(&self.sc);
@@ -398,8 +380,9 @@ impl Rc11 {
                         }
                         for (other, writer) in self.threads.iter().enumerate() {
                             let bit = location.bit();
-                            if other != thread && writer.future.all.writes & bit != 0 {
-                                let released = writer.future.all.unreleased & bit == 0;
+                            let writes = foreseen[other].0.all;
+                            if other != thread && writes.writes & bit != 0 {
+                                let released = writes.unreleased & bit == 0;
                                 least.meet(if released { &writer.current } else { &nothing });
                             }
                         }
@@ -424,15 +407,15 @@ impl Rc11 {
 
     /// What `thread` will know of `x`, at least, when it next touches it: it takes certain locks first, or executes a
     /// `seq_cst` fence.
-    fn in_time(&self, thread: usize, x: usize) -> u8 {
-        let Thread { future, current, .. } = &self.threads[thread];
+    fn in_time(&self, foreseen: &[Foreseen<'_>], locks: u16, thread: usize, x: usize) -> u8 {
+        let (future, current) = (foreseen[thread].0, &self.threads[thread].current);
         let fence = if future.fenced & 1 << x != 0 { self.sc.0[x] } else { 0 };
-        let locks = future.locked[x] & self.locks;
+        let locks = future.locked[x] & locks;
         let locked = (0..usize::from(self.locations)).filter(|lock| locks & 1 << lock != 0).map(|lock| {
             let last = &self.messages[usize::from(self.ends[lock]) - 1];
-            let holds = |other: &Thread| other.future.holds & 1 << lock != 0;
+            let holds = |other: usize| foreseen[other].0.holds & 1 << lock != 0;
             let mut others = self.threads.iter().enumerate();
-            match others.find(|(other, holder)| *other != thread && holds(holder)) {
+            match others.find(|(other, holder)| *other != thread && holds(*other)) {
                 _ if last.value == 0 => last.view.0[x],
                 Some((_, holder)) => holder.current.0[x],
                 None => 0,
@@ -442,15 +425,15 @@ impl Rc11 {
     }
 
     /// The least that the threads know, by `what`, that may touch `x` after they were told something; of `except` not.
-    fn told(&self, x: usize, except: Option<usize>, what: impl Fn(usize) -> u8) -> u8 {
+    fn told(foreseen: &[Foreseen<'_>], x: usize, except: Option<usize>, what: impl Fn(usize) -> u8) -> u8 {
         let told =
-            |thread: &usize| Some(*thread) != except && self.threads[*thread].future.informed & 1 << x != 0;
-        (0..self.threads.len()).filter(told).map(what).min().unwrap_or(u8::MAX)
+            |thread: &usize| Some(*thread) != except && foreseen[*thread].0.informed & 1 << x != 0;
+        (0..foreseen.len()).filter(told).map(what).min().unwrap_or(u8::MAX)
     }
 
     /// Forgets what of the views is no news to whoever may be told. This goes one by one: what is forgotten now is nothing that
     /// another may rely on later.
-    fn forget_no_news(&mut self) {
+    fn forget_no_news(&mut self, foreseen: &[Foreseen<'_>], locks: u16) {
         let locations = usize::from(self.locations);
         // Of a location with one message no view says anything.
         let several: SmallVec<[usize; LOCATIONS]> =
@@ -461,16 +444,17 @@ impl Rc11 {
         // What is known now already, by those who learn from reading there, or by all who may be told.
         let mut told = View([u8::MAX; LOCATIONS]);
         for &x in &several {
-            told.0[x] = self.told(x, None, |thread| self.threads[thread].current.0[x]);
+            told.0[x] = Self::told(foreseen, x, None, |thread| self.threads[thread].current.0[x]);
         }
-        let known_by = |threads: &[Thread], learns: &dyn Fn(&Thread) -> bool| {
+        let known_by = |threads: &[Thread], learns: &dyn Fn(&Future) -> bool| {
             let mut known = View([u8::MAX; LOCATIONS]);
-            threads.iter().filter(|thread| learns(thread)).for_each(|thread| known.meet(&thread.current));
+            let learners = threads.iter().zip(foreseen).filter(|(_, (future, _))| learns(future));
+            learners.for_each(|(thread, _)| known.meet(&thread.current));
             known.join(&told);
             known
         };
         for location in 0..locations {
-            let known = known_by(&self.threads, &|thread| thread.future.learns & 1 << location != 0);
+            let known = known_by(&self.threads, &|future| future.learns & 1 << location != 0);
             let span = self.span(location);
             self.messages[span].iter_mut().for_each(|message| message.view.forget(&known));
             let released = self.threads.iter_mut().flat_map(|thread| &mut thread.released);
@@ -478,43 +462,43 @@ impl Rc11 {
             here.for_each(|(_, view)| view.forget(&known));
         }
         for thread in 0..self.threads.len() {
-            let unreleased = self.threads[thread].future.all.unreleased;
-            let known = known_by(&self.threads, &|reader| reader.future.learns & unreleased != 0);
+            let unreleased = foreseen[thread].0.all.unreleased;
+            let known = known_by(&self.threads, &|future| future.learns & unreleased != 0);
             self.threads[thread].fenced.forget(&known);
         }
-        let known = known_by(&self.threads, &|thread| thread.future.all.full_barrier);
+        let known = known_by(&self.threads, &|future| future.all.full_barrier);
         self.sc.forget(&known);
         for &x in &several {
-            self.forget_late_news(x);
+            self.forget_late_news(foreseen, locks, x);
         }
     }
 
     /// Forgets what of `x` all who may be told will know in time anyway. They know it from locks, from those who hold
     /// one, and from `sc`: there it stays.
-    fn forget_late_news(&mut self, x: usize) {
-        let told = self.told(x, None, |thread| self.in_time(thread, x));
+    fn forget_late_news(&mut self, foreseen: &[Foreseen<'_>], locks: u16, x: usize) {
+        let told = Self::told(foreseen, x, None, |thread| self.in_time(foreseen, locks, thread, x));
         let forget = |view: &mut View| {
             if view.0[x] <= told {
                 view.0[x] = 0;
             }
         };
-        for location in (0..usize::from(self.locations)).filter(|location| self.locks & 1 << location == 0) {
+        for location in (0..usize::from(self.locations)).filter(|location| locks & 1 << location == 0) {
             let span = self.span(location);
             self.messages[span].iter_mut().for_each(|message| forget(&mut message.view));
         }
-        for thread in &mut self.threads {
+        for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
             forget(&mut thread.fenced);
             thread.released.iter_mut().for_each(|(_, view)| forget(view));
-            if thread.future.all.acquire_fence && thread.acquire.0[x] <= told {
+            if future.all.acquire_fence && thread.acquire.0[x] <= told {
                 thread.acquire.0[x] = thread.current.0[x];
             }
         }
         for thread in 0..self.threads.len() {
             let mine = std::mem::take(&mut self.threads[thread].current.0[x]);
-            let told = self.told(x, Some(thread), |other| self.in_time(other, x));
-            let needs = self.threads[thread].touches(x) && self.in_time(thread, x) < mine;
-            let Thread { future, current, acquire, .. } = &mut self.threads[thread];
-            if needs || future.holds != 0 || told < mine {
+            let told = Self::told(foreseen, x, Some(thread), |other| self.in_time(foreseen, locks, other, x));
+            let needs = foreseen[thread].0.touches(x) && self.in_time(foreseen, locks, thread, x) < mine;
+            let Thread { current, acquire, .. } = &mut self.threads[thread];
+            if needs || foreseen[thread].0.holds != 0 || told < mine {
                 current.0[x] = mine;
             } else if acquire.0[x] == mine {
                 acquire.0[x] = 0;
@@ -534,8 +518,6 @@ impl Machine for Rc11 {
             return Err(Limit::Locations(values.len()));
         }
         let thread = Thread {
-            future: Future::ANYTHING,
-            next: None,
             current: View::default(),
             acquire: View::default(),
             fenced: View::default(),
@@ -548,7 +530,6 @@ impl Machine for Rc11 {
             ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
             locations: values.len() as u8,
             threads: vec![thread; threads],
-            locks: 0,
             sc: View::default(),
         })
     }
@@ -642,9 +623,7 @@ impl Machine for Rc11 {
         self.messages[self.span(usize::from(location.0)).end - 1].value
     }
 
-    fn narrow(&mut self, thread: usize, future: &Future, next: Option<Operation>) {
-        self.threads[thread].future = *future;
-        self.threads[thread].next = next;
-        self.forget();
+    fn forget(&mut self, futures: &[Foreseen<'_>]) {
+        self.forget_all(futures);
     }
 }

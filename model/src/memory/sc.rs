@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{
-    Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value,
+    Effect, Footprint, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value,
 };
 
 /// Memory under sequential consistency.
@@ -54,8 +54,6 @@ impl Machine for Sc {
     fn newest(&self, location: Location) -> Value {
         self.values[location.0 as usize]
     }
-
-    fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
 
     fn lacks(&self, _thread: usize, location: Location, value: Value) -> bool {
         self.newest(location) != value

@@ -13,7 +13,7 @@
 use smallvec::SmallVec;
 
 use super::{
-    Barrier, Effect, Footprint, Future, Internal, Limit, Location, Machine, Operation, Outcome, Sc,
+    Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc,
     Value,
 };
 
@@ -113,8 +113,6 @@ impl Machine for Tso {
     fn newest(&self, location: Location) -> Value {
         self.memory.newest(location)
     }
-
-    fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
 
     fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {
         self.memory.lacks(thread, location, value)

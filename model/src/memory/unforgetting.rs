@@ -1,6 +1,6 @@
 //! For tests: what RC11 forgets is checked against RC11 that does not.
 
-use super::{Footprint, Future, Limit, Location, Machine, Operation, Outcome, Rc11, Value};
+use super::{Footprint, Foreseen, Future, Limit, Location, Machine, Operation, Outcome, Rc11, Value};
 
 /// RC11 that forgets nothing on account of what the threads will not do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,8 +27,8 @@ impl Machine for Unforgetting {
         self.0.newest(location)
     }
 
-    fn narrow(&mut self, thread: usize, _: &Future, _: Option<Operation>) {
-        self.0.narrow(thread, &Future::ANYTHING, None);
+    fn forget(&mut self, futures: &[Foreseen<'_>]) {
+        self.0.forget(&vec![(&Future::ANYTHING, None); futures.len()]);
     }
 
     fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {

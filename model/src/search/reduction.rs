@@ -145,16 +145,18 @@ impl<F> Blocks<'_, F> {
             moves.retain(|(mv, _)| mv.thread == actor - BUFFERS);
         }
         self.any |= !moves.is_empty();
-        for (mv, next) in moves {
+        for (mv, mut next) in moves {
             self.steps.push(mv);
             let system = self.system;
             if !system.reduce || system.violated(&next) {
+                system.forget(&mut next);
                 self.further |= (self.found)(&self.steps, next);
             } else if !alone && system.goes_on(state, &next, actor, &self.steps) {
                 self.run(&next, actor, false)?;
             } else if let Some(actor) = system.alone(&next, &self.steps) {
                 self.run(&next, actor, true)?;
             } else {
+                system.forget(&mut next);
                 self.further |= (self.found)(&self.steps, next);
             }
             self.steps.pop();

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{Error, Kind, Step};
-use crate::memory::{Footprint, Internal, Location, Machine, Outcome, Value};
+use crate::memory::{Footprint, Foreseen, Internal, Location, Machine, Outcome, Value};
 use crate::program::{Position, Program, Sequence, Settled};
 
 /// Everything there is at one moment.
@@ -73,22 +73,25 @@ impl<'a> System<'a> {
         for thread in 0..program.threads().len() {
             self.settle(&mut state, thread)?;
         }
+        self.forget(&mut state);
         Ok(state)
     }
 
     fn settle<M: Machine>(&self, state: &mut State<M>, thread: usize) -> Result<(), Error> {
         match self.program.threads()[thread].settle(&mut state.threads[thread], &mut state.lists) {
-            Settled::Waiting | Settled::Violated | Settled::Finished => {
-                let code = &self.program.threads()[thread];
-                let position = &state.threads[thread];
-                let next = code.next(position).and_then(|next| next.operation(position));
-                state.memory.narrow(thread, code.future(position), next.map(|(_, operation)| operation));
-            }
-            Settled::Broken => {
-                return Err(Error::Broken(self.program.threads()[thread].name().to_owned()));
-            }
+            Settled::Waiting | Settled::Violated | Settled::Finished => Ok(()),
+            Settled::Broken => Err(Error::Broken(self.program.threads()[thread].name().to_owned())),
         }
-        Ok(())
+    }
+
+    /// Forgets what of memory no thread can find out any more.
+    pub fn forget<M: Machine>(&self, state: &mut State<M>) {
+        let threads = self.program.threads().iter().zip(&state.threads);
+        let foreseen: SmallVec<[Foreseen<'_>; 4]> = threads.map(|(code, position)| {
+            let next = code.next(position).and_then(|next| next.operation(position));
+            (code.future(position), next.map(|(_, operation)| operation))
+        }).collect();
+        state.memory.forget(&foreseen);
     }
 
     /// Appends all moves out of a state.
@@ -101,6 +104,7 @@ impl<'a> System<'a> {
             self.thread_moves(state, thread, found)?;
         }
         Self::drains(state, found);
+        found.iter_mut().for_each(|(_, next)| self.forget(next));
         Ok(())
     }
 
