@@ -303,6 +303,8 @@ pub struct Future {
     pub locked: [u16; LOCATIONS],
     /// Locations that it touches after a `seq_cst` fence only
     pub fenced: u16,
+    /// Locations of whose value, if it is not the newest, it may find out more than whether it is 0
+    pub exact: u16,
 }
 
 impl Future {
@@ -319,6 +321,7 @@ impl Future {
         holds: 0,
         locked: [0; LOCATIONS],
         fenced: 0,
+        exact: !0,
     };
 }
 

@@ -303,6 +303,10 @@ impl Rc11 {
             thread.forget(future.all);
         }
         self.forget_no_news(foreseen, locks);
+        let exact = foreseen.iter().fold(0, |all, (future, _)| all | future.exact);
+        for x in (0..usize::from(self.locations)).filter(|x| (future.reads & !exact) & 1 << x != 0) {
+            self.forget_the_same(foreseen, locks, x);
+        }
     }
 
     /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock, and a lock that is
@@ -415,13 +419,32 @@ impl Rc11 {
             let last = &self.messages[usize::from(self.ends[lock]) - 1];
             let holds = |other: usize| foreseen[other].0.holds & 1 << lock != 0;
             let mut others = self.threads.iter().enumerate();
-            match others.find(|(other, holder)| *other != thread && holds(*other)) {
+            match others.find(|(other, _)| *other != thread && holds(*other)) {
                 _ if last.value == 0 => last.view.0[x],
                 Some((_, holder)) => holder.current.0[x],
                 None => 0,
             }
         });
         locked.fold(current.0[x].max(fence), u8::max)
+    }
+
+    /// Where nobody asks of an old value more than whether it is 0, of messages that say the same to whoever reads them and that
+    /// nothing can follow any more only the last counts: whoever could read another can read that one.
+    fn forget_the_same(&mut self, foreseen: &[Foreseen<'_>], locks: u16, x: usize) {
+        let writers = (0..foreseen.len()).filter(|thread| foreseen[*thread].0.all.writes & 1 << x != 0);
+        let next = writers.map(|writer| self.in_time(foreseen, locks, writer, x)).min().unwrap_or(u8::MAX);
+        for position in (0..self.span(x).len() - 1).rev() {
+            if !self.taken(x, position) && position >= usize::from(next) {
+                continue;
+            }
+            let index = self.span(x).start + position;
+            let message = &mut self.messages[index];
+            message.value = Value::from(message.value != 0);
+            let (this, after) = (&self.messages[index], &self.messages[index + 1]);
+            if (this.value != 0) == (after.value != 0) && this.view == after.view {
+                self.remove(x, position);
+            }
+        }
     }
 
     /// The least that the threads know, by `what`, that may touch `x` after they were told something; of `except` not.

@@ -239,6 +239,29 @@ impl Expr {
         }
     }
 
+    /// Of the registers it reads those of which it asks more than whether they are 0.
+    fn exact_uses(&self) -> u32 {
+        match self {
+            Expr::Constant(_) => 0,
+            Expr::Register(register) => 1 << register.0,
+            Expr::Binary(Operator::Equal | Operator::Differ, value, zero) if **zero == Expr::Constant(0) => {
+                value.exact_uses_of_condition()
+            }
+            Expr::Binary(Operator::Both | Operator::Either, left, right) => {
+                left.exact_uses_of_condition() | right.exact_uses_of_condition()
+            }
+            Expr::Binary(_, left, right) => left.exact_uses() | right.exact_uses(),
+        }
+    }
+
+    /// The same, if nobody asks more of its value than whether it is 0.
+    fn exact_uses_of_condition(&self) -> u32 {
+        match self {
+            Expr::Register(_) => 0,
+            _ => self.exact_uses(),
+        }
+    }
+
     /// The registers it reads, as a set of bits.
     fn uses(&self) -> u32 {
         match self {
@@ -433,7 +456,7 @@ pub struct Thread {
 impl Thread {
     /// `observed` are the registers that somebody looks at when it has finished.
     fn new(name: String, code: Vec<Instruction>, registers: usize, observed: u32) -> Self {
-        let (live, future) = (analysis::live(&code, observed), analysis::future(&code));
+        let (live, future) = (analysis::live(&code, observed), analysis::future(&code, observed));
         let until = analysis::until(&code);
         Self { name, code, registers, live, future, until }
     }
