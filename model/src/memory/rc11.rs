@@ -110,7 +110,7 @@ impl View {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Message {
     value: Value,
     /// Written by a read-modify-write that read the message before it: nothing may come between the two
@@ -119,7 +119,7 @@ struct Message {
     view: View,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Thread {
     current: View,
     acquire: View,
@@ -127,6 +127,14 @@ struct Thread {
     fenced: View,
     /// `rel(x)` where a release store to `x` came after the last release fence, by location
     released: SmallVec<[(u8, View); 1]>,
+}
+
+impl Clone for Thread {
+    /// As derived, but the views are copied at once and not one by one.
+    fn clone(&self) -> Self {
+        let Thread { current, acquire, fenced, ref released } = *self;
+        Thread { current, acquire, fenced, released: SmallVec::from_slice(released) }
+    }
 }
 
 impl Thread {

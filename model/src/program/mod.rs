@@ -451,6 +451,8 @@ pub struct Thread {
     future: Vec<Future>,
     /// Where it waits, and for which value; before each instruction: what it may do before it waits there
     until: Vec<(Location, Value, Vec<Footprint>)>,
+    /// What each instruction may do to memory
+    footprints: Vec<Footprint>,
 }
 
 impl Thread {
@@ -458,7 +460,8 @@ impl Thread {
     fn new(name: String, code: Vec<Instruction>, registers: usize, observed: u32) -> Self {
         let (live, future) = (analysis::live(&code, observed), analysis::future(&code, observed));
         let until = analysis::until(&code);
-        Self { name, code, registers, live, future, until }
+        let footprints = code.iter().map(analysis::footprint).collect();
+        Self { name, code, registers, live, future, until, footprints }
     }
 
     /// The thread's name.

@@ -33,17 +33,18 @@ impl System<'_> {
     /// Somebody who can move, and whose next step is the same before and after whatever all others may do.
     fn alone<M: Machine>(&self, state: &State<M>, passed: &[Move]) -> Option<usize> {
         let moves_left = |actor: &usize| {
+            let step = self.before(state, *actor);
             self.moves(state, *actor, passed)
-                && M::moves_left(self.before(state, *actor), self.others(state, *actor))
+                && self.whatever_others_do(state, *actor, |others| M::moves_left(step, others))
         };
         self.unfinished(state).find(moves_left)
     }
 
     fn goes_on<M: Machine>(&self, before: &State<M>, after: &State<M>, actor: usize, passed: &[Move]) -> bool {
         let moves_right = || {
-            let step = self.next(before, actor).map(|next| next.footprint(&before.threads[actor])).unwrap_or_default();
+            let step = self.footprint(before, actor);
             let locks = step.reads & step.writes & self.locks != 0;
-            locks || M::moves_right(step, self.others(after, actor))
+            locks || self.whatever_others_do(after, actor, |others| M::moves_right(step, others))
         };
         actor < BUFFERS && self.moves(after, actor, passed) && self.is_steady(after, actor) && moves_right()
     }
@@ -63,23 +64,35 @@ impl System<'_> {
         !next.may_wait() || (footprint.reads & !self.steady) == 0
     }
 
-    /// What the others may do while `actor` stands still. A lock that it holds stays held, and whoever waits goes on only if somebody
-    /// writes what he waits for.
-    fn others<M: Machine>(&self, state: &State<M>, actor: usize) -> Footprint {
+    /// Does this hold of what the others may do while `actor` stands still? If it holds of more, it does; if not of less, it does not.
+    fn whatever_others_do<M: Machine>(&self, state: &State<M>, actor: usize, holds: impl Fn(Footprint) -> bool) -> bool {
+        let threads = self.program.threads();
+        let others = || (0..threads.len()).filter(|thread| *thread != actor % BUFFERS);
+        let pending = others().fold(Footprint::default(), |all, thread| all.union(state.memory.pending(thread)));
+        let sum = |what: &dyn Fn(usize) -> Footprint| others().fold(pending, |all, thread| all.union(what(thread)));
+        if holds(sum(&|thread| threads[thread].future(&state.threads[thread]).all)) {
+            return true;
+        }
+        let next = |thread| if self.waits(state, thread) { Footprint::default() } else { self.footprint(state, thread) };
+        holds(sum(&next)) && holds(self.others(state, actor, pending))
+    }
+
+    /// What the others may do while `actor` stands still, to begin with the stores in their buffers. A lock that it holds stays held, and
+    /// whoever waits goes on only if somebody writes what he waits for.
+    fn others<M: Machine>(&self, state: &State<M>, actor: usize, pending: Footprint) -> Footprint {
         let (still, buffer) = (actor % BUFFERS, actor >= BUFFERS);
         let threads = self.program.threads();
         let own = state.memory.pending(still).writes;
         let held = threads[still].future(&state.threads[still]).holds | if buffer { own & self.locks } else { 0 };
         let mut written = if buffer { 0 } else { own };
         loop {
-            let mut all = Footprint::default();
+            let mut all = pending;
             for thread in (0..threads.len()).filter(|thread| *thread != still) {
                 let is_there = |location: Location, value| {
                     let comes = written & !held & location.bit() != 0;
                     comes || !state.memory.lacks(thread, location, value)
                 };
                 all = all.union(threads[thread].future_if(&state.threads[thread], is_there));
-                all = all.union(state.memory.pending(thread));
             }
             if all.writes & !written == 0 {
                 return all;
@@ -110,17 +123,20 @@ impl System<'_> {
         self.program.threads()[thread].next(&state.threads[thread])
     }
 
-    /// What the next step does. An unlock is independent of everything: until it is done, whoever else comes to the lock waits.
-    fn before<M: Machine>(&self, state: &State<M>, actor: usize) -> Footprint {
+    /// What the next step does.
+    fn footprint<M: Machine>(&self, state: &State<M>, actor: usize) -> Footprint {
         if actor >= BUFFERS {
-            let location = state.memory.oldest(actor - BUFFERS).map(Footprint::write).unwrap_or_default();
-            let writes = location.writes & !self.locks;
-            return Footprint { reads: writes, writes, ..location };
+            let drained = state.memory.oldest(actor - BUFFERS).map(Footprint::write).unwrap_or_default();
+            return Footprint { reads: drained.writes, ..drained };
         }
-        let Some(next) = self.next(state, actor) else { return Footprint::default() };
-        let footprint = next.footprint(&state.threads[actor]);
-        let unlocks = footprint.reads == 0 && footprint.writes & self.locks != 0;
-        if unlocks { Footprint::default() } else { footprint }
+        self.next(state, actor).map(|next| next.footprint(&state.threads[actor])).unwrap_or_default()
+    }
+
+    /// The same, but for an unlock. It is independent of everything: until it is done, whoever else comes to the lock waits.
+    fn before<M: Machine>(&self, state: &State<M>, actor: usize) -> Footprint {
+        let step = self.footprint(state, actor);
+        let unlocks = step.writes & self.locks != 0 && (actor >= BUFFERS || step.reads == 0);
+        if unlocks { Footprint::default() } else { step }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::program::{Position, Program, Sequence, Settled};
 pub(super) struct State<M> {
     pub memory: M,
     pub threads: SmallVec<[Position; 4]>,
-    pub lists: SmallVec<[Sequence; 6]>,
+    pub lists: SmallVec<[Sequence; 8]>,
 }
 
 impl<M> State<M> {
@@ -22,10 +22,10 @@ impl<M> State<M> {
 }
 
 /// What leads from one state to another: a step of a thread, from a position, or of its buffer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Move {
     pub thread: usize,
-    from: Option<Position>,
+    from: Option<u16>,
     location: Option<Location>,
     read: Option<Value>,
     written: Option<Value>,
@@ -35,7 +35,7 @@ pub(super) struct Move {
 impl Move {
     /// Is it a step of this thread from the same place in its code?
     pub fn is_from(&self, thread: usize, position: &Position) -> bool {
-        self.thread == thread && self.from.as_ref().is_some_and(|from| from.same_place(position))
+        self.thread == thread && self.from == Some(position.place())
     }
 
     /// Did a store leave the buffer?
@@ -127,10 +127,10 @@ impl<'a> System<'a> {
             found.push((mv, after));
             Ok::<(), Error>(())
         };
-        let from = || Some(position.clone());
+        let from = Some(position.place());
         if next.is_choice() {
             for taken in [1, 0] {
-                let mv = Move { thread, from: from(), location: None, read: Some(taken), written: None, stale: false };
+                let mv = Move { thread, from, location: None, read: Some(taken), written: None, stale: false };
                 reached(state.memory.clone(), mv, next.chosen(position, taken == 1))?;
             }
             return Ok(());
@@ -141,7 +141,7 @@ impl<'a> System<'a> {
         let mut outcomes = Vec::new();
         state.memory.outcomes(thread, operation, &mut outcomes)?;
         for Outcome { read, written, stale, machine } in outcomes {
-            let mv = Move { thread, from: from(), location, read, written, stale };
+            let mv = Move { thread, from, location, read, written, stale };
             reached(machine, mv, next.done(position, read))?;
         }
         Ok(())
@@ -160,7 +160,7 @@ impl<'a> System<'a> {
     /// A move in words.
     pub fn step(&self, mv: &Move) -> Step {
         let code = &self.program.threads()[mv.thread];
-        let next = mv.from.as_ref().and_then(|position| code.next(position));
+        let next = mv.from.and_then(|place| code.next_at(place));
         Step {
             thread: code.name().to_owned(),
             site: next.map(|next| next.site().to_owned()).unwrap_or_default(),
