@@ -300,8 +300,8 @@ impl Rc11 {
                 self.forget_unread(location);
             } else if future.unlocked & 1 << location == 0 {
                 self.forget_former_holders(location);
-            } else if future.loads & 1 << location == 0 {
-                self.forget_taken(location);
+            } else {
+                self.forget_taken(foreseen, locks, location);
             }
         }
         if !future.full_barrier {
@@ -344,10 +344,13 @@ impl Rc11 {
         }
     }
 
-    /// Where nobody loads any more, a message that a read-modify-write has read is of no use: its successor says all that it
+    /// A message that a read-modify-write has read and that nobody will load any more is of no use: its successor says all that it
     /// said, and nothing may come between the two.
-    fn forget_taken(&mut self, location: usize) {
-        for position in (0..self.span(location).len()).rev() {
+    fn forget_taken(&mut self, foreseen: &[Foreseen<'_>], locks: u16, location: usize) {
+        let loads = |thread: &usize| foreseen[*thread].0.all.loads & 1 << location != 0;
+        let oldest = (0..foreseen.len()).filter(loads).map(|thread| self.in_time(foreseen, locks, thread, location)).min();
+        let unread = oldest.map_or(usize::MAX, usize::from).min(self.span(location).len());
+        for position in (0..unread).rev() {
             if self.taken(location, position) {
                 self.remove(location, position);
             }
