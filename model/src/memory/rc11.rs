@@ -296,9 +296,8 @@ impl Rc11 {
                 }
             }
             self.messages[span.start].glued = false;
-            if future.reads & 1 << location == 0 {
-                self.forget_unread(location);
-            } else if future.unlocked & 1 << location == 0 {
+            self.forget_unread(foreseen, locks, location);
+            if future.unlocked & 1 << location == 0 {
                 self.forget_former_holders(location);
             } else {
                 self.forget_taken(foreseen, locks, location);
@@ -330,17 +329,25 @@ impl Rc11 {
         }
     }
 
-    /// Where nobody reads any more, only the last message counts, and whether a store may still come before it.
-    fn forget_unread(&mut self, location: usize) {
-        let last = self.span(location).len() - 1;
-        let before = (0..last).rev().find(|position| !self.taken(location, *position));
+    /// Of the messages that nobody can read any more only the last counts, and if nothing may follow it, whether a store may still come
+    /// before it.
+    fn forget_unread(&mut self, foreseen: &[Foreseen<'_>], locks: u16, location: usize) {
+        let reads = |thread: &usize| foreseen[*thread].0.all.reads & 1 << location != 0;
+        let oldest = (0..foreseen.len()).filter(reads).map(|thread| self.in_time(foreseen, locks, thread, location)).min();
+        let length = self.span(location).len();
+        let Some(last) = oldest.map_or(length, usize::from).min(length).checked_sub(1) else { return };
+        let closed = last + 1 == length || self.taken(location, last);
+        let before = (0..last).rev().find(|position| closed && !self.taken(location, *position));
         for position in (0..last).rev().filter(|position| Some(*position) != before) {
             self.remove(location, position);
         }
-        let span = self.span(location);
-        for message in &mut self.messages[span] {
+        let first = self.span(location).start;
+        for message in &mut self.messages[first..=first + usize::from(before.is_some())] {
             message.glued = false;
             message.view = View::default();
+        }
+        if last + 1 < length {
+            self.messages[first..=first + usize::from(before.is_some())].iter_mut().for_each(|message| message.value = 0);
         }
     }
 
