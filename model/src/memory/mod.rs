@@ -405,7 +405,9 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
 
     /// Must `thread` wait, for a value or for its own store buffer, before it can execute `operation`?
     fn waits(&self, thread: usize, operation: Operation) -> bool {
-        let Operation::Modify { location, update: Update::Await { expected, .. }, .. } = operation else { return false };
+        let Operation::Modify { location, update: Update::Await { expected, .. }, .. } = operation else {
+            return false;
+        };
         self.lacks(thread, location, expected)
     }
 

@@ -61,8 +61,8 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{
-    Barrier, Effect, Footprint, Foreseen, Future, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
-    Update, Value,
+    Barrier, Effect, Footprint, Foreseen, Future, LOCATIONS, Limit, Location, Machine, Operation, Order,
+    Outcome, Update, Value,
 };
 
 /// For every location the position of the oldest message that may still be read.
@@ -285,7 +285,8 @@ impl Rc11 {
             let others = if oldest == 0 { 0 } else { self.threads.len() };
             for number in 0..others {
                 if foreseen[number].0.touches(location) {
-                    oldest = oldest.min(self.in_time(foreseen, locks, number, location).min(span.len() as u8 - 1));
+                    oldest =
+                        oldest.min(self.in_time(foreseen, locks, number, location).min(span.len() as u8 - 1));
                 }
             }
             if oldest > 0 {
@@ -333,7 +334,13 @@ impl Rc11 {
     /// before it.
     fn forget_unread(&mut self, foreseen: &[Foreseen<'_>], locks: u16, location: usize) {
         let reads = |thread: &usize| foreseen[*thread].0.all.reads & 1 << location != 0;
-        let oldest = (0..foreseen.len()).filter(reads).map(|thread| self.in_time(foreseen, locks, thread, location)).min();
+        if self.span(location).len() == 1 && (0..foreseen.len()).any(|thread| reads(&thread)) {
+            return;
+        }
+        let oldest = (0..foreseen.len())
+            .filter(reads)
+            .map(|thread| self.in_time(foreseen, locks, thread, location))
+            .min();
         let length = self.span(location).len();
         let Some(last) = oldest.map_or(length, usize::from).min(length).checked_sub(1) else { return };
         let closed = last + 1 == length || self.taken(location, last);
@@ -347,15 +354,23 @@ impl Rc11 {
             message.view = View::default();
         }
         if last + 1 < length {
-            self.messages[first..=first + usize::from(before.is_some())].iter_mut().for_each(|message| message.value = 0);
+            self.messages[first..=first + usize::from(before.is_some())]
+                .iter_mut()
+                .for_each(|message| message.value = 0);
         }
     }
 
     /// A message that a read-modify-write has read and that nobody will load any more is of no use: its successor says all that it
     /// said, and nothing may come between the two.
     fn forget_taken(&mut self, foreseen: &[Foreseen<'_>], locks: u16, location: usize) {
+        if self.span(location).len() == 1 {
+            return;
+        }
         let loads = |thread: &usize| foreseen[*thread].0.all.loads & 1 << location != 0;
-        let oldest = (0..foreseen.len()).filter(loads).map(|thread| self.in_time(foreseen, locks, thread, location)).min();
+        let oldest = (0..foreseen.len())
+            .filter(loads)
+            .map(|thread| self.in_time(foreseen, locks, thread, location))
+            .min();
         let unread = oldest.map_or(usize::MAX, usize::from).min(self.span(location).len());
         for position in (0..unread).rev() {
             if self.taken(location, position) {
@@ -432,23 +447,32 @@ impl Rc11 {
     fn in_time(&self, foreseen: &[Foreseen<'_>], locks: u16, thread: usize, x: usize) -> u8 {
         let (future, current) = (foreseen[thread].0, &self.threads[thread].current);
         let fence = if future.fenced & 1 << x != 0 { self.sc.0[x] } else { 0 };
-        let locks = future.locked[x] & locks;
-        let locked = (0..usize::from(self.locations)).filter(|lock| locks & 1 << lock != 0).map(|lock| {
+        let mut locks = future.locked[x] & locks;
+        let mut known = current.0[x].max(fence);
+        while locks != 0 {
+            let lock = locks.trailing_zeros() as usize;
+            locks &= locks - 1;
+            if lock >= usize::from(self.locations) {
+                break;
+            }
             let last = &self.messages[usize::from(self.ends[lock]) - 1];
             let holds = |other: usize| foreseen[other].0.holds & 1 << lock != 0;
             let mut others = self.threads.iter().enumerate();
-            match others.find(|(other, _)| *other != thread && holds(*other)) {
+            known = known.max(match others.find(|(other, _)| *other != thread && holds(*other)) {
                 _ if last.value == 0 => last.view.0[x],
                 Some((_, holder)) => holder.current.0[x],
                 None => 0,
-            }
-        });
-        locked.fold(current.0[x].max(fence), u8::max)
+            });
+        }
+        known
     }
 
     /// Where nobody asks of an old value more than whether it is 0, of messages that say the same to whoever reads them and that
     /// nothing can follow any more only the last counts: whoever could read another can read that one.
     fn forget_the_same(&mut self, foreseen: &[Foreseen<'_>], locks: u16, x: usize) {
+        if self.span(x).len() == 1 {
+            return;
+        }
         let writers = (0..foreseen.len()).filter(|thread| foreseen[*thread].0.all.writes & 1 << x != 0);
         let next = writers.map(|writer| self.in_time(foreseen, locks, writer, x)).min().unwrap_or(u8::MAX);
         for position in (0..self.span(x).len() - 1).rev() {
@@ -467,8 +491,7 @@ impl Rc11 {
 
     /// The least that the threads know, by `what`, that may touch `x` after they were told something; of `except` not.
     fn told(foreseen: &[Foreseen<'_>], x: usize, except: Option<usize>, what: impl Fn(usize) -> u8) -> u8 {
-        let told =
-            |thread: &usize| Some(*thread) != except && foreseen[*thread].0.informed & 1 << x != 0;
+        let told = |thread: &usize| Some(*thread) != except && foreseen[*thread].0.informed & 1 << x != 0;
         (0..foreseen.len()).filter(told).map(what).min().unwrap_or(u8::MAX)
     }
 
@@ -564,8 +587,7 @@ impl Machine for Rc11 {
             fenced: View::default(),
             released: SmallVec::new(),
         };
-        let message =
-            |value: &Value| Message { value: *value, glued: false, view: View::default() };
+        let message = |value: &Value| Message { value: *value, glued: false, view: View::default() };
         Ok(Rc11 {
             messages: values.iter().map(message).collect(),
             ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),

@@ -2,9 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{
-    Effect, Footprint, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value,
-};
+use super::{Effect, Footprint, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
 
 /// Memory under sequential consistency.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

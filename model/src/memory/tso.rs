@@ -12,10 +12,7 @@
 
 use smallvec::SmallVec;
 
-use super::{
-    Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc,
-    Value,
-};
+use super::{Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
 
 /// A thread's stores that have not reached memory, the oldest first.
 type Buffer = SmallVec<[(Location, Value); 4]>;

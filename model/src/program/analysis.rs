@@ -122,7 +122,8 @@ fn needed(
 /// Before each instruction: everything that may still be done to memory, and what must be done first.
 pub(super) fn future(code: &[Instruction], observed: u32) -> Vec<Future> {
     let exact = exact(code, observed);
-    let found_out = |at: usize, register: Register| successors(code, at).any(|next| exact[next] & 1 << register.0 != 0);
+    let found_out =
+        |at: usize, register: Register| successors(code, at).any(|next| exact[next] & 1 << register.0 != 0);
     let end = Future {
         all: Footprint::default(),
         learns: 0,
@@ -197,9 +198,11 @@ pub(super) fn until(code: &[Instruction]) -> Vec<(Location, Value, Vec<Footprint
     places.sort_unstable();
     places.dedup();
     let nothing = Footprint::default();
-    let until = |place| backward(code, nothing, nothing, Footprint::union, |at, after| {
-        if waits(&code[at]) == Some(place) { nothing } else { after.union(footprint(&code[at])) }
-    });
+    let until = |place| {
+        backward(code, nothing, nothing, Footprint::union, |at, after| {
+            if waits(&code[at]) == Some(place) { nothing } else { after.union(footprint(&code[at])) }
+        })
+    };
     places.into_iter().map(|place| (place.0, place.1, until(place))).collect()
 }
 
@@ -212,7 +215,7 @@ pub(super) fn places(code: &[Instruction], what: impl Fn(&Action) -> bool) -> u1
     places.fold(0, |all, place| all | place)
 }
 
-/// Locks that may be held by somebody who waits, or has violated a claim. To wait for a lock that is not among `long` does not count.
+/// Locks that may be held by somebody who violates a claim, or who waits, be it only for a lock that may be held `long`.
 pub(super) fn held_long(code: &[Instruction], future: &[Future], long: u16) -> u16 {
     let stops = |instruction: &Instruction| match instruction {
         Instruction::Access { action: Action::Park, .. } | Instruction::Claim { .. } => true,

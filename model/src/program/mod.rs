@@ -504,23 +504,24 @@ impl Program {
         &self.initial
     }
 
-    /// Where whoever may stop waiting may do so for as long as he likes: a parker whose token only one thread takes, and a lock
-    /// that is free again in the end, since nobody waits, finishes, or violates a claim while he holds it.
+    /// Where nobody who could once go on without waiting has to wait for ever: at a parker whose token only one thread takes, and at a
+    /// lock that is free again in the end, since whoever holds it waits for nothing but such locks, and violates no claim.
     pub(crate) fn steady(&self) -> u16 {
-        let places = |what: &dyn Fn(&Action) -> bool| self.threads.iter().map(|thread| analysis::places(&thread.code, what)).collect::<Vec<_>>();
-        let once = |places: &[u16]| places.iter().fold((0, 0), |(once, twice), place| (once | place, twice | once & place));
-        let (parkers, rivals) = once(&places(&|action| *action == Action::Park));
-        let (others, _) = once(&places(&|action| !matches!(action, Action::Park | Action::Unpark)));
-        let (locks, _) = once(&places(&|action| *action == Action::Lock));
-        let (values, _) = once(&places(&|action| !matches!(action, Action::Lock | Action::Unlock)));
-        let mut long = values;
+        let places = |what: fn(&Action) -> bool| {
+            let places = self.threads.iter().map(|thread| analysis::places(&thread.code, what));
+            places.fold((0, 0), |(once, twice), place| (once | place, twice | once & place))
+        };
+        let (parkers, rivals) = places(|action| *action == Action::Park);
+        let (no_parkers, _) = places(|action| !matches!(action, Action::Park | Action::Unpark));
+        let (no_locks, _) = places(|action| !matches!(action, Action::Lock | Action::Unlock));
+        let mut long = !0;
         loop {
-            let held = self.threads.iter().map(|thread| analysis::held_long(&thread.code, &thread.future, long));
-            let more = held.fold(long, |all, held| all | held);
-            if more == long {
-                return parkers & !rivals & !others | locks & !long;
+            let held = |thread: &Thread| analysis::held_long(&thread.code, &thread.future, long);
+            let less = self.threads.iter().map(held).fold(no_locks, |all, held| all | held);
+            if less == long {
+                return parkers & !rivals & !no_parkers | !long;
             }
-            long = more;
+            long = less;
         }
     }
 

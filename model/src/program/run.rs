@@ -210,7 +210,11 @@ impl Thread {
     }
 
     /// Everything that the thread may still do if it goes no further than where it waits for a value that is not there.
-    pub(crate) fn future_if(&self, position: &Position, is_there: impl Fn(Location, Value) -> bool) -> Footprint {
+    pub(crate) fn future_if(
+        &self,
+        position: &Position,
+        is_there: impl Fn(Location, Value) -> bool,
+    ) -> Footprint {
         let at = usize::from(position.at);
         let stops = self.until.iter().filter(|(location, value, _)| !is_there(*location, *value));
         stops.fold(self.future[at].all, |all, (_, _, until)| all.intersection(until[at]))

@@ -394,7 +394,9 @@ fn replay<M: Machine>(
     for fingerprint in path {
         let mut shortest: Option<(Vec<Step>, State<M>)> = None;
         system.expand(state, &mut |steps: &[Move], next: State<M>| {
-            if hasher.hash_one(&next) == *fingerprint && shortest.as_ref().is_none_or(|(known, _)| steps.len() < known.len()) {
+            if hasher.hash_one(&next) == *fingerprint
+                && shortest.as_ref().is_none_or(|(known, _)| steps.len() < known.len())
+            {
                 shortest = Some((steps.iter().map(|mv| system.step(mv)).collect(), next));
             }
             false

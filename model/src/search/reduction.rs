@@ -1,4 +1,36 @@
-//! reduction head TODO
+//! Leaving out interleavings that differ only in the order of independent steps.
+//!
+//! An *actor* is a thread or a store buffer. What all others may do while one actor stands still is known from their code: everything that
+//! is left of it, but nothing beyond a lock that this actor holds, nor beyond a place where a value is waited for that is not there and
+//! that none of them may write ([`System::others`]). Held against that, a step can be of two kinds (Lipton, *Reduction*, 1975):
+//!
+//! - It *moves left*: it can be done, and it is the same before and after whatever the others may do. The release of a lock is such a step,
+//!   and under RC11 every store, since a store may be inserted anywhere. Whoever has one is the only one to move: he is *alone*.
+//! - It *moves right*: it was done, and could as well be done after whatever the others may do until its actor's next step. Taking a lock
+//!   is such a step, and under RC11 every load, since an old message may be read late. Its actor goes on at once, if he can and if his
+//!   next step is one that nobody can take from him ([`Program::steady`](crate::program::Program::steady)).
+//!
+//! So one actor's *block* is a run of steps that move right, one more step, and all steps of whomever that are then done alone. Only the
+//! states between blocks are remembered; out of each of them one block of every actor is tried, or only the one of somebody alone. A block
+//! ends early where an actor would pass the same place in its code again.
+//!
+//! **Why no end is lost, and no shortest way to one.** Claim: if an execution *E* leads from a remembered state to an *end*, in which
+//! nothing can move, then that end is found, |*E*| steps further. By induction over |*E*|; executions that differ in the order of
+//! independent steps are one. If somebody is alone, he moves in *E*, as nothing can move in the end, and nothing before
+//! that disturbs his step, so it can be brought to the front: *E* = *p E′*. If nobody is, of the executions that are the same as *E* take one
+//! in which steps of the same actor follow each other most often. Let *c* be the steps at its front that the search makes one block of, as far as
+//! they move right. The actor's next step is in *E*: it can be done after *c*, nobody can take it from him, and nothing can move in the end. So it
+//! follows *c* at once: otherwise everything between the two could be done before *c*, for it is independent of the last step of
+//! *c* and then, the actor standing still, of the one before, and so on; and steps of the same actor would follow each other once more.
+//! So *E* = *b E′* with a block *b* that is tried. That a block ends early does no harm: out of the state there everything is tried. A state is searched
+//! again if a shorter way to it is found, so it has been searched on a shortest one.
+//!
+//! **Claims** in a thread's code are violated in states that are no ends, where somebody alone might go round for ever. So if no step that is done alone leads
+//! further from the start, in the sense of shortest ways, everybody is tried. Let *E* be a shortest execution from a remembered state to a
+//! violated claim. If somebody is alone and not in *E*, then *E* is still possible after his steps, either in a state further from the
+//! start, of which there are finitely many, or where everybody is tried. If a step that moves right is its actor's last one in *E*, *E* without it is
+//! possible too, unless it is the violation; so in every other case his next step is in *E*, and the argument above holds. The steps of those who
+//! are alone are extra, so the way to a violated claim need not be the shortest.
 
 use super::Error;
 use super::system::{Move, State, System};
@@ -11,15 +43,17 @@ type Actors = u64;
 const BUFFERS: usize = 32;
 
 impl System<'_> {
-    /// Gives all states to which one block leads, each with the steps that lead there; `found` says whether a state is further from the
-    /// start than this one. Says whether anything can move at all.
+    /// Gives all states to which the blocks lead that have to be tried, each with the steps that lead there; `found` says whether a
+    /// state is further from the start than this one. Says whether anything can move at all.
     pub fn expand<M: Machine>(
         &self,
         state: &State<M>,
         found: &mut impl FnMut(&[Move], State<M>) -> bool,
     ) -> Result<bool, Error> {
         let mut blocks = Blocks { system: self, steps: Vec::new(), found, any: false, further: false };
-        if self.reduce && let Some(actor) = self.alone(state, &[]) {
+        if self.reduce
+            && let Some(actor) = self.alone(state, &[])
+        {
             blocks.run(state, actor, true)?;
         }
         if !blocks.further {
@@ -40,7 +74,14 @@ impl System<'_> {
         self.unfinished(state).find(moves_left)
     }
 
-    fn goes_on<M: Machine>(&self, before: &State<M>, after: &State<M>, actor: usize, passed: &[Move]) -> bool {
+    /// Did the step move right with which `actor` came from one state to the other, and can he go on?
+    fn goes_on<M: Machine>(
+        &self,
+        before: &State<M>,
+        after: &State<M>,
+        actor: usize,
+        passed: &[Move],
+    ) -> bool {
         let moves_right = || {
             let step = self.footprint(before, actor);
             let locks = step.reads & step.writes & self.locks != 0;
@@ -65,15 +106,24 @@ impl System<'_> {
     }
 
     /// Does this hold of what the others may do while `actor` stands still? If it holds of more, it does; if not of less, it does not.
-    fn whatever_others_do<M: Machine>(&self, state: &State<M>, actor: usize, holds: impl Fn(Footprint) -> bool) -> bool {
+    fn whatever_others_do<M: Machine>(
+        &self,
+        state: &State<M>,
+        actor: usize,
+        holds: impl Fn(Footprint) -> bool,
+    ) -> bool {
         let threads = self.program.threads();
         let others = || (0..threads.len()).filter(|thread| *thread != actor % BUFFERS);
-        let pending = others().fold(Footprint::default(), |all, thread| all.union(state.memory.pending(thread)));
-        let sum = |what: &dyn Fn(usize) -> Footprint| others().fold(pending, |all, thread| all.union(what(thread)));
+        let pending =
+            others().fold(Footprint::default(), |all, thread| all.union(state.memory.pending(thread)));
+        let sum =
+            |what: &dyn Fn(usize) -> Footprint| others().fold(pending, |all, thread| all.union(what(thread)));
         if holds(sum(&|thread| threads[thread].future(&state.threads[thread]).all)) {
             return true;
         }
-        let next = |thread| if self.waits(state, thread) { Footprint::default() } else { self.footprint(state, thread) };
+        let next = |thread| {
+            if self.waits(state, thread) { Footprint::default() } else { self.footprint(state, thread) }
+        };
         holds(sum(&next)) && holds(self.others(state, actor, pending))
     }
 
@@ -83,7 +133,8 @@ impl System<'_> {
         let (still, buffer) = (actor % BUFFERS, actor >= BUFFERS);
         let threads = self.program.threads();
         let own = state.memory.pending(still).writes;
-        let held = threads[still].future(&state.threads[still]).holds | if buffer { own & self.locks } else { 0 };
+        let held =
+            threads[still].future(&state.threads[still]).holds | if buffer { own & self.locks } else { 0 };
         let mut written = if buffer { 0 } else { own };
         loop {
             let mut all = pending;
@@ -140,22 +191,28 @@ impl System<'_> {
     }
 }
 
+/// The blocks out of one state.
 struct Blocks<'a, F> {
     system: &'a System<'a>,
+    /// Of the block being tried
     steps: Vec<Move>,
     found: &'a mut F,
+    /// Could anything move?
     any: bool,
+    /// Did anything lead further from the start?
     further: bool,
 }
 
 impl<F> Blocks<'_, F> {
+    /// Does a step of `actor` and what belongs to the same block. What is done alone ends a block.
     fn run<M: Machine>(&mut self, state: &State<M>, actor: usize, alone: bool) -> Result<(), Error>
     where
         F: FnMut(&[Move], State<M>) -> bool,
     {
+        let system = self.system;
         let mut moves = Vec::new();
         if actor < BUFFERS {
-            self.system.thread_moves(state, actor, &mut moves)?;
+            system.thread_moves(state, actor, &mut moves)?;
         } else {
             System::drains(state, &mut moves);
             moves.retain(|(mv, _)| mv.thread == actor - BUFFERS);
@@ -163,13 +220,10 @@ impl<F> Blocks<'_, F> {
         self.any |= !moves.is_empty();
         for (mv, mut next) in moves {
             self.steps.push(mv);
-            let system = self.system;
-            if !system.reduce || system.violated(&next) {
-                system.forget(&mut next);
-                self.further |= (self.found)(&self.steps, next);
-            } else if !alone && system.goes_on(state, &next, actor, &self.steps) {
+            let stays = !system.reduce || system.violated(&next);
+            if !stays && !alone && system.goes_on(state, &next, actor, &self.steps) {
                 self.run(&next, actor, false)?;
-            } else if let Some(actor) = system.alone(&next, &self.steps) {
+            } else if !stays && let Some(actor) = system.alone(&next, &self.steps) {
                 self.run(&next, actor, true)?;
             } else {
                 system.forget(&mut next);
@@ -178,5 +232,142 @@ impl<F> Blocks<'_, F> {
             self.steps.pop();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What the argument relies on is needed: without it something is lost.
+
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::memory::Order::Relaxed;
+    use crate::memory::{Limit, Operation, Outcome, Sc, Value};
+    use crate::program::{Builder, Code, Program, Term};
+
+    /// SC in which every step is said to move left, or right.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Careless<const LEFT: bool>(Sc);
+
+    impl<const LEFT: bool> Machine for Careless<LEFT> {
+        fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
+            Sc::new(values, threads).map(Self)
+        }
+
+        fn outcomes(
+            &self,
+            thread: usize,
+            operation: Operation,
+            found: &mut Vec<Outcome<Self>>,
+        ) -> Result<(), Limit> {
+            let mut plain = Vec::new();
+            self.0.outcomes(thread, operation, &mut plain)?;
+            found.extend(plain.into_iter().map(|Outcome { read, written, stale, machine }| Outcome {
+                read,
+                written,
+                stale,
+                machine: Self(machine),
+            }));
+            Ok(())
+        }
+
+        fn newest(&self, location: Location) -> Value {
+            self.0.newest(location)
+        }
+
+        fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {
+            self.0.lacks(thread, location, value)
+        }
+
+        fn moves_left(step: Footprint, others: Footprint) -> bool {
+            LEFT || Sc::moves_left(step, others)
+        }
+
+        fn moves_right(step: Footprint, others: Footprint) -> bool {
+            !LEFT || Sc::moves_right(step, others)
+        }
+    }
+
+    /// How many ends are found, and whether a violated claim is. `further` says in place of the search whether a state is further from
+    /// the start.
+    fn search<M: Machine>(system: &System<'_>, further: Option<bool>) -> (usize, bool) {
+        let start: State<M> = system.start().unwrap();
+        let (mut seen, mut queue) = (HashSet::from([start.clone()]), vec![start]);
+        let (mut ends, mut violated) = (0, false);
+        while let Some(state) = queue.pop() {
+            let mut found = |_: &[Move], next: State<M>| {
+                let new = seen.insert(next.clone());
+                if new {
+                    queue.push(next);
+                }
+                further.unwrap_or(new)
+            };
+            let movable = system.expand(&state, &mut found).unwrap();
+            violated |= system.violated(&state);
+            ends += usize::from(!movable);
+        }
+        (ends, violated)
+    }
+
+    fn program(threads: impl IntoIterator<Item = Code>, mut b: Builder) -> Program {
+        threads.into_iter().for_each(|code| b.thread(code));
+        b.build().unwrap()
+    }
+
+    #[test]
+    fn a_step_that_does_not_move_left_or_right_must_not_be_said_to() {
+        let mut b = Builder::new();
+        let places = [b.object("x", 0), b.object("y", 0)];
+        let threads = [0, 1].map(|thread| {
+            let mut code = Code::new(format!("P{thread}"));
+            let seen = code.observed_register();
+            code.store("store", places[thread], 1, Relaxed);
+            let read = code.load("load", places[1 - thread], Relaxed);
+            code.set(seen, read);
+            code
+        });
+        let program = program(threads, b);
+        assert_eq!(search::<Sc>(&System::new(&program, false), None).0, 3);
+        assert_eq!(search::<Sc>(&System::new(&program, true), None).0, 3);
+        assert_eq!(search::<Careless<true>>(&System::new(&program, true), None).0, 1);
+        assert_eq!(search::<Careless<false>>(&System::new(&program, true), None).0, 2);
+    }
+
+    #[test]
+    fn a_lock_that_somebody_waits_with_may_be_taken_from_whoever_could_have_had_it() {
+        let mut b = Builder::new();
+        let locks = [b.lock("a"), b.lock("b")];
+        let threads = [0, 1].map(|thread| {
+            let mut code = Code::new(format!("P{thread}"));
+            code.locked(("lock", "unlock"), locks[thread], |code| {
+                code.locked(("lock", "unlock"), locks[1 - thread], |_| ());
+            });
+            code
+        });
+        let program = program(threads, b);
+        assert_eq!(search::<Sc>(&System::new(&program, true), None).0, 2);
+        let careless = System { steady: !0, ..System::new(&program, true) };
+        assert_eq!(search::<Sc>(&careless, None).0, 1);
+    }
+
+    #[test]
+    fn somebody_who_goes_round_alone_hides_no_claim_of_another() {
+        let mut b = Builder::new();
+        let (own, shared) = (b.object("own", 0), b.object("shared", 0));
+        let mut round = Code::new("goes round");
+        round.forever(|p| {
+            p.load("look", own, Relaxed);
+        });
+        let threads = [0, 1].map(|thread| {
+            let mut code = Code::new(format!("P{thread}"));
+            let read = code.swap("swap", shared, 1, Relaxed);
+            code.claim("nobody was here", read.is(0));
+            code
+        });
+        let program = program(threads.into_iter().chain([round]), b);
+        let system = System::new(&program, true);
+        assert!(search::<Sc>(&system, None).1);
+        assert!(!search::<Sc>(&system, Some(true)).1);
     }
 }

@@ -87,10 +87,12 @@ impl<'a> System<'a> {
     /// Forgets what of memory no thread can find out any more.
     pub fn forget<M: Machine>(&self, state: &mut State<M>) {
         let threads = self.program.threads().iter().zip(&state.threads);
-        let foreseen: SmallVec<[Foreseen<'_>; 4]> = threads.map(|(code, position)| {
-            let next = code.next(position).and_then(|next| next.operation(position));
-            (code.future(position), next.map(|(_, operation)| operation))
-        }).collect();
+        let foreseen: SmallVec<[Foreseen<'_>; 4]> = threads
+            .map(|(code, position)| {
+                let next = code.next(position).and_then(|next| next.operation(position));
+                (code.future(position), next.map(|(_, operation)| operation))
+            })
+            .collect();
         state.memory.forget(&foreseen);
     }
 
@@ -130,7 +132,8 @@ impl<'a> System<'a> {
         let from = Some(position.place());
         if next.is_choice() {
             for taken in [1, 0] {
-                let mv = Move { thread, from, location: None, read: Some(taken), written: None, stale: false };
+                let mv =
+                    Move { thread, from, location: None, read: Some(taken), written: None, stale: false };
                 reached(state.memory.clone(), mv, next.chosen(position, taken == 1))?;
             }
             return Ok(());
