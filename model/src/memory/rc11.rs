@@ -40,7 +40,10 @@
 //! - a message of `x` before the `cur(x)` of every thread that may still touch `x`: it can neither be read nor get a
 //!   successor. Positions are counted from the oldest message left, and a position in a view that points to a forgotten
 //!   message says nothing and becomes 0;
-//! - a message of a lock but the last, and one that a read-modify-write has read if there are no loads any more;
+//! - a message of a lock but the last, and one that a read-modify-write has read if nobody will load it any more;
+//! - of the messages that nobody can read any more all but the last, and whether a store may still come before that;
+//! - where nobody asks of an old value more than whether it is 0 ([`Future::exact`]), a message that says the same as the one after it,
+//!   if nothing can come between them: whoever could read it can read the next, with the same consequences;
 //! - `acq` of a thread that executes no acquire fence any more, `rel(x)` of one whose stores to `x` are all releases, the
 //!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more;
 //! - what a view says of `x` if that is no news to anybody who may be told: to those who learn from reading there, or to those who
@@ -525,8 +528,8 @@ impl Rc11 {
             let here = released.filter(|(at, _)| usize::from(*at) == location);
             here.for_each(|(_, view)| view.forget(&known));
         }
-        for thread in 0..self.threads.len() {
-            let unreleased = foreseen[thread].0.all.unreleased;
+        for (thread, (future, _)) in foreseen.iter().enumerate() {
+            let unreleased = future.all.unreleased;
             let known = known_by(&self.threads, &|future| future.learns & unreleased != 0);
             self.threads[thread].fenced.forget(&known);
         }

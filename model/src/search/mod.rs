@@ -1,6 +1,6 @@
 //! Searching all states of a program under a memory model.
 //!
-//! The search is breadth first, so the first violation found has the fewest steps. A state is a
+//! The search goes by distance from the start, so the first miss found has the fewest steps. A state is a
 //! **violation** if a claim in a thread's code does not hold there; or if nothing can move any more, nor anything in
 //! memory, and either a thread waits for a lock, or something is *owed*: that is the miss, and what is owed is for the
 //! caller to say, by looking at the [`End`].
@@ -187,9 +187,9 @@ pub enum Verdict {
 pub struct Report {
     /// What it found
     pub verdict: Verdict,
-    /// Different states seen; with reduction, states together with who sleeps there
+    /// Different states remembered; with reduction, those between two blocks of steps
     pub states: usize,
-    /// Moves tried
+    /// Steps of all blocks tried
     pub moves: usize,
     /// The most steps from the start to any state seen
     pub depth: usize,

@@ -32,6 +32,8 @@
 //! possible too, unless it is the violation; so in every other case his next step is in *E*, and the argument above holds. The steps of those who
 //! are alone are extra, so the way to a violated claim need not be the shortest.
 
+use smallvec::SmallVec;
+
 use super::Error;
 use super::system::{Move, State, System};
 use crate::memory::{Footprint, Location, Machine};
@@ -41,6 +43,17 @@ use crate::program::Next;
 type Actors = u64;
 
 const BUFFERS: usize = 32;
+
+/// What a thread and its buffer do next and later.
+struct Outlook {
+    /// Does the thread have to wait?
+    waits: bool,
+    pending: Footprint,
+    next: Footprint,
+    all: Footprint,
+}
+
+type Outlooks = SmallVec<[Outlook; 4]>;
 
 impl System<'_> {
     /// Gives all states to which the blocks lead that have to be tried, each with the steps that lead there; `found` says whether a
@@ -66,10 +79,11 @@ impl System<'_> {
 
     /// Somebody who can move, and whose next step is the same before and after whatever all others may do.
     fn alone<M: Machine>(&self, state: &State<M>, passed: &[Move]) -> Option<usize> {
+        let outlooks = self.outlooks(state);
         let moves_left = |actor: &usize| {
             let step = self.before(state, *actor);
-            self.moves(state, *actor, passed)
-                && self.whatever_others_do(state, *actor, |others| M::moves_left(step, others))
+            self.moves(state, &outlooks, *actor, passed)
+                && self.whatever_others_do(state, &outlooks, *actor, |others| M::moves_left(step, others))
         };
         self.unfinished(state).find(moves_left)
     }
@@ -82,20 +96,42 @@ impl System<'_> {
         actor: usize,
         passed: &[Move],
     ) -> bool {
-        let moves_right = || {
-            let step = self.footprint(before, actor);
-            let locks = step.reads & step.writes & self.locks != 0;
-            locks || self.whatever_others_do(after, actor, |others| M::moves_right(step, others))
-        };
-        actor < BUFFERS && self.moves(after, actor, passed) && self.is_steady(after, actor) && moves_right()
+        let step = self.footprint(before, actor);
+        let locks = step.reads & step.writes & self.locks != 0;
+        if actor >= BUFFERS || !self.is_steady(after, actor) {
+            return false;
+        }
+        let outlooks = self.outlooks(after);
+        let moves_right = |others| locks || M::moves_right(step, others);
+        self.moves(after, &outlooks, actor, passed)
+            && self.whatever_others_do(after, &outlooks, actor, moves_right)
     }
 
     /// Can it move, and has it not passed this place in its code before?
-    fn moves<M: Machine>(&self, state: &State<M>, actor: usize, passed: &[Move]) -> bool {
+    fn moves<M>(&self, state: &State<M>, outlooks: &Outlooks, actor: usize, passed: &[Move]) -> bool {
+        let place = || &state.threads[actor];
         actor >= BUFFERS
-            || self.next(state, actor).is_some()
-                && !passed.iter().any(|mv| mv.is_from(actor, &state.threads[actor]))
-                && !self.waits(state, actor)
+            || !outlooks[actor].waits
+                && self.next(state, actor).is_some()
+                && !passed.iter().any(|mv| mv.is_from(actor, place()))
+    }
+
+    fn outlooks<M: Machine>(&self, state: &State<M>) -> Outlooks {
+        let threads = self.program.threads().iter().zip(&state.threads).enumerate();
+        let outlook = threads.map(|(thread, (code, position))| {
+            let pending = state.memory.pending(thread);
+            let next = code.next(position);
+            let waits = next.is_some_and(|next| {
+                // Others never have to.
+                let may = next.may_wait() || pending.writes != 0;
+                let operation = if may { next.operation(position) } else { None };
+                operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation))
+            });
+            let next =
+                next.filter(|_| !waits).map_or(pending, |next| next.footprint(position).union(pending));
+            Outlook { waits, pending, next, all: code.future(position).all.union(pending) }
+        });
+        outlook.collect()
     }
 
     /// Is what it does next something for which it will never have to wait, if it does not have to now?
@@ -109,22 +145,17 @@ impl System<'_> {
     fn whatever_others_do<M: Machine>(
         &self,
         state: &State<M>,
+        outlooks: &Outlooks,
         actor: usize,
         holds: impl Fn(Footprint) -> bool,
     ) -> bool {
-        let threads = self.program.threads();
-        let others = || (0..threads.len()).filter(|thread| *thread != actor % BUFFERS);
-        let pending =
-            others().fold(Footprint::default(), |all, thread| all.union(state.memory.pending(thread)));
-        let sum =
-            |what: &dyn Fn(usize) -> Footprint| others().fold(pending, |all, thread| all.union(what(thread)));
-        if holds(sum(&|thread| threads[thread].future(&state.threads[thread]).all)) {
-            return true;
-        }
-        let next = |thread| {
-            if self.waits(state, thread) { Footprint::default() } else { self.footprint(state, thread) }
+        let sum = |what: fn(&Outlook) -> Footprint| {
+            let others = outlooks.iter().enumerate().filter(|(thread, _)| *thread != actor % BUFFERS);
+            others.fold(Footprint::default(), |sum, (_, outlook)| sum.union(what(outlook)))
         };
-        holds(sum(&next)) && holds(self.others(state, actor, pending))
+        holds(sum(|outlook| outlook.all))
+            || holds(sum(|outlook| outlook.next))
+                && holds(self.others(state, actor, sum(|outlook| outlook.pending)))
     }
 
     /// What the others may do while `actor` stands still, to begin with the stores in their buffers. A lock that it holds stays held, and
@@ -152,12 +183,6 @@ impl System<'_> {
         }
     }
 
-    /// Does a thread wait for a value?
-    fn waits<M: Machine>(&self, state: &State<M>, thread: usize) -> bool {
-        let operation = self.next(state, thread).and_then(|next| next.operation(&state.threads[thread]));
-        operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation))
-    }
-
     /// Everybody who has something left to do.
     fn unfinished<M: Machine>(&self, state: &State<M>) -> impl Iterator<Item = usize> {
         let set: Actors = (0..self.program.threads().len()).fold(0, |all, thread| {
@@ -169,7 +194,7 @@ impl System<'_> {
     }
 
     /// The next step of a thread; buffers have none.
-    fn next<M: Machine>(&self, state: &State<M>, actor: usize) -> Option<Next<'_>> {
+    fn next<M>(&self, state: &State<M>, actor: usize) -> Option<Next<'_>> {
         let thread = (actor < BUFFERS).then_some(actor)?;
         self.program.threads()[thread].next(&state.threads[thread])
     }
