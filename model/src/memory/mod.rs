@@ -61,7 +61,7 @@ pub struct Location(pub u8);
 
 impl Location {
     /// The set of only this location.
-    fn bit(self) -> u16 {
+    pub(crate) fn bit(self) -> u16 {
         1 << self.0
     }
 }
@@ -268,6 +268,19 @@ impl Footprint {
         }
     }
 
+    /// This and that.
+    pub fn intersection(self, other: Footprint) -> Footprint {
+        Footprint {
+            reads: self.reads & other.reads,
+            writes: self.writes & other.writes,
+            unreleased: self.unreleased & other.unreleased,
+            loads: self.loads & other.loads,
+            unlocked: self.unlocked & other.unlocked,
+            acquire_fence: self.acquire_fence && other.acquire_fence,
+            full_barrier: self.full_barrier && other.full_barrier,
+        }
+    }
+
     /// Does one access a location that the other writes?
     pub fn conflicts(self, other: Footprint) -> bool {
         self.writes & (other.reads | other.writes) != 0 || self.reads & other.writes != 0
@@ -290,9 +303,16 @@ pub struct Future {
     pub locked: [u16; LOCATIONS],
     /// Locations that it touches after a `seq_cst` fence only
     pub fenced: u16,
+    /// Locations of whose value, if it is not the newest, it may find out more than whether it is 0
+    pub exact: u16,
 }
 
 impl Future {
+    /// May the thread still touch it?
+    pub fn touches(&self, location: usize) -> bool {
+        (self.all.reads | self.all.writes) & 1 << location != 0
+    }
+
     /// Anything at all.
     pub const ANYTHING: Future = Future {
         all: Footprint::ANYTHING,
@@ -301,25 +321,12 @@ impl Future {
         holds: 0,
         locked: [0; LOCATIONS],
         fenced: 0,
+        exact: !0,
     };
 }
 
-/// A step that was done.
-#[derive(Clone, Copy, Debug)]
-pub struct Done {
-    /// By whom, or by whose buffer
-    pub thread: usize,
-    /// Did a store leave the buffer?
-    pub drain: bool,
-    /// Where, if anywhere
-    pub location: Option<Location>,
-    /// What was read
-    pub read: Option<Value>,
-    /// What was written
-    pub written: Option<Value>,
-    /// Was it a `seq_cst` fence?
-    pub full_barrier: bool,
-}
+/// What a thread may still do, and its next operation.
+pub type Foreseen<'a> = (&'a Future, Option<Operation>);
 
 /// One possible result of an operation.
 #[derive(Clone, Debug)]
@@ -346,17 +353,6 @@ pub struct Internal<M> {
     pub value: Value,
     /// Memory afterwards
     pub machine: M,
-}
-
-/// What a step of one thread means to another thread that could do its own next step before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stir {
-    /// Nothing: in either order the two lead to the same memory
-    Nothing,
-    /// It may now also read the message that was just written, and what it could do before it still can
-    News,
-    /// The order of the two matters
-    Everything,
 }
 
 /// What a machine cannot hold.
@@ -400,29 +396,27 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     /// The newest value of a location: the last in modification order that has reached memory.
     fn newest(&self, location: Location) -> Value;
 
-    /// From now on `thread` does nothing but this, and this operation first. What only other doings could find out may be
-    /// forgotten, so that memories that differ in nothing else are equal. Before the first call a thread may do anything.
-    fn narrow(&mut self, thread: usize, future: &Future, next: Option<Operation>);
+    /// From now on each thread does nothing but this, and this operation first. What only other doings could find out may be
+    /// forgotten, so that memories that differ in nothing else are equal.
+    fn forget(&mut self, _futures: &[Foreseen<'_>]) {}
 
-    /// Appends those outcomes that read the message that the last step wrote, where there are messages.
-    fn news(
-        &self,
-        _thread: usize,
-        _operation: Operation,
-        _found: &mut Vec<Outcome<Self>>,
-    ) -> Result<(), Limit> {
-        Ok(())
+    /// Is this value nowhere where a read-modify-write of `thread` could read it now?
+    fn lacks(&self, thread: usize, location: Location, value: Value) -> bool;
+
+    /// Must `thread` wait, for a value or for its own store buffer, before it can execute `operation`?
+    fn waits(&self, thread: usize, operation: Operation) -> bool {
+        let Operation::Modify { location, update: Update::Await { expected, .. }, .. } = operation else {
+            return false;
+        };
+        self.lacks(thread, location, expected)
     }
 
-    /// Forgets which message the last step wrote. Until then machines that differ in this are different.
-    fn forget_news(&mut self) {}
+    /// Does `step`, which can be done, do the same after anything that the others may do as before it, and they too? A store
+    /// leaving a buffer reads and writes.
+    fn moves_left(step: Footprint, others: Footprint) -> bool;
 
-    /// In `before`, `thread` could execute `operation`, or if that is `None`, the oldest store could leave its buffer; then
-    /// `step` was done, which led here. What does that mean to it?
-    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir;
-
-    /// Can anything that the others do stir somebody who does `next`? A store leaving a buffer reads and writes.
-    fn may_stir(next: Footprint, others: Footprint) -> bool;
+    /// Could `step`, which was done, as well be done after anything that the others may do next?
+    fn moves_right(step: Footprint, others: Footprint) -> bool;
 }
 
 /// The memory models by name: `sc`, `tso`, `rc11`.

@@ -40,7 +40,10 @@
 //! - a message of `x` before the `cur(x)` of every thread that may still touch `x`: it can neither be read nor get a
 //!   successor. Positions are counted from the oldest message left, and a position in a view that points to a forgotten
 //!   message says nothing and becomes 0;
-//! - a message of a lock but the last, and one that a read-modify-write has read if there are no loads any more;
+//! - a message of a lock but the last, and one that a read-modify-write has read if nobody will load it any more;
+//! - of the messages that nobody can read any more all but the last, and whether a store may still come before that;
+//! - where nobody asks of an old value more than whether it is 0 ([`Future::exact`]), a message that says the same as the one after it,
+//!   if nothing can come between them: whoever could read it can read the next, with the same consequences;
 //! - `acq` of a thread that executes no acquire fence any more, `rel(x)` of one whose stores to `x` are all releases, the
 //!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more;
 //! - what a view says of `x` if that is no news to anybody who may be told: to those who learn from reading there, or to those who
@@ -61,8 +64,8 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{
-    Barrier, Done, Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Order, Outcome,
-    Stir, Update, Value,
+    Barrier, Effect, Footprint, Foreseen, Future, LOCATIONS, Limit, Location, Machine, Operation, Order,
+    Outcome, Update, Value,
 };
 
 /// For every location the position of the oldest message that may still be read.
@@ -110,23 +113,17 @@ impl View {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Message {
     value: Value,
     /// Written by a read-modify-write that read the message before it: nothing may come between the two
     glued: bool,
-    /// Written by the last step
-    new: bool,
     /// What an acquire read of this message teaches
     view: View,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Thread {
-    /// What it may still do
-    future: Future,
-    /// What it does next
-    next: Option<Operation>,
     current: View,
     acquire: View,
     /// `rel(x)` for every `x` without an entry in `released`: `cur` at the last release fence
@@ -135,11 +132,11 @@ struct Thread {
     released: SmallVec<[(u8, View); 1]>,
 }
 
-impl Hash for Thread {
-    /// Without what it may still do, which whoever narrows it knows from where it stands.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.current, self.acquire, self.fenced).hash(state);
-        self.released.hash(state);
+impl Clone for Thread {
+    /// As derived, but the views are copied at once and not one by one.
+    fn clone(&self) -> Self {
+        let Thread { current, acquire, fenced, ref released } = *self;
+        Thread { current, acquire, fenced, released: SmallVec::from_slice(released) }
     }
 }
 
@@ -184,18 +181,14 @@ impl Thread {
         }
     }
 
-    fn touches(&self, location: usize) -> bool {
-        (self.future.all.reads | self.future.all.writes) & 1 << location != 0
-    }
-
     fn views(&mut self) -> impl Iterator<Item = &mut View> {
         let released = self.released.iter_mut().map(|(_, view)| view);
         [&mut self.current, &mut self.acquire, &mut self.fenced].into_iter().chain(released)
     }
 
     /// Forgets what it will not need.
-    fn forget(&mut self) {
-        let Footprint { unreleased, acquire_fence, .. } = self.future.all;
+    fn forget(&mut self, future: Footprint) {
+        let Footprint { unreleased, acquire_fence, .. } = future;
         if !acquire_fence {
             self.acquire = View::default();
         }
@@ -206,7 +199,7 @@ impl Thread {
         self.released.retain(|(location, view)| {
             unreleased & 1 << *location != 0 && *view != fenced.without(usize::from(*location))
         });
-        if self.future.all == Footprint::default() {
+        if future == Footprint::default() {
             self.current = View::default();
         }
     }
@@ -221,8 +214,6 @@ pub struct Rc11 {
     ends: [u8; LOCATIONS],
     locations: u8,
     threads: Vec<Thread>,
-    /// Locations that are only locked and unlocked any more
-    locks: u16,
     /// What the last `seq_cst` fence knew
     sc: View,
 }
@@ -281,24 +272,24 @@ impl Rc11 {
         if let Some(read) = read {
             view.join(&read);
         }
-        let message = Message { value, glued: read.is_some(), new: true, view: view.without(location) };
+        let message = Message { value, glued: read.is_some(), view: view.without(location) };
         self.messages.insert(span.start + position, message);
         self.ends[location..].iter_mut().for_each(|end| *end += 1);
         Ok(())
     }
 
-    /// Forgets what nobody can find out any more.
-    fn forget(&mut self) {
-        self.foresee();
-        let future =
-            self.threads.iter().fold(Footprint::default(), |all, thread| all.union(thread.future.all));
+    fn forget_all(&mut self, foreseen: &[Foreseen<'_>]) {
+        self.foresee(foreseen);
+        let future = foreseen.iter().fold(Footprint::default(), |all, (future, _)| all.union(future.all));
+        let locks = !future.unlocked;
         for location in 0..usize::from(self.locations) {
             let span = self.span(location);
             let mut oldest = span.len() as u8 - 1;
             let others = if oldest == 0 { 0 } else { self.threads.len() };
-            for (number, thread) in self.threads.iter().enumerate().take(others) {
-                if thread.touches(location) {
-                    oldest = oldest.min(self.in_time(number, location).min(span.len() as u8 - 1));
+            for number in 0..others {
+                if foreseen[number].0.touches(location) {
+                    oldest =
+                        oldest.min(self.in_time(foreseen, locks, number, location).min(span.len() as u8 - 1));
                 }
             }
             if oldest > 0 {
@@ -309,20 +300,24 @@ impl Rc11 {
                 }
             }
             self.messages[span.start].glued = false;
-            if future.reads & 1 << location == 0 {
-                self.forget_unread(location);
-            } else if future.unlocked & 1 << location == 0 {
+            self.forget_unread(foreseen, locks, location);
+            if future.unlocked & 1 << location == 0 {
                 self.forget_former_holders(location);
-            } else if future.loads & 1 << location == 0 {
-                self.forget_taken(location);
+            } else {
+                self.forget_taken(foreseen, locks, location);
             }
         }
         if !future.full_barrier {
             self.sc = View::default();
         }
-        self.threads.iter_mut().for_each(Thread::forget);
-        self.locks = !future.unlocked;
-        self.forget_no_news();
+        for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
+            thread.forget(future.all);
+        }
+        self.forget_no_news(foreseen, locks);
+        let exact = foreseen.iter().fold(0, |all, (future, _)| all | future.exact);
+        for x in (0..usize::from(self.locations)).filter(|x| (future.reads & !exact) & 1 << x != 0) {
+            self.forget_the_same(foreseen, locks, x);
+        }
     }
 
     /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock, and a lock that is
@@ -338,24 +333,49 @@ impl Rc11 {
         }
     }
 
-    /// Where nobody reads any more, only the last message counts, and whether a store may still come before it.
-    fn forget_unread(&mut self, location: usize) {
-        let last = self.span(location).len() - 1;
-        let before = (0..last).rev().find(|position| !self.taken(location, *position));
+    /// Of the messages that nobody can read any more only the last counts, and if nothing may follow it, whether a store may still come
+    /// before it.
+    fn forget_unread(&mut self, foreseen: &[Foreseen<'_>], locks: u16, location: usize) {
+        let reads = |thread: &usize| foreseen[*thread].0.all.reads & 1 << location != 0;
+        if self.span(location).len() == 1 && (0..foreseen.len()).any(|thread| reads(&thread)) {
+            return;
+        }
+        let oldest = (0..foreseen.len())
+            .filter(reads)
+            .map(|thread| self.in_time(foreseen, locks, thread, location))
+            .min();
+        let length = self.span(location).len();
+        let Some(last) = oldest.map_or(length, usize::from).min(length).checked_sub(1) else { return };
+        let closed = last + 1 == length || self.taken(location, last);
+        let before = (0..last).rev().find(|position| closed && !self.taken(location, *position));
         for position in (0..last).rev().filter(|position| Some(*position) != before) {
             self.remove(location, position);
         }
-        let span = self.span(location);
-        for message in &mut self.messages[span] {
+        let first = self.span(location).start;
+        for message in &mut self.messages[first..=first + usize::from(before.is_some())] {
             message.glued = false;
             message.view = View::default();
         }
+        if last + 1 < length {
+            self.messages[first..=first + usize::from(before.is_some())]
+                .iter_mut()
+                .for_each(|message| message.value = 0);
+        }
     }
 
-    /// Where nobody loads any more, a message that a read-modify-write has read is of no use: its successor says all that it
+    /// A message that a read-modify-write has read and that nobody will load any more is of no use: its successor says all that it
     /// said, and nothing may come between the two.
-    fn forget_taken(&mut self, location: usize) {
-        for position in (0..self.span(location).len()).rev() {
+    fn forget_taken(&mut self, foreseen: &[Foreseen<'_>], locks: u16, location: usize) {
+        if self.span(location).len() == 1 {
+            return;
+        }
+        let loads = |thread: &usize| foreseen[*thread].0.all.loads & 1 << location != 0;
+        let oldest = (0..foreseen.len())
+            .filter(loads)
+            .map(|thread| self.in_time(foreseen, locks, thread, location))
+            .min();
+        let unread = oldest.map_or(usize::MAX, usize::from).min(self.span(location).len());
+        for position in (0..unread).rev() {
             if self.taken(location, position) {
                 self.remove(location, position);
             }
@@ -376,12 +396,12 @@ impl Rc11 {
     }
 
     /// Whoever waits will know at least what everybody knows who may end the waiting.
-    fn foresee(&mut self) {
+    fn foresee(&mut self, foreseen: &[Foreseen<'_>]) {
         let nothing = View::default();
         loop {
             let mut changed = false;
             for thread in 0..self.threads.len() {
-                let least = match self.threads[thread].next {
+                let least = match foreseen[thread].1 {
                     Some(Operation::Fence(Barrier::SeqCst)) => {
                         let mut least = self.threads[thread].acquire;
                         least.join(&self.sc);
@@ -400,8 +420,9 @@ impl Rc11 {
                         }
                         for (other, writer) in self.threads.iter().enumerate() {
                             let bit = location.bit();
-                            if other != thread && writer.future.all.writes & bit != 0 {
-                                let released = writer.future.all.unreleased & bit == 0;
+                            let writes = foreseen[other].0.all;
+                            if other != thread && writes.writes & bit != 0 {
+                                let released = writes.unreleased & bit == 0;
                                 least.meet(if released { &writer.current } else { &nothing });
                             }
                         }
@@ -426,33 +447,60 @@ impl Rc11 {
 
     /// What `thread` will know of `x`, at least, when it next touches it: it takes certain locks first, or executes a
     /// `seq_cst` fence.
-    fn in_time(&self, thread: usize, x: usize) -> u8 {
-        let Thread { future, current, .. } = &self.threads[thread];
+    fn in_time(&self, foreseen: &[Foreseen<'_>], locks: u16, thread: usize, x: usize) -> u8 {
+        let (future, current) = (foreseen[thread].0, &self.threads[thread].current);
         let fence = if future.fenced & 1 << x != 0 { self.sc.0[x] } else { 0 };
-        let locks = future.locked[x] & self.locks;
-        let locked = (0..usize::from(self.locations)).filter(|lock| locks & 1 << lock != 0).map(|lock| {
+        let mut locks = future.locked[x] & locks;
+        let mut known = current.0[x].max(fence);
+        while locks != 0 {
+            let lock = locks.trailing_zeros() as usize;
+            locks &= locks - 1;
+            if lock >= usize::from(self.locations) {
+                break;
+            }
             let last = &self.messages[usize::from(self.ends[lock]) - 1];
-            let holds = |other: &Thread| other.future.holds & 1 << lock != 0;
+            let holds = |other: usize| foreseen[other].0.holds & 1 << lock != 0;
             let mut others = self.threads.iter().enumerate();
-            match others.find(|(other, holder)| *other != thread && holds(holder)) {
+            known = known.max(match others.find(|(other, _)| *other != thread && holds(*other)) {
                 _ if last.value == 0 => last.view.0[x],
                 Some((_, holder)) => holder.current.0[x],
                 None => 0,
+            });
+        }
+        known
+    }
+
+    /// Where nobody asks of an old value more than whether it is 0, of messages that say the same to whoever reads them and that
+    /// nothing can follow any more only the last counts: whoever could read another can read that one.
+    fn forget_the_same(&mut self, foreseen: &[Foreseen<'_>], locks: u16, x: usize) {
+        if self.span(x).len() == 1 {
+            return;
+        }
+        let writers = (0..foreseen.len()).filter(|thread| foreseen[*thread].0.all.writes & 1 << x != 0);
+        let next = writers.map(|writer| self.in_time(foreseen, locks, writer, x)).min().unwrap_or(u8::MAX);
+        for position in (0..self.span(x).len() - 1).rev() {
+            if !self.taken(x, position) && position >= usize::from(next) {
+                continue;
             }
-        });
-        locked.fold(current.0[x].max(fence), u8::max)
+            let index = self.span(x).start + position;
+            let message = &mut self.messages[index];
+            message.value = Value::from(message.value != 0);
+            let (this, after) = (&self.messages[index], &self.messages[index + 1]);
+            if (this.value != 0) == (after.value != 0) && this.view == after.view {
+                self.remove(x, position);
+            }
+        }
     }
 
     /// The least that the threads know, by `what`, that may touch `x` after they were told something; of `except` not.
-    fn told(&self, x: usize, except: Option<usize>, what: impl Fn(usize) -> u8) -> u8 {
-        let told =
-            |thread: &usize| Some(*thread) != except && self.threads[*thread].future.informed & 1 << x != 0;
-        (0..self.threads.len()).filter(told).map(what).min().unwrap_or(u8::MAX)
+    fn told(foreseen: &[Foreseen<'_>], x: usize, except: Option<usize>, what: impl Fn(usize) -> u8) -> u8 {
+        let told = |thread: &usize| Some(*thread) != except && foreseen[*thread].0.informed & 1 << x != 0;
+        (0..foreseen.len()).filter(told).map(what).min().unwrap_or(u8::MAX)
     }
 
     /// Forgets what of the views is no news to whoever may be told. This goes one by one: what is forgotten now is nothing that
     /// another may rely on later.
-    fn forget_no_news(&mut self) {
+    fn forget_no_news(&mut self, foreseen: &[Foreseen<'_>], locks: u16) {
         let locations = usize::from(self.locations);
         // Of a location with one message no view says anything.
         let several: SmallVec<[usize; LOCATIONS]> =
@@ -463,60 +511,61 @@ impl Rc11 {
         // What is known now already, by those who learn from reading there, or by all who may be told.
         let mut told = View([u8::MAX; LOCATIONS]);
         for &x in &several {
-            told.0[x] = self.told(x, None, |thread| self.threads[thread].current.0[x]);
+            told.0[x] = Self::told(foreseen, x, None, |thread| self.threads[thread].current.0[x]);
         }
-        let known_by = |threads: &[Thread], learns: &dyn Fn(&Thread) -> bool| {
+        let known_by = |threads: &[Thread], learns: &dyn Fn(&Future) -> bool| {
             let mut known = View([u8::MAX; LOCATIONS]);
-            threads.iter().filter(|thread| learns(thread)).for_each(|thread| known.meet(&thread.current));
+            let learners = threads.iter().zip(foreseen).filter(|(_, (future, _))| learns(future));
+            learners.for_each(|(thread, _)| known.meet(&thread.current));
             known.join(&told);
             known
         };
         for location in 0..locations {
-            let known = known_by(&self.threads, &|thread| thread.future.learns & 1 << location != 0);
+            let known = known_by(&self.threads, &|future| future.learns & 1 << location != 0);
             let span = self.span(location);
             self.messages[span].iter_mut().for_each(|message| message.view.forget(&known));
             let released = self.threads.iter_mut().flat_map(|thread| &mut thread.released);
             let here = released.filter(|(at, _)| usize::from(*at) == location);
             here.for_each(|(_, view)| view.forget(&known));
         }
-        for thread in 0..self.threads.len() {
-            let unreleased = self.threads[thread].future.all.unreleased;
-            let known = known_by(&self.threads, &|reader| reader.future.learns & unreleased != 0);
+        for (thread, (future, _)) in foreseen.iter().enumerate() {
+            let unreleased = future.all.unreleased;
+            let known = known_by(&self.threads, &|future| future.learns & unreleased != 0);
             self.threads[thread].fenced.forget(&known);
         }
-        let known = known_by(&self.threads, &|thread| thread.future.all.full_barrier);
+        let known = known_by(&self.threads, &|future| future.all.full_barrier);
         self.sc.forget(&known);
         for &x in &several {
-            self.forget_late_news(x);
+            self.forget_late_news(foreseen, locks, x);
         }
     }
 
     /// Forgets what of `x` all who may be told will know in time anyway. They know it from locks, from those who hold
     /// one, and from `sc`: there it stays.
-    fn forget_late_news(&mut self, x: usize) {
-        let told = self.told(x, None, |thread| self.in_time(thread, x));
+    fn forget_late_news(&mut self, foreseen: &[Foreseen<'_>], locks: u16, x: usize) {
+        let told = Self::told(foreseen, x, None, |thread| self.in_time(foreseen, locks, thread, x));
         let forget = |view: &mut View| {
             if view.0[x] <= told {
                 view.0[x] = 0;
             }
         };
-        for location in (0..usize::from(self.locations)).filter(|location| self.locks & 1 << location == 0) {
+        for location in (0..usize::from(self.locations)).filter(|location| locks & 1 << location == 0) {
             let span = self.span(location);
             self.messages[span].iter_mut().for_each(|message| forget(&mut message.view));
         }
-        for thread in &mut self.threads {
+        for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
             forget(&mut thread.fenced);
             thread.released.iter_mut().for_each(|(_, view)| forget(view));
-            if thread.future.all.acquire_fence && thread.acquire.0[x] <= told {
+            if future.all.acquire_fence && thread.acquire.0[x] <= told {
                 thread.acquire.0[x] = thread.current.0[x];
             }
         }
         for thread in 0..self.threads.len() {
             let mine = std::mem::take(&mut self.threads[thread].current.0[x]);
-            let told = self.told(x, Some(thread), |other| self.in_time(other, x));
-            let needs = self.threads[thread].touches(x) && self.in_time(thread, x) < mine;
-            let Thread { future, current, acquire, .. } = &mut self.threads[thread];
-            if needs || future.holds != 0 || told < mine {
+            let told = Self::told(foreseen, x, Some(thread), |other| self.in_time(foreseen, locks, other, x));
+            let needs = foreseen[thread].0.touches(x) && self.in_time(foreseen, locks, thread, x) < mine;
+            let Thread { current, acquire, .. } = &mut self.threads[thread];
+            if needs || foreseen[thread].0.holds != 0 || told < mine {
                 current.0[x] = mine;
             } else if acquire.0[x] == mine {
                 acquire.0[x] = 0;
@@ -530,18 +579,31 @@ impl Rc11 {
     }
 }
 
-impl Rc11 {
-    fn cleared(&self) -> Self {
-        let mut machine = self.clone();
-        machine.forget_news();
-        machine
+impl Machine for Rc11 {
+    fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
+        if values.len() > LOCATIONS {
+            return Err(Limit::Locations(values.len()));
+        }
+        let thread = Thread {
+            current: View::default(),
+            acquire: View::default(),
+            fenced: View::default(),
+            released: SmallVec::new(),
+        };
+        let message = |value: &Value| Message { value: *value, glued: false, view: View::default() };
+        Ok(Rc11 {
+            messages: values.iter().map(message).collect(),
+            ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
+            locations: values.len() as u8,
+            threads: vec![thread; threads],
+            sc: View::default(),
+        })
     }
 
-    fn outcomes_from(
+    fn outcomes(
         &self,
         thread: usize,
         operation: Operation,
-        include: impl Fn(&Message) -> bool,
         found: &mut Vec<Outcome<Self>>,
     ) -> Result<(), Limit> {
         // The history of a location, what is old in it, and the positions that the thread may still read.
@@ -554,9 +616,9 @@ impl Rc11 {
         match operation {
             Operation::Load { location, order } => {
                 let (location, history, positions) = readable(location);
-                for position in positions.filter(|position| include(&history[*position])) {
+                for position in positions {
                     let (message, stale) = (&history[position], position + 1 < history.len());
-                    let mut machine = self.cleared();
+                    let mut machine = self.clone();
                     machine.threads[thread].read(location, position as u8, &message.view, order);
                     found.push(machine.found(Some((message, stale)), None));
                 }
@@ -564,16 +626,16 @@ impl Rc11 {
             Operation::Store { location, order, value } => {
                 let (location, _, positions) = readable(location);
                 for before in positions.filter(|before| !self.taken(location, *before)) {
-                    let mut machine = self.cleared();
+                    let mut machine = self.clone();
                     machine.write(thread, location, before + 1, value, order, None)?;
                     found.push(machine.found(None, Some(value)));
                 }
             }
             Operation::Modify { location, order, update } => {
                 let (location, history, positions) = readable(location);
-                for position in positions.filter(|position| include(&history[*position])) {
+                for position in positions {
                     let (message, stale) = (&history[position], position + 1 < history.len());
-                    let mut machine = self.cleared();
+                    let mut machine = self.clone();
                     let reader = &mut machine.threads[thread];
                     let written = match update.on(message.value) {
                         Effect::Write(value) if !self.taken(location, position) => {
@@ -598,7 +660,7 @@ impl Rc11 {
                 }
             }
             Operation::Fence(barrier) => {
-                let mut machine = self.cleared();
+                let mut machine = self.clone();
                 let Rc11 { threads, sc, .. } = &mut machine;
                 threads[thread].fence(barrier, sc);
                 found.push(machine.found(None, None));
@@ -606,94 +668,28 @@ impl Rc11 {
         }
         Ok(())
     }
-}
 
-impl Machine for Rc11 {
-    fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
-        if values.len() > LOCATIONS {
-            return Err(Limit::Locations(values.len()));
-        }
-        let thread = Thread {
-            future: Future::ANYTHING,
-            next: None,
-            current: View::default(),
-            acquire: View::default(),
-            fenced: View::default(),
-            released: SmallVec::new(),
-        };
-        let message =
-            |value: &Value| Message { value: *value, glued: false, new: false, view: View::default() };
-        Ok(Rc11 {
-            messages: values.iter().map(message).collect(),
-            ends: std::array::from_fn(|location| (location + 1).min(values.len()) as u8),
-            locations: values.len() as u8,
-            threads: vec![thread; threads],
-            locks: 0,
-            sc: View::default(),
-        })
-    }
-
-    fn outcomes(
-        &self,
-        thread: usize,
-        operation: Operation,
-        found: &mut Vec<Outcome<Self>>,
-    ) -> Result<(), Limit> {
-        self.outcomes_from(thread, operation, |_| true, found)
-    }
-
-    fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
-        self.outcomes_from(thread, operation, |message| message.new, found)
-    }
-
-    fn forget_news(&mut self) {
-        self.messages.iter_mut().for_each(|message| message.new = false);
-    }
-
-    fn stirred(&self, _before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir {
-        let (location, takes): (_, &dyn Fn(Value) -> Option<bool>) = match operation {
-            Some(Operation::Load { location, .. }) => (location, &|_| Some(false)),
-            Some(Operation::Modify { location, update, .. }) => {
-                (location, &move |value| match update.on(value) {
-                    Effect::Write(_) => Some(true),
-                    Effect::FailingRead(_) => Some(false),
-                    Effect::Wait => None,
-                })
-            }
-            Some(Operation::Fence(Barrier::SeqCst)) if step.full_barrier => return Stir::Everything,
-            Some(Operation::Store { .. } | Operation::Fence(_)) | None => return Stir::Nothing,
-        };
-        if step.location != Some(location) || step.written.is_none() {
-            return Stir::Nothing;
-        }
-        // What it could read but for the new message it could read before; if that is nothing, it does not sleep.
-        let (mut old, mut new) = (false, false);
+    fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {
         let at = usize::from(location.0);
-        let readable = usize::from(self.threads[thread].current.0[at])..self.history(at).len();
-        for position in readable {
-            let message = &self.history(at)[position];
-            if takes(message.value).is_some_and(|takes| !takes || !self.taken(at, position)) {
-                *(if message.new { &mut new } else { &mut old }) = true;
-            }
-        }
-        match (old, new) {
-            (false, _) => Stir::Everything,
-            (true, true) => Stir::News,
-            (true, false) => Stir::Nothing,
-        }
+        let mut readable = usize::from(self.threads[thread].current.0[at])..self.history(at).len();
+        readable.all(|position| self.taken(at, position) || self.history(at)[position].value != value)
     }
 
-    fn may_stir(next: Footprint, others: Footprint) -> bool {
-        next.reads & others.writes != 0 || next.full_barrier && others.full_barrier
+    /// A store may be inserted anywhere; only what reads depends on what was written before.
+    fn moves_left(step: Footprint, others: Footprint) -> bool {
+        step.reads & others.writes == 0 && !(step.full_barrier && others.full_barrier)
+    }
+
+    /// An old message may be read late; only what was written is missed by who comes before.
+    fn moves_right(step: Footprint, others: Footprint) -> bool {
+        step.writes & others.reads == 0 && !(step.full_barrier && others.full_barrier)
     }
 
     fn newest(&self, location: Location) -> Value {
         self.messages[self.span(usize::from(location.0)).end - 1].value
     }
 
-    fn narrow(&mut self, thread: usize, future: &Future, next: Option<Operation>) {
-        self.threads[thread].future = *future;
-        self.threads[thread].next = next;
-        self.forget();
+    fn forget(&mut self, futures: &[Foreseen<'_>]) {
+        self.forget_all(futures);
     }
 }

@@ -2,9 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{
-    Done, Effect, Footprint, Future, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Stir, Value,
-};
+use super::{Effect, Footprint, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
 
 /// Memory under sequential consistency.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,22 +53,15 @@ impl Machine for Sc {
         self.values[location.0 as usize]
     }
 
-    fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
-
-    fn stirred(&self, before: &Self, step: Done, _thread: usize, operation: Option<Operation>) -> Stir {
-        let (location, writes) = match operation {
-            Some(Operation::Load { location, .. }) => (location, false),
-            Some(Operation::Store { location, .. }) => (location, true),
-            Some(Operation::Modify { location, update, .. }) => {
-                (location, update.written(before.newest(location)).is_some())
-            }
-            Some(Operation::Fence(_)) | None => return Stir::Nothing,
-        };
-        let conflict = step.location == Some(location) && (writes || step.written.is_some());
-        if conflict { Stir::Everything } else { Stir::Nothing }
+    fn lacks(&self, _thread: usize, location: Location, value: Value) -> bool {
+        self.newest(location) != value
     }
 
-    fn may_stir(next: Footprint, others: Footprint) -> bool {
-        next.conflicts(others)
+    fn moves_left(step: Footprint, others: Footprint) -> bool {
+        !step.conflicts(others)
+    }
+
+    fn moves_right(step: Footprint, others: Footprint) -> bool {
+        !step.conflicts(others)
     }
 }

@@ -12,10 +12,7 @@
 
 use smallvec::SmallVec;
 
-use super::{
-    Barrier, Done, Effect, Footprint, Future, Internal, Limit, Location, Machine, Operation, Outcome, Sc,
-    Stir, Value,
-};
+use super::{Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
 
 /// A thread's stores that have not reached memory, the oldest first.
 type Buffer = SmallVec<[(Location, Value); 4]>;
@@ -114,32 +111,22 @@ impl Machine for Tso {
         self.memory.newest(location)
     }
 
-    fn narrow(&mut self, _thread: usize, _future: &Future, _: Option<Operation>) {}
-
-    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir {
-        // A thread and its own buffer do not disturb each other: what is forwarded from the buffer is what memory says once
-        // it has arrived there. A store that enters a buffer and a load from one are nothing to the others.
-        let Some(at) = step.location.filter(|_| step.thread != thread) else { return Stir::Nothing };
-        let modifies = step.read.is_some() && step.written.is_some();
-        let writes = step.drain || modifies;
-        let reads = !step.drain && step.read.is_some() && before.forwarded(step.thread, at).is_none();
-        let stirs = match operation {
-            Some(Operation::Load { location, .. }) => {
-                location == at && writes && before.forwarded(thread, location).is_none()
-            }
-            Some(Operation::Modify { location, update, .. }) => {
-                let would_write = update.written(before.newest(location)).is_some();
-                location == at && (writes || reads && would_write)
-            }
-            Some(Operation::Store { .. } | Operation::Fence(_)) => false,
-            None => before.oldest(thread) == Some(at) && (writes || reads),
-        };
-        if stirs { Stir::Everything } else { Stir::Nothing }
+    fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {
+        self.memory.lacks(thread, location, value)
     }
 
-    fn may_stir(next: Footprint, others: Footprint) -> bool {
-        // A store only enters the buffer.
-        let stores = next.reads == 0;
-        !stores && next.conflicts(others)
+    fn waits(&self, thread: usize, operation: Operation) -> bool {
+        Self::drains(operation) && !self.buffers[thread].is_empty() || self.memory.waits(thread, operation)
+    }
+
+    /// A store only enters the buffer.
+    fn moves_left(step: Footprint, others: Footprint) -> bool {
+        step.reads == 0 || !step.conflicts(others)
+    }
+
+    /// A store may leave the buffer.
+    fn moves_right(step: Footprint, others: Footprint) -> bool {
+        let stores = step.reads == 0 && step.writes != 0;
+        !stores && !step.conflicts(others)
     }
 }

@@ -1,6 +1,6 @@
 //! For tests: what RC11 forgets is checked against RC11 that does not.
 
-use super::{Done, Footprint, Future, Limit, Location, Machine, Operation, Outcome, Rc11, Stir, Value};
+use super::{Footprint, Foreseen, Future, Limit, Location, Machine, Operation, Outcome, Rc11, Value};
 
 /// RC11 that forgets nothing on account of what the threads will not do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,27 +27,20 @@ impl Machine for Unforgetting {
         self.0.newest(location)
     }
 
-    fn narrow(&mut self, thread: usize, _: &Future, _: Option<Operation>) {
-        self.0.narrow(thread, &Future::ANYTHING, None);
+    fn forget(&mut self, futures: &[Foreseen<'_>]) {
+        self.0.forget(&vec![(&Future::ANYTHING, None); futures.len()]);
     }
 
-    fn news(&self, thread: usize, operation: Operation, found: &mut Vec<Outcome<Self>>) -> Result<(), Limit> {
-        let mut plain = Vec::new();
-        self.0.news(thread, operation, &mut plain)?;
-        found.extend(plain.into_iter().map(unforgetting));
-        Ok(())
+    fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {
+        self.0.lacks(thread, location, value)
     }
 
-    fn forget_news(&mut self) {
-        self.0.forget_news();
+    fn moves_left(step: Footprint, others: Footprint) -> bool {
+        Rc11::moves_left(step, others)
     }
 
-    fn stirred(&self, before: &Self, step: Done, thread: usize, operation: Option<Operation>) -> Stir {
-        self.0.stirred(&before.0, step, thread, operation)
-    }
-
-    fn may_stir(next: Footprint, others: Footprint) -> bool {
-        Rc11::may_stir(next, others)
+    fn moves_right(step: Footprint, others: Footprint) -> bool {
+        Rc11::moves_right(step, others)
     }
 }
 

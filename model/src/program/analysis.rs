@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Action, Instruction};
-use crate::memory::{Barrier, Footprint, Future, LOCATIONS};
+use super::{Action, Expr, Instruction, Register};
+use crate::memory::{Barrier, Footprint, Future, LOCATIONS, Location, Value};
 
 pub(super) fn footprint(instruction: &Instruction) -> Footprint {
     match instruction {
@@ -45,7 +45,7 @@ fn backward<T: Copy + PartialEq>(
     at_end: T,
     bottom: T,
     union: impl Fn(T, T) -> T,
-    transfer: impl Fn(&Instruction, T) -> T,
+    transfer: impl Fn(usize, T) -> T,
 ) -> Vec<T> {
     let mut before = vec![bottom; code.len()];
     before.push(at_end);
@@ -53,7 +53,7 @@ fn backward<T: Copy + PartialEq>(
         let mut changed = false;
         for at in (0..code.len()).rev() {
             let after = successors(code, at).map(|next| before[next]).fold(bottom, &union);
-            let new = transfer(&code[at], after);
+            let new = transfer(at, after);
             changed |= new != before[at];
             before[at] = new;
         }
@@ -65,14 +65,29 @@ fn backward<T: Copy + PartialEq>(
 
 /// Before each instruction: the registers whose value may still be read.
 pub(super) fn live(code: &[Instruction], observed: u32) -> Vec<u32> {
+    needed(code, observed, Expr::uses, Expr::uses)
+}
+
+/// Before each instruction: the registers of which more may still be asked than whether they are 0.
+fn exact(code: &[Instruction], observed: u32) -> Vec<u32> {
+    needed(code, observed, Expr::exact_uses, Expr::exact_uses_of_condition)
+}
+
+/// Before each instruction: the registers that may still be used, if these are the uses of a value and of a condition.
+fn needed(
+    code: &[Instruction],
+    observed: u32,
+    of_value: impl Fn(&Expr) -> u32,
+    of_condition: impl Fn(&Expr) -> u32,
+) -> Vec<u32> {
     use super::ListAction;
     backward(
         code,
         observed,
         0,
         |a, b| a | b,
-        |instruction, after| {
-            let (sets, uses) = match instruction {
+        |at, after| {
+            let (sets, uses) = match &code[at] {
                 Instruction::Access { place, action, into, .. } => {
                     let operands = match action {
                         Action::Store(_, value) | Action::Swap(_, value) | Action::Add(_, value) => {
@@ -83,9 +98,9 @@ pub(super) fn live(code: &[Instruction], observed: u32) -> Vec<u32> {
                     };
                     (*into, place.index.uses() | operands)
                 }
-                Instruction::Set(register, value) => (Some(*register), value.uses()),
+                Instruction::Set(register, value) => (Some(*register), of_value(value)),
                 Instruction::Unless(condition, _) | Instruction::Claim { holds: condition, .. } => {
-                    (None, condition.uses())
+                    (None, of_condition(condition))
                 }
                 Instruction::List { action, into, .. } => match action {
                     ListAction::Push(entry)
@@ -105,7 +120,10 @@ pub(super) fn live(code: &[Instruction], observed: u32) -> Vec<u32> {
 }
 
 /// Before each instruction: everything that may still be done to memory, and what must be done first.
-pub(super) fn future(code: &[Instruction]) -> Vec<Future> {
+pub(super) fn future(code: &[Instruction], observed: u32) -> Vec<Future> {
+    let exact = exact(code, observed);
+    let found_out =
+        |at: usize, register: Register| successors(code, at).any(|next| exact[next] & 1 << register.0 != 0);
     let end = Future {
         all: Footprint::default(),
         learns: 0,
@@ -113,6 +131,7 @@ pub(super) fn future(code: &[Instruction]) -> Vec<Future> {
         holds: 0,
         locked: [!0; LOCATIONS],
         fenced: !0,
+        exact: 0,
     };
     let union = |a: Future, b: Future| Future {
         all: a.all.union(b.all),
@@ -121,8 +140,10 @@ pub(super) fn future(code: &[Instruction]) -> Vec<Future> {
         holds: a.holds | b.holds,
         locked: std::array::from_fn(|location| a.locked[location] & b.locked[location]),
         fenced: a.fenced & b.fenced,
+        exact: a.exact | b.exact,
     };
-    backward(code, end, end, union, |instruction, after| {
+    backward(code, end, end, union, |at, after| {
+        let instruction = &code[at];
         let here = footprint(instruction);
         let touched = here.reads | here.writes;
         let mut before = Future { all: after.all.union(here), fenced: after.fenced & !touched, ..after };
@@ -151,7 +172,11 @@ pub(super) fn future(code: &[Instruction]) -> Vec<Future> {
         if here.full_barrier {
             before.fenced = !0;
         }
-        if let Instruction::Access { action, .. } = instruction {
+        if let Instruction::Access { action, into, .. } = instruction {
+            let compared = matches!(action, Action::CompareExchange { .. });
+            if compared || into.is_some_and(|register| found_out(at, register)) {
+                before.exact |= here.loads;
+            }
             match action {
                 Action::Lock => before.holds &= !touched,
                 Action::Unlock => before.holds |= touched,
@@ -162,15 +187,41 @@ pub(super) fn future(code: &[Instruction]) -> Vec<Future> {
     })
 }
 
-/// Before each instruction: may the thread go back in its code before its next step?
-pub(super) fn may_return(code: &[Instruction]) -> Vec<bool> {
-    let mut may = vec![false; code.len() + 1];
-    for at in (0..code.len()).rev() {
-        let goes_on = !matches!(
-            code[at],
-            Instruction::Access { .. } | Instruction::Fence { .. } | Instruction::Choose { .. }
-        );
-        may[at] = goes_on && successors(code, at).any(|next| next <= at || may[next]);
-    }
-    may
+/// Where the thread waits, and for which value; before each instruction: what may be done to memory before it waits there.
+pub(super) fn until(code: &[Instruction]) -> Vec<(Location, Value, Vec<Footprint>)> {
+    let waits = |instruction: &Instruction| match instruction {
+        Instruction::Access { place, action: Action::Lock, .. } => Some((place.only()?, 0)),
+        Instruction::Access { place, action: Action::Park, .. } => Some((place.only()?, 1)),
+        _ => None,
+    };
+    let mut places: Vec<_> = code.iter().filter_map(waits).collect();
+    places.sort_unstable();
+    places.dedup();
+    let nothing = Footprint::default();
+    let until = |place| {
+        backward(code, nothing, nothing, Footprint::union, |at, after| {
+            if waits(&code[at]) == Some(place) { nothing } else { after.union(footprint(&code[at])) }
+        })
+    };
+    places.into_iter().map(|place| (place.0, place.1, until(place))).collect()
+}
+
+/// The locations at which such a thing is done.
+pub(super) fn places(code: &[Instruction], what: impl Fn(&Action) -> bool) -> u16 {
+    let places = code.iter().map(|instruction| match instruction {
+        Instruction::Access { place, action, .. } if what(action) => place.mask(),
+        _ => 0,
+    });
+    places.fold(0, |all, place| all | place)
+}
+
+/// Locks that may be held by somebody who violates a claim, or who waits, be it only for a lock that may be held `long`.
+pub(super) fn held_long(code: &[Instruction], future: &[Future], long: u16) -> u16 {
+    let stops = |instruction: &Instruction| match instruction {
+        Instruction::Access { action: Action::Park, .. } | Instruction::Claim { .. } => true,
+        Instruction::Access { action: Action::Lock, place, .. } => place.mask() & long != 0,
+        _ => false,
+    };
+    let held = code.iter().zip(future).filter(|(instruction, _)| stops(instruction));
+    held.fold(0, |all, (_, future)| all | future.holds)
 }

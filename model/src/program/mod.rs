@@ -43,7 +43,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::memory::{Barrier, Future, Location, Order, Update, Value};
+use crate::memory::{Barrier, Footprint, Future, Location, Order, Update, Value};
 
 mod analysis;
 mod build;
@@ -93,11 +93,15 @@ pub struct Place {
 impl Place {
     /// The set of the locations that it may be.
     fn mask(&self) -> u16 {
-        let location = match self.index {
+        self.only().map_or(self.object.mask(), |location| 1 << location.0)
+    }
+
+    /// The one location that it is, if that is known.
+    fn only(&self) -> Option<Location> {
+        match self.index {
             Expr::Constant(index) => self.object.location(index),
             _ => None,
-        };
-        location.map_or(self.object.mask(), |location| 1 << location.0)
+        }
     }
 }
 
@@ -232,6 +236,29 @@ impl Expr {
                     Operator::Either => Value::from(left != 0 || right != 0),
                 }
             }
+        }
+    }
+
+    /// Of the registers it reads those of which it asks more than whether they are 0.
+    fn exact_uses(&self) -> u32 {
+        match self {
+            Expr::Constant(_) => 0,
+            Expr::Register(register) => 1 << register.0,
+            Expr::Binary(Operator::Equal | Operator::Differ, value, zero) if **zero == Expr::Constant(0) => {
+                value.exact_uses_of_condition()
+            }
+            Expr::Binary(Operator::Both | Operator::Either, left, right) => {
+                left.exact_uses_of_condition() | right.exact_uses_of_condition()
+            }
+            Expr::Binary(_, left, right) => left.exact_uses() | right.exact_uses(),
+        }
+    }
+
+    /// The same, if nobody asks more of its value than whether it is 0.
+    fn exact_uses_of_condition(&self) -> u32 {
+        match self {
+            Expr::Register(_) => 0,
+            _ => self.exact_uses(),
         }
     }
 
@@ -422,15 +449,19 @@ pub struct Thread {
     live: Vec<u32>,
     /// Before each instruction: what may still be touched
     future: Vec<Future>,
-    may_return: Vec<bool>,
+    /// Where it waits, and for which value; before each instruction: what it may do before it waits there
+    until: Vec<(Location, Value, Vec<Footprint>)>,
+    /// What each instruction may do to memory
+    footprints: Vec<Footprint>,
 }
 
 impl Thread {
     /// `observed` are the registers that somebody looks at when it has finished.
     fn new(name: String, code: Vec<Instruction>, registers: usize, observed: u32) -> Self {
-        let (live, future) = (analysis::live(&code, observed), analysis::future(&code));
-        let may_return = analysis::may_return(&code);
-        Self { name, code, registers, live, future, may_return }
+        let (live, future) = (analysis::live(&code, observed), analysis::future(&code, observed));
+        let until = analysis::until(&code);
+        let footprints = code.iter().map(analysis::footprint).collect();
+        Self { name, code, registers, live, future, until, footprints }
     }
 
     /// The thread's name.
@@ -471,6 +502,27 @@ impl Program {
     /// The values of all locations at the start.
     pub fn initial(&self) -> &[Value] {
         &self.initial
+    }
+
+    /// Where nobody who could once go on without waiting has to wait for ever: at a parker whose token only one thread takes, and at a
+    /// lock that is free again in the end, since whoever holds it waits for nothing but such locks, and violates no claim.
+    pub(crate) fn steady(&self) -> u16 {
+        let places = |what: fn(&Action) -> bool| {
+            let places = self.threads.iter().map(|thread| analysis::places(&thread.code, what));
+            places.fold((0, 0), |(once, twice), place| (once | place, twice | once & place))
+        };
+        let (parkers, rivals) = places(|action| *action == Action::Park);
+        let (no_parkers, _) = places(|action| !matches!(action, Action::Park | Action::Unpark));
+        let (no_locks, _) = places(|action| !matches!(action, Action::Lock | Action::Unlock));
+        let mut long = !0;
+        loop {
+            let held = |thread: &Thread| analysis::held_long(&thread.code, &thread.future, long);
+            let less = self.threads.iter().map(held).fold(no_locks, |all, held| all | held);
+            if less == long {
+                return parkers & !rivals & !no_parkers | !long;
+            }
+            long = less;
+        }
     }
 
     /// The contents of all lists at the start.

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::analysis;
 use super::{Instruction, Kind, ListAction, Register, Thread};
 use crate::memory::{Footprint, Future, Location, Operation, Value};
 
@@ -69,7 +68,7 @@ impl Sequence {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     pub(super) at: u16,
-    pub(super) registers: SmallVec<[Value; 6]>,
+    pub(super) registers: SmallVec<[Value; 8]>,
 }
 
 impl Clone for Position {
@@ -179,13 +178,22 @@ impl ListAction {
 
 /// The next step of a thread.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Next<'a>(&'a Instruction);
+pub(crate) struct Next<'a> {
+    instruction: &'a Instruction,
+    footprint: Footprint,
+}
 
 impl Thread {
     /// The next step; `None` if the thread has finished or violated a claim.
     pub(crate) fn next(&self, position: &Position) -> Option<Next<'_>> {
-        let instruction = self.code.get(usize::from(position.at))?;
-        (!matches!(instruction, Instruction::Claim { .. })).then_some(Next(instruction))
+        self.next_at(position.at)
+    }
+
+    /// The next step from a place in the code.
+    pub(crate) fn next_at(&self, place: u16) -> Option<Next<'_>> {
+        let instruction = self.code.get(usize::from(place))?;
+        let footprint = self.footprints[usize::from(place)];
+        (!matches!(instruction, Instruction::Claim { .. })).then_some(Next { instruction, footprint })
     }
 
     /// The claim that the thread is about to violate, if it is.
@@ -201,18 +209,24 @@ impl Thread {
         &self.future[usize::from(position.at)]
     }
 
-    /// Can the next step lead back in the code?
-    pub(crate) fn may_return(&self, position: &Position) -> bool {
+    /// Everything that the thread may still do if it goes no further than where it waits for a value that is not there.
+    pub(crate) fn future_if(
+        &self,
+        position: &Position,
+        is_there: impl Fn(Location, Value) -> bool,
+    ) -> Footprint {
         let at = usize::from(position.at);
-        match self.code.get(at) {
-            Some(Instruction::Choose { other, .. }) => self.may_return[at + 1] || self.may_return[*other],
-            Some(_) => self.may_return[at + 1],
-            None => false,
-        }
+        let stops = self.until.iter().filter(|(location, value, _)| !is_there(*location, *value));
+        stops.fold(self.future[at].all, |all, (_, _, until)| all.intersection(until[at]))
     }
 }
 
 impl Position {
+    /// The place in the code.
+    pub(crate) fn place(&self) -> u16 {
+        self.at
+    }
+
     /// The value of a register.
     pub fn register(&self, register: Register) -> Value {
         self.registers[usize::from(register.0)]
@@ -221,11 +235,16 @@ impl Position {
 
 impl<'a> Next<'a> {
     pub(crate) fn is_choice(self) -> bool {
-        matches!(self.0, Instruction::Choose { .. })
+        matches!(self.instruction, Instruction::Choose { .. })
+    }
+
+    /// Is it something for which a thread may have to wait?
+    pub(crate) fn may_wait(self) -> bool {
+        matches!(self.kind(), Kind::Lock | Kind::Park)
     }
 
     pub(crate) fn site(self) -> &'a str {
-        match self.0 {
+        match self.instruction {
             Instruction::Access { site, .. }
             | Instruction::Fence { site, .. }
             | Instruction::Choose { site, .. } => site,
@@ -234,7 +253,7 @@ impl<'a> Next<'a> {
     }
 
     pub(crate) fn kind(self) -> Kind {
-        match self.0 {
+        match self.instruction {
             Instruction::Access { action, .. } => action.kind(),
             Instruction::Fence { .. } => Kind::Fence,
             _ => Kind::Choice,
@@ -242,7 +261,7 @@ impl<'a> Next<'a> {
     }
 
     pub(crate) fn order(self) -> Option<Ordering> {
-        match self.0 {
+        match self.instruction {
             Instruction::Access { action, .. } => Some(action.order().into()),
             Instruction::Fence { barrier, .. } => Some((*barrier).into()),
             _ => None,
@@ -251,7 +270,7 @@ impl<'a> Next<'a> {
 
     /// Its order, and the order in which it fails, if it can; nothing for locks and parkers.
     pub(super) fn orders(self) -> (Option<Ordering>, Option<Ordering>) {
-        match self.0 {
+        match self.instruction {
             Instruction::Access { action, .. } => (self.order(), action.failure()),
             _ => (self.order(), None),
         }
@@ -259,11 +278,12 @@ impl<'a> Next<'a> {
 
     /// What it may do to memory.
     pub(crate) fn footprint(self, position: &Position) -> Footprint {
-        let mut footprint = analysis::footprint(self.0);
-        if let Some((Some(location), _)) = self.operation(position) {
-            let here = Footprint::write(location).writes;
-            footprint.reads &= here;
-            footprint.writes &= here;
+        let mut footprint = self.footprint;
+        if (footprint.reads | footprint.writes).count_ones() > 1
+            && let Some((Some(location), _)) = self.operation(position)
+        {
+            footprint.reads &= location.bit();
+            footprint.writes &= location.bit();
         }
         footprint
     }
@@ -271,7 +291,7 @@ impl<'a> Next<'a> {
     /// What memory is asked to do, and where; `None` for a choice, and for an index outside its array.
     pub(crate) fn operation(self, position: &Position) -> Option<(Option<Location>, Operation)> {
         let registers = &position.registers;
-        match self.0 {
+        match self.instruction {
             Instruction::Access { place, action, .. } => {
                 let location = place.object.location(place.index.value(registers))?;
                 Some((Some(location), action.operation(location, registers)))
@@ -284,7 +304,7 @@ impl<'a> Next<'a> {
     /// Where the thread is after the operation, having read this value.
     pub(crate) fn done(self, position: &Position, read: Option<Value>) -> Position {
         let mut after = position.clone();
-        if let (Instruction::Access { into: Some(register), .. }, Some(read)) = (self.0, read) {
+        if let (Instruction::Access { into: Some(register), .. }, Some(read)) = (self.instruction, read) {
             after.registers[usize::from(register.0)] = read;
         }
         after.at += 1;
@@ -294,7 +314,7 @@ impl<'a> Next<'a> {
     /// Where the thread is after the choice.
     pub(crate) fn chosen(self, position: &Position, taken: bool) -> Position {
         let mut after = position.clone();
-        after.at = match self.0 {
+        after.at = match self.instruction {
             Instruction::Choose { other, .. } if !taken => *other as u16,
             _ => after.at + 1,
         };

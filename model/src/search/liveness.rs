@@ -17,8 +17,7 @@ use petgraph::algo::{astar, tarjan_scc};
 use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
 use petgraph::visit::{EdgeFiltered, EdgeRef};
 
-use super::reduction::Node as Place;
-use super::system::{Move, System};
+use super::system::{Move, State, System};
 use super::{Bound, Counterexample, End, Error, Options, Report, Verdict, Violation, replay, sleepers};
 use crate::memory::{Machine, Memory, Rc11, Sc, Tso};
 use crate::program::Program;
@@ -39,7 +38,7 @@ struct Edge {
 type Reference<'a> = EdgeReference<'a, Edge>;
 
 fn mover(mv: &Move) -> u64 {
-    1 << (mv.done.thread + if mv.done.drain { 32 } else { 0 })
+    1 << (mv.thread + if mv.is_drain() { 32 } else { 0 })
 }
 
 /// Searches all states of `program` under `memory` for something that is owed for ever. `owed` says what is owed in any state.
@@ -66,17 +65,17 @@ fn explore<M: Machine>(
     let begun = Instant::now();
     let system = System::new(program, false);
     let hasher = FixedState::default();
-    let mut node = |place: &Place<M>| Node {
+    let mut node = |place: &State<M>| Node {
         fingerprint: hasher.hash_one(place),
         owed: owed(&End {
             program,
-            newest: &|location| place.state.memory.newest(location),
-            threads: &place.state.threads,
-            lists: &place.state.lists,
+            newest: &|location| place.memory.newest(location),
+            threads: &place.threads,
+            lists: &place.lists,
         }),
         enabled: 0,
     };
-    let start: Place<M> = Place::new(system.start()?);
+    let start: State<M> = system.start()?;
     let mut graph = DiGraph::new();
     let first = graph.add_node(node(&start));
     let mut numbers = HashMap::from([(graph[first].fingerprint, first)]);
@@ -91,7 +90,7 @@ fn explore<M: Machine>(
     };
     while !level.is_empty() {
         for (from, place) in level.drain(..) {
-            system.expand(&place, &mut found)?;
+            system.all_moves(&place, &mut found)?;
             for (mv, next) in found.drain(..) {
                 let to = *numbers.entry(hasher.hash_one(&next)).or_insert_with(|| {
                     let number = graph.add_node(node(&next));
@@ -123,7 +122,7 @@ fn explore<M: Machine>(
         0 | 1 => Violation::Owed(debts),
         _ => Violation::OwedForEver { debts, from: stem.len() - 1 },
     };
-    let counterexample = Counterexample { memory, steps, violation, sleepers: sleepers(program, &end.state) };
+    let counterexample = Counterexample { memory, steps, violation, sleepers: sleepers(program, &end) };
     Ok(report(Verdict::Violated(Box::new(counterexample)), &graph, depth))
 }
 

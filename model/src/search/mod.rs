@@ -1,6 +1,6 @@
 //! Searching all states of a program under a memory model.
 //!
-//! The search is breadth first, so the first violation found has the fewest steps. A state is a
+//! The search goes by distance from the start, so the first miss found has the fewest steps. A state is a
 //! **violation** if a claim in a thread's code does not hold there; or if nothing can move any more, nor anything in
 //! memory, and either a thread waits for a lock, or something is *owed*: that is the miss, and what is owed is for the
 //! caller to say, by looking at the [`End`].
@@ -11,6 +11,7 @@
 //! steps. Visited states are remembered by a 64-bit hash: with n states the chance that two of
 //! them were taken for one is about n²/2⁶⁵, one in three hundred thousand for ten million.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::Ordering;
@@ -28,9 +29,8 @@ mod system;
 
 pub use liveness::check_liveness;
 
-use reduction::Node;
 use seen::Seen;
-use system::{State, System};
+use system::{Move, State, System};
 
 /// How far to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,9 +187,9 @@ pub enum Verdict {
 pub struct Report {
     /// What it found
     pub verdict: Verdict,
-    /// Different states seen; with reduction, states together with who sleeps there
+    /// Different states remembered; with reduction, those between two blocks of steps
     pub states: usize,
-    /// Moves tried
+    /// Steps of all blocks tried
     pub moves: usize,
     /// The most steps from the start to any state seen
     pub depth: usize,
@@ -292,10 +292,10 @@ pub(crate) fn explore<M: Machine>(
     let begun = Instant::now();
     let system = System::new(program, options.reduce);
     let hasher = FixedState::default();
-    let start: Node<M> = Node::new(system.start()?);
+    let start: State<M> = system.start()?;
     let mut seen = Seen::new(hasher.hash_one(&start));
-    let (mut level, mut next_level) = (vec![(0, start.clone())], Vec::new());
-    let mut found = Vec::new();
+    // By distance from the start; a state to which a shorter way was found is in it twice.
+    let mut levels = VecDeque::from([vec![(0, start.clone())]]);
     let (mut moves, mut depth) = (0, 0);
     let report = |verdict, seen: &Seen, moves, depth| Report {
         verdict,
@@ -304,12 +304,26 @@ pub(crate) fn explore<M: Machine>(
         depth,
         time: begun.elapsed(),
     };
-    while !level.is_empty() {
-        for (index, node) in level.drain(..) {
-            let stuck = !system.expand(&node, &mut found)?;
-            moves += found.len();
-            let state = &node.state;
-            let violation = match claim_violated(program, state) {
+    let mut distance = 0;
+    while let Some(level) = levels.pop_front() {
+        for (index, state) in level {
+            if seen.depth(index) != distance {
+                continue;
+            }
+            depth = distance;
+            let mut found = |steps: &[Move], next: State<M>| {
+                moves += steps.len();
+                let (number, new) = seen.insert(hasher.hash_one(&next), index, distance + steps.len());
+                if new {
+                    if levels.len() < steps.len() {
+                        levels.resize_with(steps.len(), Vec::new);
+                    }
+                    levels[steps.len() - 1].push((number, next));
+                }
+                seen.depth(number) > distance
+            };
+            let stuck = !system.expand(&state, &mut found)?;
+            let violation = match claim_violated(program, &state) {
                 None if stuck => judge(&End {
                     program,
                     newest: &|location| state.memory.newest(location),
@@ -323,14 +337,9 @@ pub(crate) fn explore<M: Machine>(
                     memory,
                     steps: replay(&system, &mut start.clone(), &seen.path(index), &hasher)?,
                     violation,
-                    sleepers: sleepers(program, state),
+                    sleepers: sleepers(program, &state),
                 };
                 return Ok(report(Verdict::Violated(Box::new(counterexample)), &seen, moves, depth));
-            }
-            for (_, next) in found.drain(..) {
-                if let Some(number) = seen.insert(hasher.hash_one(&next), index) {
-                    next_level.push((number, next));
-                }
             }
             let bound = options.max_states.filter(|most| seen.count() > *most).map(Bound::States);
             // A look at the clock is dear beside a state.
@@ -340,10 +349,15 @@ pub(crate) fn explore<M: Machine>(
                 return Ok(report(Verdict::Bounded(bound), &seen, moves, depth));
             }
         }
-        depth += usize::from(!next_level.is_empty());
-        std::mem::swap(&mut level, &mut next_level);
+        distance += 1;
     }
     Ok(report(Verdict::Complete, &seen, moves, depth))
+}
+
+impl System<'_> {
+    fn violated<M>(&self, state: &State<M>) -> bool {
+        claim_violated(self.program, state).is_some()
+    }
 }
 
 fn claim_violated<M>(program: &Program, state: &State<M>) -> Option<Violation> {
@@ -369,23 +383,30 @@ fn sleepers<M: Machine>(program: &Program, state: &State<M>) -> Vec<Sleeper> {
     asleep.collect()
 }
 
-/// Walks from a node along a path of fingerprints, and says what happens.
+/// Walks from a state along a path of fingerprints, and says what happens.
 fn replay<M: Machine>(
     system: &System<'_>,
-    node: &mut Node<M>,
+    state: &mut State<M>,
     path: &[u64],
     hasher: &FixedState,
 ) -> Result<Vec<Step>, Error> {
-    let mut steps = Vec::new();
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for fingerprint in path {
-        system.expand(node, &mut found)?;
-        if let Some((mv, next)) = found.drain(..).find(|(_, next)| hasher.hash_one(next) == *fingerprint) {
-            steps.push(system.step(&node.state, mv));
-            *node = next;
+        let mut shortest: Option<(Vec<Step>, State<M>)> = None;
+        system.expand(state, &mut |steps: &[Move], next: State<M>| {
+            if hasher.hash_one(&next) == *fingerprint
+                && shortest.as_ref().is_none_or(|(known, _)| steps.len() < known.len())
+            {
+                shortest = Some((steps.iter().map(|mv| system.step(mv)).collect(), next));
+            }
+            false
+        })?;
+        if let Some((steps, next)) = shortest {
+            all.extend(steps);
+            *state = next;
         }
     }
-    Ok(steps)
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -403,44 +424,38 @@ mod tests {
     }
 
     impl Stateright {
-        fn stuck(&self, node: &Node<Tso>) -> bool {
-            let system = System::new(self.protocol.program(), true);
-            !system.expand(node, &mut Vec::new()).unwrap()
-        }
-
-        fn moves(&self, state: &Node<Tso>) -> Vec<Node<Tso>> {
+        fn moves(&self, state: &State<Tso>) -> Vec<State<Tso>> {
             let mut found = Vec::new();
-            let system = System::new(self.protocol.program(), true);
-            system.expand(state, &mut found).unwrap();
+            System::new(self.protocol.program(), false).all_moves(state, &mut found).unwrap();
             found.into_iter().map(|(_, next)| next).collect()
         }
     }
 
     impl Model for Stateright {
-        type State = Node<Tso>;
+        type State = State<Tso>;
         type Action = usize;
 
-        fn init_states(&self) -> Vec<Node<Tso>> {
-            vec![Node::new(System::new(self.protocol.program(), true).start().unwrap())]
+        fn init_states(&self) -> Vec<State<Tso>> {
+            vec![System::new(self.protocol.program(), false).start().unwrap()]
         }
 
-        fn actions(&self, state: &Node<Tso>, actions: &mut Vec<usize>) {
+        fn actions(&self, state: &State<Tso>, actions: &mut Vec<usize>) {
             actions.extend(0..self.moves(state).len());
         }
 
-        fn next_state(&self, state: &Node<Tso>, action: usize) -> Option<Node<Tso>> {
+        fn next_state(&self, state: &State<Tso>, action: usize) -> Option<State<Tso>> {
             self.moves(state).into_iter().nth(action)
         }
 
         fn properties(&self) -> Vec<Property<Self>> {
-            vec![Property::always("nothing is owed", |model: &Stateright, state: &Node<Tso>| {
+            vec![Property::always("nothing is owed", |model: &Stateright, state: &State<Tso>| {
                 let end = End {
                     program: model.protocol.program(),
-                    newest: &|location| state.state.memory.newest(location),
-                    threads: &state.state.threads,
-                    lists: &state.state.lists,
+                    newest: &|location| state.memory.newest(location),
+                    threads: &state.threads,
+                    lists: &state.lists,
                 };
-                !model.stuck(state) || model.protocol.owed(&end).is_empty()
+                !model.moves(state).is_empty() || model.protocol.owed(&end).is_empty()
             })]
         }
     }
@@ -452,7 +467,8 @@ mod tests {
                 &[Consumer::EpollLevel, Consumer::PollOnce, Consumer::TwoPollers, Consumer::Activation]
             {
                 let protocol = PollWake::new(gate, consumer, Size::of(consumer), None).unwrap();
-                let ours = protocol.check(Memory::Tso, Options::default()).unwrap();
+                let all = Options { reduce: false, ..Options::default() };
+                let ours = protocol.check(Memory::Tso, all).unwrap();
                 let checker = Stateright { protocol }.checker().threads(1).spawn_bfs().join();
                 let path = checker.discovery("nothing is owed").map(|path| path.into_actions().len());
                 match ours.verdict {

@@ -1,6 +1,6 @@
 //! The states seen so far, by fingerprint, and how each was reached.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Fingerprints are hashes already.
@@ -23,26 +23,41 @@ impl Hasher for Identity {
     }
 }
 
-/// About 21 bytes a state: its fingerprint twice, and the number of the state before it.
+/// About 34 bytes a state: its fingerprint twice, its number, how far it is from the start, and the number of the state before it.
 pub(super) struct Seen {
-    fingerprints: HashSet<u64, BuildHasherDefault<Identity>>,
-    states: Vec<(u64, u32)>,
+    numbers: HashMap<u64, u32, BuildHasherDefault<Identity>>,
+    states: Vec<Known>,
+}
+
+struct Known {
+    fingerprint: u64,
+    from: u32,
+    depth: u32,
 }
 
 impl Seen {
     /// Only the start, state 0.
     pub fn new(start: u64) -> Self {
-        let mut fingerprints = HashSet::default();
-        fingerprints.insert(start);
-        Seen { fingerprints, states: vec![(start, 0)] }
+        let numbers = HashMap::from_iter([(start, 0)]);
+        Seen { numbers, states: vec![Known { fingerprint: start, from: 0, depth: 0 }] }
     }
 
-    /// The number of a state not seen before, reached from state `from`.
-    pub fn insert(&mut self, fingerprint: u64, from: u32) -> Option<u32> {
-        self.fingerprints.insert(fingerprint).then(|| {
-            self.states.push((fingerprint, from));
-            self.states.len() as u32 - 1
-        })
+    /// A state was reached from state `from`. Its number, and whether it had not been seen before, or not on so short a way.
+    pub fn insert(&mut self, fingerprint: u64, from: u32, depth: usize) -> (u32, bool) {
+        let known = Known { fingerprint, from, depth: depth as u32 };
+        let new = self.states.len() as u32;
+        let number = *self.numbers.entry(fingerprint).or_insert(new);
+        match self.states.get_mut(number as usize) {
+            None => self.states.push(known),
+            Some(before) if before.depth > known.depth => *before = known,
+            Some(_) => return (number, false),
+        }
+        (number, true)
+    }
+
+    /// How far a state is from the start, by the shortest way known.
+    pub fn depth(&self, state: u32) -> usize {
+        self.states[state as usize].depth as usize
     }
 
     pub fn count(&self) -> usize {
@@ -53,7 +68,7 @@ impl Seen {
     pub fn path(&self, mut state: u32) -> Vec<u64> {
         let mut path = Vec::new();
         while state != 0 {
-            let (fingerprint, from) = self.states[state as usize];
+            let Known { fingerprint, from, .. } = self.states[state as usize];
             path.push(fingerprint);
             state = from;
         }

@@ -3,9 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{Error, Kind, Step};
-use std::sync::atomic::Ordering;
-
-use crate::memory::{Done, Footprint, Internal, Machine, Outcome};
+use crate::memory::{Footprint, Foreseen, Internal, Location, Machine, Outcome, Value};
 use crate::program::{Position, Program, Sequence, Settled};
 
 /// Everything there is at one moment.
@@ -13,7 +11,7 @@ use crate::program::{Position, Program, Sequence, Settled};
 pub(super) struct State<M> {
     pub memory: M,
     pub threads: SmallVec<[Position; 4]>,
-    pub lists: SmallVec<[Sequence; 6]>,
+    pub lists: SmallVec<[Sequence; 8]>,
 }
 
 impl<M> State<M> {
@@ -23,11 +21,27 @@ impl<M> State<M> {
     }
 }
 
-/// What leads from one state to another.
+/// What leads from one state to another: a step of a thread, from a position, or of its buffer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Move {
-    pub done: Done,
+    pub thread: usize,
+    from: Option<u16>,
+    location: Option<Location>,
+    read: Option<Value>,
+    written: Option<Value>,
     pub stale: bool,
+}
+
+impl Move {
+    /// Is it a step of this thread from the same place in its code?
+    pub fn is_from(&self, thread: usize, position: &Position) -> bool {
+        self.thread == thread && self.from == Some(position.place())
+    }
+
+    /// Did a store leave the buffer?
+    pub fn is_drain(&self) -> bool {
+        self.from.is_none()
+    }
 }
 
 /// A program that runs on one kind of memory.
@@ -37,13 +51,15 @@ pub(super) struct System<'a> {
     pub reduce: bool,
     /// Locations that are only locked and unlocked
     pub locks: u16,
+    /// Locations for which nobody has to wait who could once have gone on without waiting
+    pub steady: u16,
 }
 
 impl<'a> System<'a> {
     pub fn new(program: &'a Program, reduce: bool) -> Self {
         let all = program.threads().iter().map(|thread| thread.future(&thread.start()).all);
         let locks = !all.fold(Footprint::default(), Footprint::union).unlocked;
-        System { program, reduce, locks }
+        System { program, reduce, locks, steady: program.steady() }
     }
 
     /// The state before the first step.
@@ -57,46 +73,48 @@ impl<'a> System<'a> {
         for thread in 0..program.threads().len() {
             self.settle(&mut state, thread)?;
         }
+        self.forget(&mut state);
         Ok(state)
     }
 
     fn settle<M: Machine>(&self, state: &mut State<M>, thread: usize) -> Result<(), Error> {
         match self.program.threads()[thread].settle(&mut state.threads[thread], &mut state.lists) {
-            Settled::Waiting | Settled::Violated | Settled::Finished => {
-                let code = &self.program.threads()[thread];
-                let position = &state.threads[thread];
-                let next = code.next(position).and_then(|next| next.operation(position));
-                state.memory.narrow(thread, code.future(position), next.map(|(_, operation)| operation));
-            }
-            Settled::Broken => {
-                return Err(Error::Broken(self.program.threads()[thread].name().to_owned()));
-            }
+            Settled::Waiting | Settled::Violated | Settled::Finished => Ok(()),
+            Settled::Broken => Err(Error::Broken(self.program.threads()[thread].name().to_owned())),
         }
-        Ok(())
+    }
+
+    /// Forgets what of memory no thread can find out any more.
+    pub fn forget<M: Machine>(&self, state: &mut State<M>) {
+        let threads = self.program.threads().iter().zip(&state.threads);
+        let foreseen: SmallVec<[Foreseen<'_>; 4]> = threads
+            .map(|(code, position)| {
+                let next = code.next(position).and_then(|next| next.operation(position));
+                (code.future(position), next.map(|(_, operation)| operation))
+            })
+            .collect();
+        state.memory.forget(&foreseen);
     }
 
     /// Appends all moves out of a state.
-    pub fn moves<M: Machine>(
+    pub fn all_moves<M: Machine>(
         &self,
         state: &State<M>,
         found: &mut Vec<(Move, State<M>)>,
     ) -> Result<(), Error> {
         for thread in 0..self.program.threads().len() {
-            self.thread_moves(state, thread, false, found)?;
+            self.thread_moves(state, thread, found)?;
         }
-        let mut drains = Vec::new();
-        state.memory.internal(&mut drains);
-        found.extend(drains.into_iter().map(|drain| Self::drained(state, drain)));
-        found.iter_mut().for_each(|(_, next)| next.memory.forget_news());
+        Self::drains(state, found);
+        found.iter_mut().for_each(|(_, next)| self.forget(next));
         Ok(())
     }
 
-    /// Appends the moves of one thread, or if `news` only those that read the message that was just written.
+    /// Appends the moves of one thread.
     pub fn thread_moves<M: Machine>(
         &self,
         state: &State<M>,
         thread: usize,
-        news: bool,
         found: &mut Vec<(Move, State<M>)>,
     ) -> Result<(), Error> {
         let code = &self.program.threads()[thread];
@@ -111,11 +129,11 @@ impl<'a> System<'a> {
             found.push((mv, after));
             Ok::<(), Error>(())
         };
-        let full_barrier = next.order() == Some(Ordering::SeqCst);
-        let quiet = Done { thread, drain: false, location: None, read: None, written: None, full_barrier };
+        let from = Some(position.place());
         if next.is_choice() {
             for taken in [1, 0] {
-                let mv = Move { done: Done { read: Some(taken), ..quiet }, stale: false };
+                let mv =
+                    Move { thread, from, location: None, read: Some(taken), written: None, stale: false };
                 reached(state.memory.clone(), mv, next.chosen(position, taken == 1))?;
             }
             return Ok(());
@@ -124,39 +142,37 @@ impl<'a> System<'a> {
             return Err(Error::Broken(code.name().to_owned()));
         };
         let mut outcomes = Vec::new();
-        if news {
-            state.memory.news(thread, operation, &mut outcomes)?;
-        } else {
-            state.memory.outcomes(thread, operation, &mut outcomes)?;
-        }
+        state.memory.outcomes(thread, operation, &mut outcomes)?;
         for Outcome { read, written, stale, machine } in outcomes {
-            let mv = Move { done: Done { location, read, written, ..quiet }, stale };
+            let mv = Move { thread, from, location, read, written, stale };
             reached(machine, mv, next.done(position, read))?;
         }
         Ok(())
     }
 
-    pub fn drained<M: Machine>(state: &State<M>, drain: Internal<M>) -> (Move, State<M>) {
-        let Internal { thread, location, value, machine } = drain;
-        let after = state.with(machine);
-        let (location, written) = (Some(location), Some(value));
-        let done = Done { thread, drain: true, location, read: None, written, full_barrier: false };
-        (Move { done, stale: false }, after)
+    /// Appends what the buffers do.
+    pub fn drains<M: Machine>(state: &State<M>, found: &mut Vec<(Move, State<M>)>) {
+        let mut drains = Vec::new();
+        state.memory.internal(&mut drains);
+        found.extend(drains.into_iter().map(|Internal { thread, location, value, machine }| {
+            let (location, written) = (Some(location), Some(value));
+            (Move { thread, from: None, location, read: None, written, stale: false }, state.with(machine))
+        }));
     }
 
-    /// A move in words. `from` is the state it leaves.
-    pub fn step<M: Machine>(&self, from: &State<M>, Move { done, stale }: Move) -> Step {
-        let code = &self.program.threads()[done.thread];
-        let next = if done.drain { None } else { code.next(&from.threads[done.thread]) };
+    /// A move in words.
+    pub fn step(&self, mv: &Move) -> Step {
+        let code = &self.program.threads()[mv.thread];
+        let next = mv.from.and_then(|place| code.next_at(place));
         Step {
             thread: code.name().to_owned(),
             site: next.map(|next| next.site().to_owned()).unwrap_or_default(),
             kind: next.map_or(Kind::Drain, |next| next.kind()),
-            object: done.location.map(|location| self.program.label(location).to_owned()),
+            object: mv.location.map(|location| self.program.label(location).to_owned()),
             order: next.and_then(|next| next.order()),
-            read: done.read,
-            written: done.written,
-            stale,
+            read: mv.read,
+            written: mv.written,
+            stale: mv.stale,
         }
     }
 }
