@@ -28,6 +28,8 @@ pub(super) struct Account<P: Primitives, G: WakeOne> {
     keeps_free_list: bool,
     /// Whether a worker without work is awake, looking. A hint, and unreached by checkers: nothing that has to be right hangs on it.
     searching: AtomicBool,
+    /// Whether the last jobs came from somebody who spares wakes. A hint as well.
+    spared: AtomicBool,
     /// Wake decisions that told somebody; the workers told; decisions that followed no push.
     delivered: Counter,
     told: Counter,
@@ -98,6 +100,7 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             rosters,
             keeps_free_list: config.layout.keeps_free_list(),
             searching: AtomicBool::new(false),
+            spared: AtomicBool::new(false),
             delivered: Counter::default(),
             told: Counter::default(),
             decisions: Counter::default(),
@@ -274,9 +277,17 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         left
     }
 
-    /// Runs `search` for a worker without work, unless another one is searching already. Two at once would do no harm.
+    /// The jobs that come now are from somebody who spares wakes, or are not.
+    pub fn set_spared(&self, spared: bool) {
+        if self.spared.load(Relaxed) != spared {
+            self.spared.store(spared, Relaxed);
+        }
+    }
+
+    /// Runs `search` for a worker without work, where submitters spare wakes, and unless another one is searching already. Two at once
+    /// would do no harm.
     pub fn search(&self, search: impl FnOnce() -> bool) -> bool {
-        if self.is_searched() {
+        if self.is_searched() || !self.spared.load(Relaxed) {
             return false;
         }
         self.searching.store(true, Relaxed);

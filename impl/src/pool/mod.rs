@@ -43,8 +43,9 @@
 //!
 //! None of this is needed for what was argued above, and none of it is trusted there.
 //!
-//! *A worker searches before it arms*: it yields its CPU and looks again, some times ([`Config::yields`]), one worker of an account at
-//! a time. If a job comes meanwhile, nobody need be woken for it.
+//! *A worker searches before it arms*, if the last jobs came from somebody who spares wakes: it yields its CPU and looks again, some times
+//! ([`Config::yields`]), one worker of an account at a time. If a job comes meanwhile, nobody need be woken for it. It does not where submitters
+//! sleep until they are woken: the kernel holds a yield against a thread, and whomever it wakes later preempts it after each single job.
 //!
 //! *A submitter may spare wakes* ([`Batch::submit_sparingly`]). One worker may have done all jobs of a batch, if they are short, before a second one is
 //! awake. So it wakes one, or none if one searches, which is a guess that may be wrong; and makes up for it later: it looks how many jobs wait
@@ -111,8 +112,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How many locks there are.
     pub layout: Layout,
-    /// How often a worker without work yields its CPU and looks again before it sleeps. One worker of an account at a time
-    /// does that; the others sleep at once. 0 for none.
+    /// How often a worker without work yields its CPU and looks again before it sleeps, where jobs are submitted
+    /// [sparingly](Batch::submit_sparingly). One worker of an account at a time does that; the others sleep at once. 0 for none.
     pub yields: usize,
 }
 
@@ -385,12 +386,18 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 
     /// Submits jobs together: for each account one lock and one wake decision.
     pub(crate) fn submit(&self, jobs: &mut Jobs<P, G>) {
-        self.submit_waking(jobs, |_, n| n);
+        self.submit_waking(jobs, |account, n| {
+            account.set_spared(false);
+            n
+        });
     }
 
     /// The same, sparing wakes until what it returns is dropped.
     pub(crate) fn submit_sparingly(&self, jobs: &mut Jobs<P, G>) -> Spared<'_, P, G> {
-        self.submit_waking(jobs, |account, _| usize::from(!account.is_searched()));
+        self.submit_waking(jobs, |account, _| {
+            account.set_spared(true);
+            usize::from(!account.is_searched())
+        });
         Spared(self)
     }
 
