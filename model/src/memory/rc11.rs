@@ -345,7 +345,8 @@ impl Rc11 {
             .map(|thread| self.in_time(foreseen, locks, thread, location))
             .min();
         let length = self.span(location).len();
-        let Some(last) = oldest.map_or(length, usize::from).min(length).checked_sub(1) else { return };
+        let unread = oldest.map_or(length, |oldest| usize::from(oldest).min(length - 1));
+        let Some(last) = unread.checked_sub(1) else { return };
         let closed = last + 1 == length || self.taken(location, last);
         let before = (0..last).rev().find(|position| closed && !self.taken(location, *position));
         for position in (0..last).rev().filter(|position| Some(*position) != before) {
@@ -353,13 +354,9 @@ impl Rc11 {
         }
         let first = self.span(location).start;
         for message in &mut self.messages[first..=first + usize::from(before.is_some())] {
-            message.glued = false;
-            message.view = View::default();
-        }
-        if last + 1 < length {
-            self.messages[first..=first + usize::from(before.is_some())]
-                .iter_mut()
-                .for_each(|message| message.value = 0);
+            // The newest value may be looked at in the end.
+            let value = if last + 1 == length { message.value } else { 0 };
+            *message = Message { value, glued: false, view: View::default() };
         }
     }
 

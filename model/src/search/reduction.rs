@@ -116,13 +116,14 @@ impl System<'_> {
                 && !passed.iter().any(|mv| mv.is_from(actor, place()))
     }
 
+    /// What everybody does next and later.
     fn outlooks<M: Machine>(&self, state: &State<M>) -> Outlooks {
         let threads = self.program.threads().iter().zip(&state.threads).enumerate();
         let outlook = threads.map(|(thread, (code, position))| {
             let pending = state.memory.pending(thread);
             let next = code.next(position);
             let waits = next.is_some_and(|next| {
-                // Others never have to.
+                // Whoever does anything else, with an empty buffer, never has to.
                 let may = next.may_wait() || pending.writes != 0;
                 let operation = if may { next.operation(position) } else { None };
                 operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation))
