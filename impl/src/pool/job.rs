@@ -1,4 +1,4 @@
-//! A job: a closure with a place to deliver its outcome to, and a state that says who may still take it.
+//! A job: a closure with a place to deliver its outcome to, and, if others may cancel it, a state that says who may still take it.
 
 use std::any::Any;
 use std::fmt;
@@ -123,7 +123,7 @@ pub(super) enum Fate<'a, P: Primitives, G: WakeOne> {
 
 /// A job of any type, as lists and workers have it. Whoever has it brings it to its end.
 ///
-/// Two kinds: an [`Owned`] one belongs to whoever has taken it out of a list, and to nobody else; a [`Task`] behind an `Arc` may be cancelled by
+/// Two kinds: an [`Owned`] one belongs to whoever has taken it out of a list, and to nobody else; a [`Task`] may be cancelled by
 /// others meanwhile.
 pub(super) trait Job<P: Primitives, G: WakeOne>: Send {
     fn work(&self) -> &Work;
