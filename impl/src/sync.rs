@@ -337,3 +337,28 @@ impl JoinHandle for std::thread::JoinHandle<()> {
         self.join()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yielding_ends_when_it_is_done_when_it_was_often_enough_and_when_it_takes_long() {
+        let mut calls = 0;
+        let mut yields = |times, done: fn(usize) -> bool| {
+            calls = 0;
+            let yielded = yield_until::<Native>(times, || {
+                calls += 1;
+                done(calls)
+            });
+            (yielded, calls)
+        };
+        assert_eq!(yields(1000, |calls| calls == 1), (Yielded::Done, 1));
+        let slow = |_| {
+            std::thread::sleep(2 * PATIENCE);
+            false
+        };
+        assert_eq!(yields(1000, slow), (Yielded::Crowded, 1));
+        assert_eq!(yields(0, |_| true), (Yielded::InVain, 0));
+    }
+}

@@ -386,29 +386,24 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 
     /// Submits jobs together: for each account one lock and one wake decision.
     pub(crate) fn submit(&self, jobs: &mut Jobs<P, G>) {
-        self.submit_waking(jobs, |account, n| {
-            account.set_spared(false);
-            n
-        });
+        self.hand_over(jobs, false);
     }
 
     /// The same, sparing wakes until what it returns is dropped.
     pub(crate) fn submit_sparingly(&self, jobs: &mut Jobs<P, G>) -> Spared<'_, P, G> {
-        self.submit_waking(jobs, |account, _| {
-            account.set_spared(true);
-            usize::from(!account.is_searched())
-        });
+        self.hand_over(jobs, true);
         Spared(self)
     }
 
-    fn submit_waking(&self, jobs: &mut Jobs<P, G>, wakes: impl Fn(&Account<P, G>, usize) -> usize) {
+    fn hand_over(&self, jobs: &mut Jobs<P, G>, sparingly: bool) {
         // One by one: each may have to wait in its chain.
         for job in jobs.hashed.drain(..) {
             self.shared.submit_hashed(self.next_turn(), job);
         }
         for (account, jobs) in iter::zip(&self.shared.accounts, &mut jobs.unhashed) {
             if !jobs.is_empty() {
-                let wakes = wakes(account, jobs.len());
+                account.set_spared(sparingly);
+                let wakes = if sparingly { usize::from(!account.is_searched()) } else { jobs.len() };
                 self.shared.submit(account, self.next_turn(), jobs, wakes);
             }
         }
