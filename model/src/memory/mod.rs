@@ -33,10 +33,11 @@
 //! ```
 
 use std::fmt::{self, Debug, Display};
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::atomic::Ordering;
 
+mod cover;
 mod rc11;
 mod sc;
 mod tso;
@@ -218,13 +219,60 @@ pub enum Operation {
     Fence(Barrier),
 }
 
-/// What one or more operations may do to memory. Sets of locations are sets of bits.
+/// What one or more operations may do to memory, as far as others can notice. Sets of locations are sets of bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Footprint {
     /// Locations read
     pub reads: u16,
     /// Locations written
     pub writes: u16,
+    /// Is there a `seq_cst` fence?
+    pub full_barrier: bool,
+}
+
+impl Footprint {
+    /// Anything at all.
+    pub const ANYTHING: Footprint = Footprint { reads: !0, writes: !0, full_barrier: true };
+
+    /// A write to one location.
+    pub fn write(location: Location) -> Footprint {
+        Footprint { writes: location.bit(), ..Footprint::default() }
+    }
+
+    /// Locations read or written.
+    pub fn touched(self) -> u16 {
+        self.reads | self.writes
+    }
+
+    /// This or that.
+    pub fn union(self, other: Footprint) -> Footprint {
+        Footprint {
+            reads: self.reads | other.reads,
+            writes: self.writes | other.writes,
+            full_barrier: self.full_barrier | other.full_barrier,
+        }
+    }
+
+    /// This and that.
+    pub fn intersection(self, other: Footprint) -> Footprint {
+        Footprint {
+            reads: self.reads & other.reads,
+            writes: self.writes & other.writes,
+            full_barrier: self.full_barrier & other.full_barrier,
+        }
+    }
+
+    /// Does one access a location that the other writes?
+    pub fn conflicts(self, other: Footprint) -> bool {
+        self.writes & other.touched() != 0 || self.reads & other.writes != 0
+    }
+}
+
+/// What a thread may still do from a place in its code on, and what it must do first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Future {
+    /// Everything that it may do
+    pub all: Footprint,
     /// Locations written by something that is no release
     pub unreleased: u16,
     /// Locations read by something that is content with any message: a load, a compare-exchange that fails. Other
@@ -234,64 +282,6 @@ pub struct Footprint {
     pub unlocked: u16,
     /// Is there an acquire fence, or a stronger one?
     pub acquire_fence: bool,
-    /// Is there a `seq_cst` fence?
-    pub full_barrier: bool,
-}
-
-impl Footprint {
-    /// Anything at all.
-    pub const ANYTHING: Footprint = Footprint {
-        reads: !0,
-        writes: !0,
-        unreleased: !0,
-        loads: !0,
-        unlocked: !0,
-        acquire_fence: true,
-        full_barrier: true,
-    };
-
-    /// A write to one location.
-    pub fn write(location: Location) -> Footprint {
-        Footprint { writes: location.bit(), ..Footprint::default() }
-    }
-
-    /// This or that.
-    pub fn union(self, other: Footprint) -> Footprint {
-        Footprint {
-            reads: self.reads | other.reads,
-            writes: self.writes | other.writes,
-            unreleased: self.unreleased | other.unreleased,
-            loads: self.loads | other.loads,
-            unlocked: self.unlocked | other.unlocked,
-            acquire_fence: self.acquire_fence || other.acquire_fence,
-            full_barrier: self.full_barrier || other.full_barrier,
-        }
-    }
-
-    /// This and that.
-    pub fn intersection(self, other: Footprint) -> Footprint {
-        Footprint {
-            reads: self.reads & other.reads,
-            writes: self.writes & other.writes,
-            unreleased: self.unreleased & other.unreleased,
-            loads: self.loads & other.loads,
-            unlocked: self.unlocked & other.unlocked,
-            acquire_fence: self.acquire_fence && other.acquire_fence,
-            full_barrier: self.full_barrier && other.full_barrier,
-        }
-    }
-
-    /// Does one access a location that the other writes?
-    pub fn conflicts(self, other: Footprint) -> bool {
-        self.writes & (other.reads | other.writes) != 0 || self.reads & other.writes != 0
-    }
-}
-
-/// What a thread may still do from a place in its code on, and what it must do first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Future {
-    /// Everything that it may do
-    pub all: Footprint,
     /// Locations by reading which it may come to know what their writers knew: it reads with acquire, or with relaxed and
     /// executes an acquire fence later, or its read-modify-write passes on what it read
     pub learns: u16,
@@ -308,14 +298,28 @@ pub struct Future {
 }
 
 impl Future {
-    /// May the thread still touch it?
-    pub fn touches(&self, location: usize) -> bool {
-        (self.all.reads | self.all.writes) & 1 << location != 0
-    }
+    /// Nothing any more.
+    pub const NOTHING: Future = Future {
+        all: Footprint { reads: 0, writes: 0, full_barrier: false },
+        unreleased: 0,
+        loads: 0,
+        unlocked: 0,
+        acquire_fence: false,
+        learns: 0,
+        informed: 0,
+        holds: 0,
+        locked: [!0; LOCATIONS],
+        fenced: !0,
+        exact: 0,
+    };
 
     /// Anything at all.
     pub const ANYTHING: Future = Future {
         all: Footprint::ANYTHING,
+        unreleased: !0,
+        loads: !0,
+        unlocked: !0,
+        acquire_fence: true,
         learns: !0,
         informed: !0,
         holds: 0,
@@ -323,6 +327,28 @@ impl Future {
         fenced: 0,
         exact: !0,
     };
+
+    /// One or the other.
+    pub fn or(self, other: Future) -> Future {
+        Future {
+            all: self.all.union(other.all),
+            unreleased: self.unreleased | other.unreleased,
+            loads: self.loads | other.loads,
+            unlocked: self.unlocked | other.unlocked,
+            acquire_fence: self.acquire_fence | other.acquire_fence,
+            learns: self.learns | other.learns,
+            informed: self.informed | other.informed,
+            holds: self.holds | other.holds,
+            locked: std::array::from_fn(|location| self.locked[location] & other.locked[location]),
+            fenced: self.fenced & other.fenced,
+            exact: self.exact | other.exact,
+        }
+    }
+
+    /// May the thread still touch it?
+    pub fn touches(&self, location: usize) -> bool {
+        self.all.touched() & 1 << location != 0
+    }
 }
 
 /// What a thread may still do, and its next operation.
@@ -399,6 +425,17 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     /// From now on each thread does nothing but this, and this operation first. What only other doings could find out may be
     /// forgotten, so that memories that differ in nothing else are equal.
     fn forget(&mut self, _futures: &[Foreseen<'_>]) {}
+
+    /// Of memories that may be compared hashes what they have in common, and keeps what tells them apart.
+    fn keep(&self, class: &mut impl Hasher, _kept: &mut Vec<u8>) {
+        self.hash(class);
+    }
+
+    /// Is everything that may happen after the `other` memory possible after `this`, both of one class, and does nobody wait in vain for
+    /// the value of an `awaited` location in only one of them?
+    fn covers(this: &[u8], other: &[u8], _awaited: u16) -> bool {
+        this == other
+    }
 
     /// Is this value nowhere where a read-modify-write of `thread` could read it now?
     fn lacks(&self, thread: usize, location: Location, value: Value) -> bool;

@@ -65,7 +65,7 @@ use smallvec::SmallVec;
 
 use super::{
     Barrier, Effect, Footprint, Foreseen, Future, LOCATIONS, Limit, Location, Machine, Operation, Order,
-    Outcome, Update, Value,
+    Outcome, Update, Value, cover,
 };
 
 /// For every location the position of the oldest message that may still be read.
@@ -187,8 +187,8 @@ impl Thread {
     }
 
     /// Forgets what it will not need.
-    fn forget(&mut self, future: Footprint) {
-        let Footprint { unreleased, acquire_fence, .. } = future;
+    fn forget(&mut self, future: &Future) {
+        let Future { all, unreleased, acquire_fence, .. } = *future;
         if !acquire_fence {
             self.acquire = View::default();
         }
@@ -199,7 +199,7 @@ impl Thread {
         self.released.retain(|(location, view)| {
             unreleased & 1 << *location != 0 && *view != fenced.without(usize::from(*location))
         });
-        if future == Footprint::default() {
+        if all == Footprint::default() {
             self.current = View::default();
         }
     }
@@ -280,7 +280,7 @@ impl Rc11 {
 
     fn forget_all(&mut self, foreseen: &[Foreseen<'_>]) {
         self.foresee(foreseen);
-        let future = foreseen.iter().fold(Footprint::default(), |all, (future, _)| all.union(future.all));
+        let future = foreseen.iter().fold(Future::NOTHING, |all, (future, _)| all.or(**future));
         let locks = !future.unlocked;
         for location in 0..usize::from(self.locations) {
             let span = self.span(location);
@@ -307,15 +307,15 @@ impl Rc11 {
                 self.forget_taken(foreseen, locks, location);
             }
         }
-        if !future.full_barrier {
+        if !future.all.full_barrier {
             self.sc = View::default();
         }
         for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
-            thread.forget(future.all);
+            thread.forget(future);
         }
         self.forget_no_news(foreseen, locks);
-        let exact = foreseen.iter().fold(0, |all, (future, _)| all | future.exact);
-        for x in (0..usize::from(self.locations)).filter(|x| (future.reads & !exact) & 1 << x != 0) {
+        for x in (0..usize::from(self.locations)).filter(|x| (future.all.reads & !future.exact) & 1 << x != 0)
+        {
             self.forget_the_same(foreseen, locks, x);
         }
     }
@@ -366,7 +366,7 @@ impl Rc11 {
         if self.span(location).len() == 1 {
             return;
         }
-        let loads = |thread: &usize| foreseen[*thread].0.all.loads & 1 << location != 0;
+        let loads = |thread: &usize| foreseen[*thread].0.loads & 1 << location != 0;
         let oldest = (0..foreseen.len())
             .filter(loads)
             .map(|thread| self.in_time(foreseen, locks, thread, location))
@@ -417,9 +417,9 @@ impl Rc11 {
                         }
                         for (other, writer) in self.threads.iter().enumerate() {
                             let bit = location.bit();
-                            let writes = foreseen[other].0.all;
-                            if other != thread && writes.writes & bit != 0 {
-                                let released = writes.unreleased & bit == 0;
+                            let future = foreseen[other].0;
+                            if other != thread && future.all.writes & bit != 0 {
+                                let released = future.unreleased & bit == 0;
                                 least.meet(if released { &writer.current } else { &nothing });
                             }
                         }
@@ -526,7 +526,7 @@ impl Rc11 {
             here.for_each(|(_, view)| view.forget(&known));
         }
         for (thread, (future, _)) in foreseen.iter().enumerate() {
-            let unreleased = future.all.unreleased;
+            let unreleased = future.unreleased;
             let known = known_by(&self.threads, &|future| future.learns & unreleased != 0);
             self.threads[thread].fenced.forget(&known);
         }
@@ -553,7 +553,7 @@ impl Rc11 {
         for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
             forget(&mut thread.fenced);
             thread.released.iter_mut().for_each(|(_, view)| forget(view));
-            if future.all.acquire_fence && thread.acquire.0[x] <= told {
+            if future.acquire_fence && thread.acquire.0[x] <= told {
                 thread.acquire.0[x] = thread.current.0[x];
             }
         }
@@ -664,6 +664,37 @@ impl Machine for Rc11 {
             }
         }
         Ok(())
+    }
+
+    fn keep(&self, class: &mut impl Hasher, kept: &mut Vec<u8>) {
+        let histories = || (0..usize::from(self.locations)).map(|location| self.history(location));
+        kept.push(self.locations);
+        kept.extend(histories().map(|history| history.len() as u8));
+        for history in histories() {
+            class.write_i32(history[history.len() - 1].value);
+            kept.extend(history[..history.len() - 1].iter().flat_map(|message| message.value.to_ne_bytes()));
+        }
+        for history in histories() {
+            kept.extend(history[1..].iter().map(|message| u8::from(message.glued)));
+        }
+        let several: SmallVec<[u8; LOCATIONS]> =
+            (0..self.locations).filter(|location| self.history(usize::from(*location)).len() > 1).collect();
+        let mut keep =
+            |view: &View| kept.extend(several.iter().map(|location| view.0[usize::from(*location)]));
+        self.messages.iter().for_each(|message| keep(&message.view));
+        for Thread { current, acquire, fenced, released } in &self.threads {
+            [current, acquire, fenced].into_iter().for_each(&mut keep);
+            for (location, view) in released {
+                class.write_u8(*location);
+                keep(view);
+            }
+            class.write_u8(u8::MAX);
+        }
+        keep(&self.sc);
+    }
+
+    fn covers(this: &[u8], other: &[u8], awaited: u16) -> bool {
+        cover::covers(this, other, awaited)
     }
 
     fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {

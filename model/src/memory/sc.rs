@@ -1,13 +1,12 @@
 //! Sequential consistency: memory is one value a location, every operation happens at once, fences do nothing.
 
-use smallvec::SmallVec;
-
 use super::{Effect, Footprint, LOCATIONS, Limit, Location, Machine, Operation, Outcome, Value};
 
 /// Memory under sequential consistency.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sc {
-    values: SmallVec<[Value; LOCATIONS]>,
+    /// Locations that there are not hold 0
+    values: [Value; LOCATIONS],
 }
 
 impl Sc {
@@ -23,7 +22,7 @@ impl Machine for Sc {
         if values.len() > LOCATIONS {
             return Err(Limit::Locations(values.len()));
         }
-        Ok(Sc { values: values.into() })
+        Ok(Sc { values: std::array::from_fn(|location| values.get(location).copied().unwrap_or(0)) })
     }
 
     fn outcomes(

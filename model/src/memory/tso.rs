@@ -14,15 +14,27 @@ use smallvec::SmallVec;
 
 use super::{Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
 
-/// A thread's stores that have not reached memory, the oldest first.
-type Buffer = SmallVec<[(Location, Value); 4]>;
+/// A store that has not reached memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Store {
+    thread: u8,
+    location: Location,
+    value: Value,
+}
 
 /// Memory under x86-TSO.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Tso {
     memory: Sc,
-    /// By thread
-    buffers: SmallVec<[Buffer; 4]>,
+    /// The buffers of all threads, one after the other, in each the oldest store first
+    buffers: SmallVec<[Store; 8]>,
+}
+
+impl Clone for Tso {
+    /// As derived, but the stores are copied at once and not one by one.
+    fn clone(&self) -> Self {
+        Tso { memory: self.memory.clone(), buffers: SmallVec::from_slice(&self.buffers) }
+    }
 }
 
 impl Tso {
@@ -31,15 +43,26 @@ impl Tso {
         matches!(operation, Operation::Modify { .. } | Operation::Fence(Barrier::SeqCst))
     }
 
+    /// The stores in the thread's own buffer.
+    fn buffer(&self, thread: usize) -> impl DoubleEndedIterator<Item = &Store> {
+        self.buffers.iter().filter(move |store| usize::from(store.thread) == thread)
+    }
+
     /// The newest store to `location` in the thread's own buffer.
     fn forwarded(&self, thread: usize, location: Location) -> Option<Value> {
-        self.buffers[thread].iter().rev().find(|(l, _)| *l == location).map(|(_, value)| *value)
+        self.buffer(thread).rev().find(|store| store.location == location).map(|store| store.value)
+    }
+
+    /// Is a store to `location` in another thread's buffer?
+    fn pending_elsewhere(&self, thread: usize, location: Location) -> bool {
+        let mut others = self.buffers.iter().filter(|store| usize::from(store.thread) != thread);
+        others.any(|store| store.location == location)
     }
 }
 
 impl Machine for Tso {
     fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
-        Ok(Tso { memory: Sc::new(values, threads)?, buffers: SmallVec::from_elem(SmallVec::new(), threads) })
+        Ok(Tso { memory: Sc::new(values, threads)?, buffers: SmallVec::new() })
     }
 
     fn outcomes(
@@ -48,27 +71,24 @@ impl Machine for Tso {
         operation: Operation,
         found: &mut Vec<Outcome<Self>>,
     ) -> Result<(), Limit> {
-        if Self::drains(operation) && !self.buffers[thread].is_empty() {
+        if Self::drains(operation) && self.oldest(thread).is_some() {
             return Ok(());
         }
-        let pending = |location| {
-            let others = self.buffers.iter().enumerate().filter(|(t, _)| *t != thread);
-            others.flat_map(|(_, buffer)| buffer).any(|(l, _)| *l == location)
-        };
         match operation {
             Operation::Load { location, .. } => {
                 let own = self.forwarded(thread, location);
                 let read = Some(own.unwrap_or_else(|| self.memory.newest(location)));
-                let stale = own.is_none() && pending(location);
+                let stale = own.is_none() && self.pending_elsewhere(thread, location);
                 found.push(Outcome { read, written: None, stale, machine: self.clone() });
             }
             Operation::Store { location, value, .. } => {
                 let mut machine = self.clone();
-                machine.buffers[thread].push((location, value));
+                let end = machine.buffers.partition_point(|store| usize::from(store.thread) <= thread);
+                machine.buffers.insert(end, Store { thread: thread as u8, location, value });
                 found.push(Outcome { read: None, written: Some(value), stale: false, machine });
             }
             Operation::Modify { location, update, .. } => {
-                let read = self.memory.newest(location);
+                let (read, stale) = (self.memory.newest(location), self.pending_elsewhere(thread, location));
                 let mut machine = self.clone();
                 let written = match update.on(read) {
                     Effect::Write(value) => {
@@ -78,7 +98,7 @@ impl Machine for Tso {
                     Effect::FailingRead(_) => None,
                     Effect::Wait => return Ok(()),
                 };
-                found.push(Outcome { read: Some(read), written, stale: pending(location), machine });
+                found.push(Outcome { read: Some(read), written, stale, machine });
             }
             Operation::Fence(_) => {
                 found.push(Outcome { read: None, written: None, stale: false, machine: self.clone() });
@@ -88,23 +108,24 @@ impl Machine for Tso {
     }
 
     fn internal(&self, found: &mut Vec<Internal<Self>>) {
-        for (thread, buffer) in self.buffers.iter().enumerate() {
-            if let Some(&(location, value)) = buffer.first() {
+        let mut drained = None;
+        for (index, &Store { thread, location, value }) in self.buffers.iter().enumerate() {
+            if drained.replace(thread) != Some(thread) {
                 let mut machine = self.clone();
-                machine.buffers[thread].remove(0);
+                machine.buffers.remove(index);
                 machine.memory = self.memory.with(location, value);
-                found.push(Internal { thread, location, value, machine });
+                found.push(Internal { thread: thread.into(), location, value, machine });
             }
         }
     }
 
     fn pending(&self, thread: usize) -> Footprint {
-        let stores = self.buffers[thread].iter().map(|(location, _)| Footprint::write(*location));
+        let stores = self.buffer(thread).map(|store| Footprint::write(store.location));
         stores.fold(Footprint::default(), Footprint::union)
     }
 
     fn oldest(&self, thread: usize) -> Option<Location> {
-        self.buffers[thread].first().map(|(location, _)| *location)
+        self.buffer(thread).next().map(|store| store.location)
     }
 
     fn newest(&self, location: Location) -> Value {
@@ -116,7 +137,7 @@ impl Machine for Tso {
     }
 
     fn waits(&self, thread: usize, operation: Operation) -> bool {
-        Self::drains(operation) && !self.buffers[thread].is_empty() || self.memory.waits(thread, operation)
+        Self::drains(operation) && self.oldest(thread).is_some() || self.memory.waits(thread, operation)
     }
 
     /// A store only enters the buffer.

@@ -3,27 +3,46 @@
 use std::sync::atomic::Ordering;
 
 use super::{Action, Expr, Instruction, Register};
-use crate::memory::{Barrier, Footprint, Future, LOCATIONS, Location, Value};
+use crate::memory::{Barrier, Footprint, Future, Location, Value};
 
+/// What one instruction does to memory.
 pub(super) fn footprint(instruction: &Instruction) -> Footprint {
     match instruction {
         Instruction::Access { place, action, .. } => {
             let mask = place.mask();
             let reads = if matches!(action, Action::Store(..) | Action::Unlock) { 0 } else { mask };
             let writes = if action.writes() { mask } else { 0 };
-            // Locking is no release, but nobody ever reads what it wrote: the others wait for the unlock.
-            let unreleased = if action.order().releases() || *action == Action::Lock { 0 } else { writes };
-            let loads =
-                if matches!(action, Action::Load(_) | Action::CompareExchange { .. }) { mask } else { 0 };
-            let unlocked = if matches!(action, Action::Lock | Action::Unlock) { 0 } else { mask };
-            Footprint { reads, writes, unreleased, loads, unlocked, ..Footprint::default() }
+            Footprint { reads, writes, full_barrier: false }
         }
-        Instruction::Fence { barrier, .. } => Footprint {
-            acquire_fence: *barrier != Barrier::Release,
-            full_barrier: *barrier == Barrier::SeqCst,
-            ..Footprint::default()
-        },
+        Instruction::Fence { barrier, .. } => {
+            Footprint { full_barrier: *barrier == Barrier::SeqCst, ..Footprint::default() }
+        }
         _ => Footprint::default(),
+    }
+}
+
+/// The same as the future of a thread that does only this.
+fn alone(instruction: &Instruction) -> Future {
+    let all = footprint(instruction);
+    let nothing = Future { all, ..Future::NOTHING };
+    match instruction {
+        Instruction::Access { action, .. } => Future {
+            // Locking is no release, but nobody ever reads what it wrote: the others wait for the unlock.
+            unreleased: if action.order().releases() || *action == Action::Lock { 0 } else { all.writes },
+            loads: match action {
+                Action::Load(_) | Action::CompareExchange { .. } => all.touched(),
+                _ => 0,
+            },
+            unlocked: match action {
+                Action::Lock | Action::Unlock => 0,
+                _ => all.touched(),
+            },
+            ..nothing
+        },
+        Instruction::Fence { barrier, .. } => {
+            Future { acquire_fence: *barrier != Barrier::Release, ..nothing }
+        }
+        _ => nothing,
     }
 }
 
@@ -124,29 +143,12 @@ pub(super) fn future(code: &[Instruction], observed: u32) -> Vec<Future> {
     let exact = exact(code, observed);
     let found_out =
         |at: usize, register: Register| successors(code, at).any(|next| exact[next] & 1 << register.0 != 0);
-    let end = Future {
-        all: Footprint::default(),
-        learns: 0,
-        informed: 0,
-        holds: 0,
-        locked: [!0; LOCATIONS],
-        fenced: !0,
-        exact: 0,
-    };
-    let union = |a: Future, b: Future| Future {
-        all: a.all.union(b.all),
-        learns: a.learns | b.learns,
-        informed: a.informed | b.informed,
-        holds: a.holds | b.holds,
-        locked: std::array::from_fn(|location| a.locked[location] & b.locked[location]),
-        fenced: a.fenced & b.fenced,
-        exact: a.exact | b.exact,
-    };
-    backward(code, end, end, union, |at, after| {
+    backward(code, Future::NOTHING, Future::NOTHING, Future::or, |at, after| {
         let instruction = &code[at];
-        let here = footprint(instruction);
-        let touched = here.reads | here.writes;
-        let mut before = Future { all: after.all.union(here), fenced: after.fenced & !touched, ..after };
+        let alone = alone(instruction);
+        let (here, touched) = (alone.all, alone.all.touched());
+        let mut before = after.or(alone);
+        before.fenced &= !touched;
         let lock = match instruction {
             Instruction::Access { action: Action::Lock, .. } if touched.count_ones() == 1 => touched,
             _ => 0,
@@ -158,12 +160,12 @@ pub(super) fn future(code: &[Instruction], observed: u32) -> Vec<Future> {
             Instruction::Access { action, .. } => {
                 let modifies = here.reads & here.writes != 0;
                 let acquires = action.order().acquires() || action.failure() == Some(Ordering::Acquire);
-                if here.reads != 0 && (acquires || after.all.acquire_fence || modifies) {
+                if here.reads != 0 && (acquires || after.acquire_fence || modifies) {
                     before.learns |= here.reads;
                 }
                 here.reads != 0 && acquires
             }
-            Instruction::Fence { .. } => here.acquire_fence,
+            Instruction::Fence { .. } => alone.acquire_fence,
             _ => false,
         };
         if acquires {
@@ -175,7 +177,7 @@ pub(super) fn future(code: &[Instruction], observed: u32) -> Vec<Future> {
         if let Instruction::Access { action, into, .. } = instruction {
             let compared = matches!(action, Action::CompareExchange { .. });
             if compared || into.is_some_and(|register| found_out(at, register)) {
-                before.exact |= here.loads;
+                before.exact |= alone.loads;
             }
             match action {
                 Action::Lock => before.holds &= !touched,
@@ -187,8 +189,9 @@ pub(super) fn future(code: &[Instruction], observed: u32) -> Vec<Future> {
     })
 }
 
-/// Where the thread waits, and for which value; before each instruction: what may be done to memory before it waits there.
-pub(super) fn until(code: &[Instruction]) -> Vec<(Location, Value, Vec<Footprint>)> {
+/// Where the thread waits, and for which value; and for each of these places, before each instruction, what may be done to memory
+/// before it waits there.
+pub(super) fn until(code: &[Instruction]) -> (Vec<(Location, Value)>, Vec<Vec<Footprint>>) {
     let waits = |instruction: &Instruction| match instruction {
         Instruction::Access { place, action: Action::Lock, .. } => Some((place.only()?, 0)),
         Instruction::Access { place, action: Action::Park, .. } => Some((place.only()?, 1)),
@@ -198,12 +201,13 @@ pub(super) fn until(code: &[Instruction]) -> Vec<(Location, Value, Vec<Footprint
     places.sort_unstable();
     places.dedup();
     let nothing = Footprint::default();
-    let until = |place| {
+    let until = |place: &(Location, Value)| {
         backward(code, nothing, nothing, Footprint::union, |at, after| {
-            if waits(&code[at]) == Some(place) { nothing } else { after.union(footprint(&code[at])) }
+            if waits(&code[at]) == Some(*place) { nothing } else { after.union(footprint(&code[at])) }
         })
     };
-    places.into_iter().map(|place| (place.0, place.1, until(place))).collect()
+    let until = places.iter().map(until).collect();
+    (places, until)
 }
 
 /// The locations at which such a thing is done.

@@ -449,8 +449,10 @@ pub struct Thread {
     live: Vec<u32>,
     /// Before each instruction: what may still be touched
     future: Vec<Future>,
-    /// Where it waits, and for which value; before each instruction: what it may do before it waits there
-    until: Vec<(Location, Value, Vec<Footprint>)>,
+    /// Where it waits, and for which value
+    waits: Vec<(Location, Value)>,
+    /// For each of these, before each instruction: what it may do before it waits there
+    until: Vec<Vec<Footprint>>,
     /// What each instruction may do to memory
     footprints: Vec<Footprint>,
 }
@@ -459,9 +461,9 @@ impl Thread {
     /// `observed` are the registers that somebody looks at when it has finished.
     fn new(name: String, code: Vec<Instruction>, registers: usize, observed: u32) -> Self {
         let (live, future) = (analysis::live(&code, observed), analysis::future(&code, observed));
-        let until = analysis::until(&code);
+        let (waits, until) = analysis::until(&code);
         let footprints = code.iter().map(analysis::footprint).collect();
-        Self { name, code, registers, live, future, until, footprints }
+        Self { name, code, registers, live, future, waits, until, footprints }
     }
 
     /// The thread's name.

@@ -259,7 +259,8 @@ impl Replay<'_> {
         if next.kind() != seen.kind || object != seen.object.as_deref() {
             return None;
         }
-        let (site, position) = (next.site().to_owned().into(), next.done(&cursor.position, read));
+        let (site, mut position) = (next.site().to_owned().into(), cursor.position.clone());
+        next.done(&mut position, read);
         // A lock's and a parker's word is nobody's business, and so is its order.
         if matches!(seen.kind, Kind::Lock | Kind::Unlock | Kind::Park | Kind::Unpark) {
             return Some((site, position, None));
@@ -320,13 +321,14 @@ impl Replay<'_> {
 
     /// Runs a cursor up to its next operation, taking choices both ways, and keeps it unless it is known.
     fn settle(&mut self, mut cursor: Cursor) {
-        match self.thread.settle(&mut cursor.position, &mut cursor.lists) {
+        match self.thread.settle(&mut cursor.position, &mut cursor.lists).0 {
             Settled::Violated | Settled::Broken => return,
             Settled::Waiting | Settled::Finished => (),
         }
         if let Some(next) = self.thread.next(&cursor.position).filter(|next| next.is_choice()) {
-            for taken in [true, false] {
-                let position = next.chosen(&cursor.position, taken);
+            for taken in [1, 0] {
+                let mut position = cursor.position.clone();
+                next.done(&mut position, Some(taken));
                 self.settle(Cursor { position, lists: cursor.lists.clone() });
             }
         } else if !self.cursors.contains(&cursor) {

@@ -99,11 +99,16 @@ impl Thread {
         Position { at: 0, registers: smallvec![0; self.registers] }
     }
 
-    /// Runs local instructions up to the next shared operation, then forgets the registers that are dead.
-    pub(crate) fn settle(&self, position: &mut Position, lists: &mut [Sequence]) -> Settled {
-        let settled = self.run(position, |list, action, registers| action.on(&mut lists[list], registers));
+    /// Runs local instructions up to the next shared operation, then forgets the registers that are dead. Says also whether a list was
+    /// looked at on the way.
+    pub(crate) fn settle(&self, position: &mut Position, lists: &mut [Sequence]) -> (Settled, bool) {
+        let mut touched = false;
+        let settled = self.run(position, |list, action, registers| {
+            touched = true;
+            action.on(&mut lists[list], registers)
+        });
         self.forget(position);
-        settled
+        (settled, touched)
     }
 
     pub(super) fn forget(&self, position: &mut Position) {
@@ -209,15 +214,17 @@ impl Thread {
         &self.future[usize::from(position.at)]
     }
 
-    /// Everything that the thread may still do if it goes no further than where it waits for a value that is not there.
-    pub(crate) fn future_if(
-        &self,
-        position: &Position,
-        is_there: impl Fn(Location, Value) -> bool,
-    ) -> Footprint {
-        let at = usize::from(position.at);
-        let stops = self.until.iter().filter(|(location, value, _)| !is_there(*location, *value));
-        stops.fold(self.future[at].all, |all, (_, _, until)| all.intersection(until[at]))
+    /// Where it waits, be it now or at another time, and for which value.
+    pub(crate) fn waits(&self) -> &[(Location, Value)] {
+        &self.waits
+    }
+
+    /// Everything that the thread may still do from this place in its code if it goes no further than where it waits for a value that is not there; `there` are those
+    /// of [`waits`](Thread::waits) that are, as a set of bits.
+    pub(crate) fn future_if(&self, place: u16, there: u32) -> Footprint {
+        let at = usize::from(place);
+        let stops = self.until.iter().enumerate().filter(|(stop, _)| there & 1 << stop == 0);
+        stops.fold(self.future[at].all, |all, (_, until)| all.intersection(until[at]))
     }
 }
 
@@ -301,23 +308,15 @@ impl<'a> Next<'a> {
         }
     }
 
-    /// Where the thread is after the operation, having read this value.
-    pub(crate) fn done(self, position: &Position, read: Option<Value>) -> Position {
-        let mut after = position.clone();
-        if let (Instruction::Access { into: Some(register), .. }, Some(read)) = (self.instruction, read) {
-            after.registers[usize::from(register.0)] = read;
+    /// Goes to where the thread is after the operation, having read this value; or after the choice, if this is 1.
+    pub(crate) fn done(self, position: &mut Position, read: Option<Value>) {
+        position.at += 1;
+        match (self.instruction, read) {
+            (Instruction::Access { into: Some(register), .. }, Some(read)) => {
+                position.registers[usize::from(register.0)] = read;
+            }
+            (Instruction::Choose { other, .. }, Some(0)) => position.at = *other as u16,
+            _ => (),
         }
-        after.at += 1;
-        after
-    }
-
-    /// Where the thread is after the choice.
-    pub(crate) fn chosen(self, position: &Position, taken: bool) -> Position {
-        let mut after = position.clone();
-        after.at = match self.instruction {
-            Instruction::Choose { other, .. } if !taken => *other as u16,
-            _ => after.at + 1,
-        };
-        after
     }
 }

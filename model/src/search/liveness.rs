@@ -9,22 +9,21 @@
 //! this property as a whole: a run that goes round in it, along every edge, is fair if any run in it is.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasher;
 use std::time::Instant;
 
-use foldhash::quality::FixedState;
 use petgraph::algo::{astar, tarjan_scc};
 use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
 use petgraph::visit::{EdgeFiltered, EdgeRef};
 
+use super::seen::Mark;
 use super::system::{Move, State, System};
-use super::{Bound, Counterexample, End, Error, Options, Report, Verdict, Violation, replay, sleepers};
+use super::{Bound, Counterexample, End, Error, Options, Report, Verdict, Violation, replay};
 use crate::memory::{Machine, Memory, Rc11, Sc, Tso};
 use crate::program::Program;
 
 /// A state: what is owed there, and who can move (threads in the low half of the bits, buffers in the high half).
 struct Node {
-    fingerprint: u64,
+    mark: Mark,
     owed: Vec<String>,
     enabled: u64,
 }
@@ -64,13 +63,17 @@ fn explore<M: Machine>(
 ) -> Result<Report, Error> {
     let begun = Instant::now();
     let system = System::new(program, false);
-    let hasher = FixedState::default();
+    let mark = |place: &State<M>| {
+        let mut mark = Mark::default();
+        system.mark(place, &mut mark);
+        mark
+    };
     let mut node = |place: &State<M>| Node {
-        fingerprint: hasher.hash_one(place),
+        mark: mark(place),
         owed: owed(&End {
             program,
             newest: &|location| place.memory.newest(location),
-            threads: &place.threads,
+            threads: &system.positions(place),
             lists: &place.lists,
         }),
         enabled: 0,
@@ -78,7 +81,7 @@ fn explore<M: Machine>(
     let start: State<M> = system.start()?;
     let mut graph = DiGraph::new();
     let first = graph.add_node(node(&start));
-    let mut numbers = HashMap::from([(graph[first].fingerprint, first)]);
+    let mut numbers = HashMap::from([(graph[first].mark.class, first)]);
     let (mut level, mut next_level, mut depth) = (vec![(first, start.clone())], Vec::new(), 0);
     let mut found = Vec::new();
     let report = |verdict, graph: &DiGraph<Node, Edge>, depth| Report {
@@ -92,7 +95,7 @@ fn explore<M: Machine>(
         for (from, place) in level.drain(..) {
             system.all_moves(&place, &mut found)?;
             for (mv, next) in found.drain(..) {
-                let to = *numbers.entry(hasher.hash_one(&next)).or_insert_with(|| {
+                let to = *numbers.entry(mark(&next).class).or_insert_with(|| {
                     let number = graph.add_node(node(&next));
                     next_level.push((number, next));
                     number
@@ -115,14 +118,14 @@ fn explore<M: Machine>(
     let stem = path(&graph, first, cycle[0], |_| true);
     let debts = graph[cycle[0]].owed.clone();
     let nodes = stem.iter().chain(&cycle[1..]).skip(1);
-    let fingerprints: Vec<u64> = nodes.map(|node| graph[*node].fingerprint).collect();
+    let marks: Vec<Mark> = nodes.map(|node| graph[*node].mark.clone()).collect();
     let mut end = start.clone();
-    let steps = replay(&system, &mut end, &fingerprints, &hasher)?;
+    let steps = replay(&system, &mut end, &marks)?;
     let violation = match cycle.len() {
         0 | 1 => Violation::Owed(debts),
         _ => Violation::OwedForEver { debts, from: stem.len() - 1 },
     };
-    let counterexample = Counterexample { memory, steps, violation, sleepers: sleepers(program, &end) };
+    let counterexample = Counterexample { memory, steps, violation, sleepers: system.sleepers(&end) };
     Ok(report(Verdict::Violated(Box::new(counterexample)), &graph, depth))
 }
 

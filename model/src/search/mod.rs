@@ -13,11 +13,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-use foldhash::quality::FixedState;
 
 use crate::memory::{Limit, Location, Machine, Memory, Rc11, Sc, Tso, Value};
 use crate::program::{Kind, List, Object, Position, Program, Register};
@@ -29,8 +26,9 @@ mod system;
 
 pub use liveness::check_liveness;
 
-use seen::Seen;
-use system::{Move, State, System};
+use reduction::{Blocks, Way};
+use seen::{Mark, Seen};
+use system::{Ahead, State, System};
 
 /// How far to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,9 +289,11 @@ pub(crate) fn explore<M: Machine>(
 ) -> Result<Report, Error> {
     let begun = Instant::now();
     let system = System::new(program, options.reduce);
-    let hasher = FixedState::default();
     let start: State<M> = system.start()?;
-    let mut seen = Seen::new(hasher.hash_one(&start));
+    let mut blocks = Blocks::new(&system);
+    let (mut seen, mut mark) = (Seen::default(), Mark::default());
+    system.mark(&start, &mut mark);
+    seen.insert(&mark, 0, 0, |_, _| true);
     // By distance from the start; a state to which a shorter way was found is in it twice.
     let mut levels = VecDeque::from([vec![(0, start.clone())]]);
     let (mut moves, mut depth) = (0, 0);
@@ -307,27 +307,30 @@ pub(crate) fn explore<M: Machine>(
     let mut distance = 0;
     while let Some(level) = levels.pop_front() {
         for (index, state) in level {
-            if seen.depth(index) != distance {
+            if seen.depth(index) != Some(distance) {
                 continue;
             }
             depth = distance;
-            let mut found = |steps: &[Move], next: State<M>| {
-                moves += steps.len();
-                let (number, new) = seen.insert(hasher.hash_one(&next), index, distance + steps.len());
+            let mut found = |way: Way<'_>, next: State<M>| {
+                let length = way.len();
+                moves += length;
+                system.mark(&next, &mut mark);
+                let covers = |this: &[u8], other: &[u8]| M::covers(this, other, system.awaited);
+                let (number, new) = seen.insert(&mark, index, distance + length, covers);
                 if new {
-                    if levels.len() < steps.len() {
-                        levels.resize_with(steps.len(), Vec::new);
+                    if levels.len() < length {
+                        levels.resize_with(length, Vec::new);
                     }
-                    levels[steps.len() - 1].push((number, next));
+                    levels[length - 1].push((number, next));
                 }
-                seen.depth(number) > distance
+                seen.depth(number) > Some(distance)
             };
-            let stuck = !system.expand(&state, &mut found)?;
-            let violation = match claim_violated(program, &state) {
+            let stuck = !blocks.expand(&state, &mut found)?;
+            let violation = match system.claim_violated(&state) {
                 None if stuck => judge(&End {
                     program,
                     newest: &|location| state.memory.newest(location),
-                    threads: &state.threads,
+                    threads: &system.positions(&state),
                     lists: &state.lists,
                 }),
                 violated => violated,
@@ -335,9 +338,9 @@ pub(crate) fn explore<M: Machine>(
             if let Some(violation) = violation {
                 let counterexample = Counterexample {
                     memory,
-                    steps: replay(&system, &mut start.clone(), &seen.path(index), &hasher)?,
+                    steps: replay(&system, &mut start.clone(), &seen.path(index))?,
                     violation,
-                    sleepers: sleepers(program, &state),
+                    sleepers: system.sleepers(&state),
                 };
                 return Ok(report(Verdict::Violated(Box::new(counterexample)), &seen, moves, depth));
             }
@@ -355,49 +358,37 @@ pub(crate) fn explore<M: Machine>(
 }
 
 impl System<'_> {
-    fn violated<M>(&self, state: &State<M>) -> bool {
-        claim_violated(self.program, state).is_some()
+    fn claim_violated<M>(&self, state: &State<M>) -> Option<Violation> {
+        let thread = (0..state.threads.len()).find(|thread| self.violated_by(state, *thread))?;
+        let code = &self.program.threads()[thread];
+        let claim = code.violated(&self.positions(state)[thread])?.to_owned();
+        Some(Violation::Claim { thread: code.name().to_owned(), claim })
+    }
+
+    fn sleepers<M: Machine>(&self, state: &State<M>) -> Vec<Sleeper> {
+        let asleep = self.program.threads().iter().enumerate().filter_map(|(thread, code)| {
+            let Ahead { next, operation, .. } = self.ahead(state, thread);
+            let (next, (location, _)) = (next?, operation?);
+            next.may_wait().then(|| Sleeper {
+                thread: code.name().to_owned(),
+                site: next.site().to_owned(),
+                object: location.map(|location| self.program.label(location).to_owned()).unwrap_or_default(),
+            })
+        });
+        asleep.collect()
     }
 }
 
-fn claim_violated<M>(program: &Program, state: &State<M>) -> Option<Violation> {
-    let mut threads = program.threads().iter().zip(&state.threads);
-    threads.find_map(|(thread, position)| {
-        let claim = thread.violated(position)?.to_owned();
-        Some(Violation::Claim { thread: thread.name().to_owned(), claim })
-    })
-}
-
-fn sleepers<M: Machine>(program: &Program, state: &State<M>) -> Vec<Sleeper> {
-    let threads = program.threads().iter().zip(&state.threads);
-    let asleep = threads.filter_map(|(thread, position)| {
-        let next = thread.next(position)?;
-        let (location, _) = next.operation(position)?;
-        let waits = matches!(next.kind(), Kind::Park | Kind::Lock);
-        waits.then(|| Sleeper {
-            thread: thread.name().to_owned(),
-            site: next.site().to_owned(),
-            object: location.map(|location| program.label(location).to_owned()).unwrap_or_default(),
-        })
-    });
-    asleep.collect()
-}
-
-/// Walks from a state along a path of fingerprints, and says what happens.
-fn replay<M: Machine>(
-    system: &System<'_>,
-    state: &mut State<M>,
-    path: &[u64],
-    hasher: &FixedState,
-) -> Result<Vec<Step>, Error> {
-    let mut all = Vec::new();
-    for fingerprint in path {
+/// Walks from a state along a path of marks, and says what happens.
+fn replay<M: Machine>(system: &System<'_>, state: &mut State<M>, path: &[Mark]) -> Result<Vec<Step>, Error> {
+    let mut blocks = Blocks::new(system);
+    let (mut all, mut mark) = (Vec::new(), Mark::default());
+    for goal in path {
         let mut shortest: Option<(Vec<Step>, State<M>)> = None;
-        system.expand(state, &mut |steps: &[Move], next: State<M>| {
-            if hasher.hash_one(&next) == *fingerprint
-                && shortest.as_ref().is_none_or(|(known, _)| steps.len() < known.len())
-            {
-                shortest = Some((steps.iter().map(|mv| system.step(mv)).collect(), next));
+        blocks.expand(state, &mut |way: Way<'_>, next: State<M>| {
+            system.mark(&next, &mut mark);
+            if mark == *goal && shortest.as_ref().is_none_or(|(known, _)| way.len() < known.len()) {
+                shortest = Some((way.steps().iter().map(|mv| system.step(mv)).collect(), next));
             }
             false
         })?;
@@ -423,32 +414,53 @@ mod tests {
         protocol: PollWake,
     }
 
+    /// A state in which positions have no numbers.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Plain {
+        memory: Tso,
+        threads: Vec<Position>,
+        lists: Vec<crate::program::Sequence>,
+    }
+
+    impl Plain {
+        fn of(system: &System<'_>, state: State<Tso>) -> Plain {
+            let threads = system.positions(&state).into_vec();
+            Plain { memory: state.memory, threads, lists: state.lists.into_vec() }
+        }
+    }
+
     impl Stateright {
-        fn moves(&self, state: &State<Tso>) -> Vec<State<Tso>> {
+        fn moves(&self, state: &Plain) -> Vec<Plain> {
+            let system = System::new(self.protocol.program(), false);
+            let Plain { memory, threads, lists } = state.clone();
+            let numbered =
+                threads.into_iter().enumerate().map(|(thread, position)| system.number(thread, position));
+            let state = State { memory, threads: numbered.collect(), lists: lists.into() };
             let mut found = Vec::new();
-            System::new(self.protocol.program(), false).all_moves(state, &mut found).unwrap();
-            found.into_iter().map(|(_, next)| next).collect()
+            system.all_moves(&state, &mut found).unwrap();
+            found.into_iter().map(|(_, next)| Plain::of(&system, next)).collect()
         }
     }
 
     impl Model for Stateright {
-        type State = State<Tso>;
+        type State = Plain;
         type Action = usize;
 
-        fn init_states(&self) -> Vec<State<Tso>> {
-            vec![System::new(self.protocol.program(), false).start().unwrap()]
+        fn init_states(&self) -> Vec<Plain> {
+            let system = System::new(self.protocol.program(), false);
+            vec![Plain::of(&system, system.start().unwrap())]
         }
 
-        fn actions(&self, state: &State<Tso>, actions: &mut Vec<usize>) {
+        fn actions(&self, state: &Plain, actions: &mut Vec<usize>) {
             actions.extend(0..self.moves(state).len());
         }
 
-        fn next_state(&self, state: &State<Tso>, action: usize) -> Option<State<Tso>> {
+        fn next_state(&self, state: &Plain, action: usize) -> Option<Plain> {
             self.moves(state).into_iter().nth(action)
         }
 
         fn properties(&self) -> Vec<Property<Self>> {
-            vec![Property::always("nothing is owed", |model: &Stateright, state: &State<Tso>| {
+            vec![Property::always("nothing is owed", |model: &Stateright, state: &Plain| {
                 let end = End {
                     program: model.protocol.program(),
                     newest: &|location| state.memory.newest(location),

@@ -32,151 +32,294 @@
 //! possible too, unless it is the violation; so in every other case his next step is in *E*, and the argument above holds. The steps of those who
 //! are alone are extra, so the way to a violated claim need not be the shortest.
 
+use std::cell::{Cell, OnceCell};
+
 use smallvec::SmallVec;
 
 use super::Error;
-use super::system::{Move, State, System};
-use crate::memory::{Footprint, Location, Machine};
-use crate::program::Next;
+use super::system::{Known, Move, State, System};
+use crate::memory::{Footprint, Machine};
 
 /// A set of actors: threads in the low half of the bits, their store buffers in the high half.
 type Actors = u64;
 
 const BUFFERS: usize = 32;
 
+/// The blocks out of one state after another.
+pub(super) struct Blocks<'a, 'p, M> {
+    system: &'a System<'p>,
+    /// The steps of the blocks out of one state, each with the one before it
+    steps: Vec<(Move, Option<usize>)>,
+    moves: Vec<(Move, State<M>)>,
+    /// Where unfinished blocks have come to, all after as many steps, and after one more
+    reached: (Vec<Reached<M>>, Vec<Reached<M>>),
+}
+
+/// Where an unfinished block has come to.
+struct Reached<M> {
+    state: State<M>,
+    /// The last of its steps
+    last: usize,
+    /// Who goes on
+    actor: usize,
+    /// Is what he does next done alone?
+    alone: bool,
+}
+
+/// One block.
+pub(super) struct Way<'a> {
+    steps: &'a [(Move, Option<usize>)],
+    last: usize,
+}
+
+impl Way<'_> {
+    /// Its steps, the last first.
+    fn backwards(&self) -> impl Iterator<Item = &Move> {
+        let last = Some(&self.steps[self.last]);
+        std::iter::successors(last, |(_, before)| before.map(|before| &self.steps[before])).map(|(mv, _)| mv)
+    }
+
+    /// How many steps it has.
+    pub fn len(&self) -> usize {
+        self.backwards().count()
+    }
+
+    /// Its steps.
+    pub fn steps(&self) -> Vec<Move> {
+        let mut steps: Vec<Move> = self.backwards().copied().collect();
+        steps.reverse();
+        steps
+    }
+}
+
+impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
+    pub fn new(system: &'a System<'p>) -> Self {
+        Blocks { system, steps: Vec::new(), moves: Vec::new(), reached: (Vec::new(), Vec::new()) }
+    }
+
+    /// Gives all states to which the blocks lead that have to be tried, each with the block that leads there; `found` says whether a
+    /// state is further from the start than this one. Says whether anything can move at all.
+    pub fn expand(
+        &mut self,
+        state: &State<M>,
+        found: &mut impl FnMut(Way<'_>, State<M>) -> bool,
+    ) -> Result<bool, Error> {
+        self.steps.clear();
+        let outlooks = Outlooks::new(self.system, state);
+        let (any, further) = (Cell::new(false), Cell::new(false));
+        let mut found = |way: Way<'_>, next| {
+            any.set(true);
+            further.set(further.get() | found(way, next));
+        };
+        if self.system.reduce
+            && let Some(actor) = outlooks.alone(None)
+        {
+            self.run(state, actor, true, &mut found)?;
+        }
+        if !further.get() {
+            for actor in outlooks.unfinished() {
+                self.run(state, actor, false, &mut found)?;
+            }
+        }
+        Ok(any.get())
+    }
+
+    /// Does all blocks that begin with a step of `actor`. Ways of the same length that lead to the same are followed once.
+    fn run(
+        &mut self,
+        state: &State<M>,
+        actor: usize,
+        alone: bool,
+        found: &mut impl FnMut(Way<'_>, State<M>),
+    ) -> Result<(), Error> {
+        self.step(state, None, actor, alone, found)?;
+        while !self.reached.1.is_empty() {
+            std::mem::swap(&mut self.reached.0, &mut self.reached.1);
+            let mut reached = std::mem::take(&mut self.reached.0);
+            for Reached { state, last, actor, alone } in reached.drain(..) {
+                self.step(&state, Some(last), actor, alone, found)?;
+            }
+            self.reached.0 = reached;
+        }
+        Ok(())
+    }
+
+    /// Does one step of `actor`, and sees who goes on in the same block. What is done alone ends a block.
+    fn step(
+        &mut self,
+        state: &State<M>,
+        before: Option<usize>,
+        actor: usize,
+        alone: bool,
+        found: &mut impl FnMut(Way<'_>, State<M>),
+    ) -> Result<(), Error> {
+        let system = self.system;
+        let done = system.footprint(state, actor);
+        if actor < BUFFERS {
+            system.thread_moves(state, actor, &mut self.moves)?;
+        } else {
+            System::drains(state, &mut self.moves);
+            self.moves.retain(|(mv, _)| mv.thread == actor - BUFFERS);
+        }
+        for (mv, mut state) in self.moves.drain(..) {
+            let last = self.steps.len();
+            self.steps.push((mv, before));
+            let way = Way { steps: &self.steps, last };
+            let goes_on = if system.reduce && !system.violated_by(&state, mv.thread) {
+                let outlooks = Outlooks::new(system, &state);
+                if !alone && outlooks.goes_on(actor, done, &way) {
+                    Some((actor, false))
+                } else {
+                    outlooks.alone(Some(&way)).map(|actor| (actor, true))
+                }
+            } else {
+                None
+            };
+            let Some((actor, alone)) = goes_on else {
+                system.forget(&mut state);
+                found(way, state);
+                continue;
+            };
+            let reached = Reached { state, last, actor, alone };
+            if !self.reached.1.iter().any(|other| other.covers(&reached, system)) {
+                self.reached.1.push(reached);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<M: Machine> Reached<M> {
+    fn covers(&self, other: &Self, system: &System<'_>) -> bool {
+        (self.actor, self.alone) == (other.actor, other.alone) && system.covers(&self.state, &other.state)
+    }
+}
+
 /// What a thread and its buffer do next and later.
 struct Outlook {
+    known: Known,
     /// Does the thread have to wait?
     waits: bool,
+    /// What the buffer holds
     pending: Footprint,
-    next: Footprint,
+    /// What can be done at once
+    soon: Footprint,
     all: Footprint,
 }
 
-type Outlooks = SmallVec<[Outlook; 4]>;
+/// The same for everybody in one state.
+struct Outlooks<'a, 'p, M> {
+    system: &'a System<'p>,
+    state: &'a State<M>,
+    of: SmallVec<[Outlook; 4]>,
+    /// What each thread may still do if nobody else moves
+    alone: OnceCell<SmallVec<[Alone; 4]>>,
+}
 
-impl System<'_> {
-    /// Gives all states to which the blocks lead that have to be tried, each with the steps that lead there; `found` says whether a
-    /// state is further from the start than this one. Says whether anything can move at all.
-    pub fn expand<M: Machine>(
-        &self,
-        state: &State<M>,
-        found: &mut impl FnMut(&[Move], State<M>) -> bool,
-    ) -> Result<bool, Error> {
-        let mut blocks = Blocks { system: self, steps: Vec::new(), found, any: false, further: false };
-        if self.reduce
-            && let Some(actor) = self.alone(state, &[])
-        {
-            blocks.run(state, actor, true)?;
-        }
-        if !blocks.further {
-            for actor in self.unfinished(state) {
-                blocks.run(state, actor, false)?;
-            }
-        }
-        Ok(blocks.any)
+/// What a thread may still do if nobody else moves.
+struct Alone {
+    all: Footprint,
+    /// Of the values for which it waits at one time or another, those that are there
+    there: u32,
+    /// Where the others are awaited
+    stops: u16,
+}
+
+impl<'a, 'p, M: Machine> Outlooks<'a, 'p, M> {
+    fn new(system: &'a System<'p>, state: &'a State<M>) -> Self {
+        let outlook = |thread: usize| {
+            let known = system.known(state, thread);
+            let pending = state.memory.pending(thread);
+            // Whoever does anything else, with an empty buffer, never has to wait.
+            let may_wait = known.may_wait || pending.writes != 0;
+            let operation = if may_wait { system.ahead(state, thread).operation } else { None };
+            let waits = operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation));
+            let soon = if waits { pending } else { pending.union(known.step) };
+            Outlook { known, waits, pending, soon, all: known.all.union(pending) }
+        };
+        let of = (0..state.threads.len()).map(outlook).collect();
+        Outlooks { system, state, of, alone: OnceCell::new() }
+    }
+
+    /// Everybody who has something left to do.
+    fn unfinished(&self) -> impl Iterator<Item = usize> + use<M> {
+        let set: Actors = self.of.iter().enumerate().fold(0, |all, (thread, outlook)| {
+            let code = u64::from(outlook.known.goes_on) << thread;
+            let buffer = u64::from(outlook.pending.writes != 0) << (thread + BUFFERS);
+            all | code | buffer
+        });
+        (0..u64::BITS as usize).filter(move |actor| set & (1 << actor) != 0)
     }
 
     /// Somebody who can move, and whose next step is the same before and after whatever all others may do.
-    fn alone<M: Machine>(&self, state: &State<M>, passed: &[Move]) -> Option<usize> {
-        let outlooks = self.outlooks(state);
+    fn alone(&self, way: Option<&Way<'_>>) -> Option<usize> {
         let moves_left = |actor: &usize| {
-            let step = self.before(state, *actor);
-            self.moves(state, &outlooks, *actor, passed)
-                && self.whatever_others_do(state, &outlooks, *actor, |others| M::moves_left(step, others))
+            let mut step = self.system.footprint(self.state, *actor);
+            let unlocks = step.writes & self.system.locks != 0 && (*actor >= BUFFERS || step.reads == 0);
+            if unlocks {
+                // It is independent of everything: until it is done, whoever else comes to the lock waits.
+                step = Footprint::default();
+            }
+            self.moves(*actor)
+                && self.whatever_others_do(*actor, |others| M::moves_left(step, others))
+                && !self.has_passed(*actor, way)
         };
-        self.unfinished(state).find(moves_left)
+        self.unfinished().find(moves_left)
     }
 
-    /// Did the step move right with which `actor` came from one state to the other, and can he go on?
-    fn goes_on<M: Machine>(
-        &self,
-        before: &State<M>,
-        after: &State<M>,
-        actor: usize,
-        passed: &[Move],
-    ) -> bool {
-        let step = self.footprint(before, actor);
-        let locks = step.reads & step.writes & self.locks != 0;
-        if actor >= BUFFERS || !self.is_steady(after, actor) {
-            return false;
-        }
-        let outlooks = self.outlooks(after);
-        let moves_right = |others| locks || M::moves_right(step, others);
-        self.moves(after, &outlooks, actor, passed)
-            && self.whatever_others_do(after, &outlooks, actor, moves_right)
+    /// Did the step that `actor` has `done` move right, and can he go on?
+    fn goes_on(&self, actor: usize, done: Footprint, way: &Way<'_>) -> bool {
+        let locks = done.reads & done.writes & self.system.locks != 0;
+        actor < BUFFERS
+            && self.is_steady(actor)
+            && self.moves(actor)
+            && self.whatever_others_do(actor, |others| locks || M::moves_right(done, others))
+            && !self.has_passed(actor, Some(way))
     }
 
-    /// Can it move, and has it not passed this place in its code before?
-    fn moves<M>(&self, state: &State<M>, outlooks: &Outlooks, actor: usize, passed: &[Move]) -> bool {
-        let place = || &state.threads[actor];
-        actor >= BUFFERS
-            || !outlooks[actor].waits
-                && self.next(state, actor).is_some()
-                && !passed.iter().any(|mv| mv.is_from(actor, place()))
+    /// Can it move?
+    fn moves(&self, actor: usize) -> bool {
+        actor >= BUFFERS || !self.of[actor].waits && self.of[actor].known.goes_on
     }
 
-    /// What everybody does next and later.
-    fn outlooks<M: Machine>(&self, state: &State<M>) -> Outlooks {
-        let threads = self.program.threads().iter().zip(&state.threads).enumerate();
-        let outlook = threads.map(|(thread, (code, position))| {
-            let pending = state.memory.pending(thread);
-            let next = code.next(position);
-            let waits = next.is_some_and(|next| {
-                // Whoever does anything else, with an empty buffer, never has to.
-                let may = next.may_wait() || pending.writes != 0;
-                let operation = if may { next.operation(position) } else { None };
-                operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation))
-            });
-            let next =
-                next.filter(|_| !waits).map_or(pending, |next| next.footprint(position).union(pending));
-            Outlook { waits, pending, next, all: code.future(position).all.union(pending) }
-        });
-        outlook.collect()
+    /// Has it passed this place in its code before?
+    fn has_passed(&self, actor: usize, way: Option<&Way<'_>>) -> bool {
+        let here = |mv: &Move| mv.is_from(actor, self.of[actor].known.place);
+        actor < BUFFERS && way.is_some_and(|way| way.backwards().any(here))
     }
 
     /// Is what it does next something for which it will never have to wait, if it does not have to now?
-    fn is_steady<M: Machine>(&self, state: &State<M>, thread: usize) -> bool {
-        let Some(next) = self.next(state, thread) else { return true };
-        let footprint = next.footprint(&state.threads[thread]);
-        !next.may_wait() || (footprint.reads & !self.steady) == 0
+    fn is_steady(&self, thread: usize) -> bool {
+        let Known { may_wait, step, .. } = self.of[thread].known;
+        !may_wait || step.reads & !self.system.steady == 0
     }
 
     /// Does this hold of what the others may do while `actor` stands still? If it holds of more, it does; if not of less, it does not.
-    fn whatever_others_do<M: Machine>(
-        &self,
-        state: &State<M>,
-        outlooks: &Outlooks,
-        actor: usize,
-        holds: impl Fn(Footprint) -> bool,
-    ) -> bool {
+    fn whatever_others_do(&self, actor: usize, holds: impl Fn(Footprint) -> bool) -> bool {
         let sum = |what: fn(&Outlook) -> Footprint| {
-            let others = outlooks.iter().enumerate().filter(|(thread, _)| *thread != actor % BUFFERS);
+            let others = self.of.iter().enumerate().filter(|(thread, _)| *thread != actor % BUFFERS);
             others.fold(Footprint::default(), |sum, (_, outlook)| sum.union(what(outlook)))
         };
         holds(sum(|outlook| outlook.all))
-            || holds(sum(|outlook| outlook.next))
-                && holds(self.others(state, actor, sum(|outlook| outlook.pending)))
+            || holds(sum(|outlook| outlook.soon)) && holds(self.others(actor, sum(|outlook| outlook.pending)))
     }
 
     /// What the others may do while `actor` stands still, to begin with the stores in their buffers. A lock that it holds stays held, and
     /// whoever waits goes on only if somebody writes what he waits for.
-    fn others<M: Machine>(&self, state: &State<M>, actor: usize, pending: Footprint) -> Footprint {
+    fn others(&self, actor: usize, pending: Footprint) -> Footprint {
         let (still, buffer) = (actor % BUFFERS, actor >= BUFFERS);
-        let threads = self.program.threads();
-        let own = state.memory.pending(still).writes;
-        let held =
-            threads[still].future(&state.threads[still]).holds | if buffer { own & self.locks } else { 0 };
+        let own = self.of[still].pending.writes;
+        let held = self.of[still].known.holds | if buffer { own & self.system.locks } else { 0 };
+        let alone = || (0..self.of.len()).map(|thread| self.without_others(thread)).collect();
+        let alone = self.alone.get_or_init(alone);
         let mut written = if buffer { 0 } else { own };
         loop {
-            let mut all = pending;
-            for thread in (0..threads.len()).filter(|thread| *thread != still) {
-                let is_there = |location: Location, value| {
-                    let comes = written & !held & location.bit() != 0;
-                    comes || !state.memory.lacks(thread, location, value)
-                };
-                all = all.union(threads[thread].future_if(&state.threads[thread], is_there));
-            }
+            let comes = written & !held;
+            let others = alone.iter().enumerate().filter(|(thread, _)| *thread != still);
+            let all = others.fold(pending, |all, (thread, alone)| {
+                let more = comes & alone.stops != 0;
+                all.union(if more { self.if_there(thread, alone.there, comes) } else { alone.all })
+            });
             if all.writes & !written == 0 {
                 return all;
             }
@@ -184,80 +327,37 @@ impl System<'_> {
         }
     }
 
-    /// Everybody who has something left to do.
-    fn unfinished<M: Machine>(&self, state: &State<M>) -> impl Iterator<Item = usize> {
-        let set: Actors = (0..self.program.threads().len()).fold(0, |all, thread| {
-            let code = u64::from(self.next(state, thread).is_some()) << thread;
-            let buffer = u64::from(state.memory.oldest(thread).is_some()) << (thread + BUFFERS);
-            all | code | buffer
-        });
-        (0..u64::BITS as usize).filter(move |actor| set & (1 << actor) != 0)
+    fn without_others(&self, thread: usize) -> Alone {
+        let waits = self.system.program.threads()[thread].waits();
+        let (mut there, mut stops) = (0, 0);
+        for (stop, (location, value)) in waits.iter().enumerate() {
+            if self.state.memory.lacks(thread, *location, *value) {
+                stops |= location.bit();
+            } else {
+                there |= 1 << stop;
+            }
+        }
+        Alone { all: self.if_there(thread, there, 0), there, stops }
     }
 
-    /// The next step of a thread; buffers have none.
-    fn next<M>(&self, state: &State<M>, actor: usize) -> Option<Next<'_>> {
-        let thread = (actor < BUFFERS).then_some(actor)?;
-        self.program.threads()[thread].next(&state.threads[thread])
+    /// What a thread may still do if these values are there, and whatever is awaited at those locations.
+    fn if_there(&self, thread: usize, there: u32, comes: u16) -> Footprint {
+        let code = &self.system.program.threads()[thread];
+        let waits = code.waits().iter().enumerate();
+        let coming =
+            waits.fold(0, |all, (stop, (location, _))| all | u32::from(comes & location.bit() != 0) << stop);
+        code.future_if(self.of[thread].known.place, there | coming)
     }
+}
 
-    /// What the next step does.
+impl System<'_> {
+    /// What the next step of an actor does.
     fn footprint<M: Machine>(&self, state: &State<M>, actor: usize) -> Footprint {
         if actor >= BUFFERS {
             let drained = state.memory.oldest(actor - BUFFERS).map(Footprint::write).unwrap_or_default();
             return Footprint { reads: drained.writes, ..drained };
         }
-        self.next(state, actor).map(|next| next.footprint(&state.threads[actor])).unwrap_or_default()
-    }
-
-    /// The same, but for an unlock. It is independent of everything: until it is done, whoever else comes to the lock waits.
-    fn before<M: Machine>(&self, state: &State<M>, actor: usize) -> Footprint {
-        let step = self.footprint(state, actor);
-        let unlocks = step.writes & self.locks != 0 && (actor >= BUFFERS || step.reads == 0);
-        if unlocks { Footprint::default() } else { step }
-    }
-}
-
-/// The blocks out of one state.
-struct Blocks<'a, F> {
-    system: &'a System<'a>,
-    /// Of the block being tried
-    steps: Vec<Move>,
-    found: &'a mut F,
-    /// Could anything move?
-    any: bool,
-    /// Did anything lead further from the start?
-    further: bool,
-}
-
-impl<F> Blocks<'_, F> {
-    /// Does a step of `actor` and what belongs to the same block. What is done alone ends a block.
-    fn run<M: Machine>(&mut self, state: &State<M>, actor: usize, alone: bool) -> Result<(), Error>
-    where
-        F: FnMut(&[Move], State<M>) -> bool,
-    {
-        let system = self.system;
-        let mut moves = Vec::new();
-        if actor < BUFFERS {
-            system.thread_moves(state, actor, &mut moves)?;
-        } else {
-            System::drains(state, &mut moves);
-            moves.retain(|(mv, _)| mv.thread == actor - BUFFERS);
-        }
-        self.any |= !moves.is_empty();
-        for (mv, mut next) in moves {
-            self.steps.push(mv);
-            let stays = !system.reduce || system.violated(&next);
-            if !stays && !alone && system.goes_on(state, &next, actor, &self.steps) {
-                self.run(&next, actor, false)?;
-            } else if !stays && let Some(actor) = system.alone(&next, &self.steps) {
-                self.run(&next, actor, true)?;
-            } else {
-                system.forget(&mut next);
-                self.further |= (self.found)(&self.steps, next);
-            }
-            self.steps.pop();
-        }
-        Ok(())
+        self.known(state, actor).step
     }
 }
 
@@ -269,7 +369,7 @@ mod tests {
 
     use super::*;
     use crate::memory::Order::Relaxed;
-    use crate::memory::{Limit, Operation, Outcome, Sc, Value};
+    use crate::memory::{Limit, Location, Operation, Outcome, Sc, Value};
     use crate::program::{Builder, Code, Program, Term};
 
     /// SC in which every step is said to move left, or right.
@@ -319,18 +419,19 @@ mod tests {
     /// the start.
     fn search<M: Machine>(system: &System<'_>, further: Option<bool>) -> (usize, bool) {
         let start: State<M> = system.start().unwrap();
+        let mut blocks = Blocks::new(system);
         let (mut seen, mut queue) = (HashSet::from([start.clone()]), vec![start]);
         let (mut ends, mut violated) = (0, false);
         while let Some(state) = queue.pop() {
-            let mut found = |_: &[Move], next: State<M>| {
+            let mut found = |_: Way<'_>, next: State<M>| {
                 let new = seen.insert(next.clone());
                 if new {
                     queue.push(next);
                 }
                 further.unwrap_or(new)
             };
-            let movable = system.expand(&state, &mut found).unwrap();
-            violated |= system.violated(&state);
+            let movable = blocks.expand(&state, &mut found).unwrap();
+            violated |= (0..state.threads.len()).any(|thread| system.violated_by(&state, thread));
             ends += usize::from(!movable);
         }
         (ends, violated)
@@ -373,7 +474,8 @@ mod tests {
         });
         let program = program(threads, b);
         assert_eq!(search::<Sc>(&System::new(&program, true), None).0, 2);
-        let careless = System { steady: !0, ..System::new(&program, true) };
+        let mut careless = System::new(&program, true);
+        careless.steady = !0;
         assert_eq!(search::<Sc>(&careless, None).0, 1);
     }
 

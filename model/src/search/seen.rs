@@ -1,9 +1,13 @@
-//! The states seen so far, by fingerprint, and how each was reached.
+//! The states seen so far, and how each was reached.
+//!
+//! States are compared by class: the members of one have the same hash of whatever states must have in common to be compared. What tells
+//! them apart is kept; and where one [covers](crate::memory::Machine::covers) another, on no longer a way, only the one is looked at. Where
+//! memory keeps nothing, the class is the state.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Fingerprints are hashes already.
+/// Classes are hashes already.
 #[derive(Default)]
 struct Identity(u64);
 
@@ -23,53 +27,110 @@ impl Hasher for Identity {
     }
 }
 
-/// About 34 bytes a state: its fingerprint twice, its number, how far it is from the start, and the number of the state before it.
+/// What a state is compared by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub class: u64,
+    pub kept: Vec<u8>,
+}
+
+/// About 60 bytes a state, and what is kept of its memory.
+#[derive(Default)]
 pub(super) struct Seen {
-    numbers: HashMap<u64, u32, BuildHasherDefault<Identity>>,
+    /// The newest member of each class
+    classes: HashMap<u64, u32, BuildHasherDefault<Identity>>,
     states: Vec<Known>,
+    /// What is kept of all states, one after the other
+    kept: Vec<u8>,
 }
 
 struct Known {
-    fingerprint: u64,
+    class: u64,
+    /// Where what is kept of it ends
+    end: usize,
+    /// The next older member of its class, or `NOBODY`
+    older: u32,
     from: u32,
+    /// How far it is from the start, or `COVERED`
     depth: u32,
 }
 
-impl Seen {
-    /// Only the start, state 0.
-    pub fn new(start: u64) -> Self {
-        let numbers = HashMap::from_iter([(start, 0)]);
-        Seen { numbers, states: vec![Known { fingerprint: start, from: 0, depth: 0 }] }
-    }
+const NOBODY: u32 = u32::MAX;
+const COVERED: u32 = u32::MAX;
 
-    /// A state was reached from state `from`. Its number, and whether it had not been seen before, or not on so short a way.
-    pub fn insert(&mut self, fingerprint: u64, from: u32, depth: usize) -> (u32, bool) {
-        let known = Known { fingerprint, from, depth: depth as u32 };
-        let new = self.states.len() as u32;
-        let number = *self.numbers.entry(fingerprint).or_insert(new);
-        match self.states.get_mut(number as usize) {
-            None => self.states.push(known),
-            Some(before) if before.depth > known.depth => *before = known,
-            Some(_) => return (number, false),
+impl Seen {
+    /// A state was reached from state `from`. The number of the state that stands for it, and whether that is new, or was not reached on
+    /// so short a way before. The first is reached from itself.
+    pub fn insert(
+        &mut self,
+        mark: &Mark,
+        from: u32,
+        depth: usize,
+        covers: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> (u32, bool) {
+        let depth = depth as u32;
+        let newest = self.classes.get(&mark.class).copied().unwrap_or(NOBODY);
+        let mut member = newest;
+        while member != NOBODY {
+            let Known { older, depth: known, .. } = self.states[member as usize];
+            if known <= depth && covers(self.kept(member), &mark.kept) {
+                return (member, false);
+            }
+            if self.kept(member) == mark.kept {
+                let known = &mut self.states[member as usize];
+                (known.from, known.depth) = (from, depth);
+                return (member, true);
+            }
+            member = older;
         }
+        let older = self.leave(newest, depth, |kept| covers(&mark.kept, kept));
+        let number = self.states.len() as u32;
+        self.classes.insert(mark.class, number);
+        self.kept.extend_from_slice(&mark.kept);
+        self.states.push(Known { class: mark.class, end: self.kept.len(), older, from, depth });
         (number, true)
     }
 
-    /// How far a state is from the start, by the shortest way known.
-    pub fn depth(&self, state: u32) -> usize {
-        self.states[state as usize].depth as usize
+    /// Those members leave their class that are covered on no longer a way, which nobody has looked at yet. The newest of the others.
+    fn leave(&mut self, mut newest: u32, depth: u32, covered: impl Fn(&[u8]) -> bool) -> u32 {
+        let (mut member, mut younger) = (newest, NOBODY);
+        while member != NOBODY {
+            let Known { older, depth: known, .. } = self.states[member as usize];
+            if known < depth || !covered(self.kept(member)) {
+                younger = member;
+            } else {
+                self.states[member as usize].depth = COVERED;
+                match self.states.get_mut(younger as usize) {
+                    Some(younger) => younger.older = older,
+                    None => newest = older,
+                }
+            }
+            member = older;
+        }
+        newest
+    }
+
+    fn kept(&self, state: u32) -> &[u8] {
+        let begin = state.checked_sub(1).map_or(0, |before| self.states[before as usize].end);
+        &self.kept[begin..self.states[state as usize].end]
+    }
+
+    /// How far a state is from the start, by the shortest way known; nothing if another covers it.
+    pub fn depth(&self, state: u32) -> Option<usize> {
+        let depth = self.states[state as usize].depth;
+        (depth != COVERED).then_some(depth as usize)
     }
 
     pub fn count(&self) -> usize {
         self.states.len()
     }
 
-    /// The fingerprints on the way from the start to a state, without the start.
-    pub fn path(&self, mut state: u32) -> Vec<u64> {
+    /// The marks on the way from the start to a state, without the start.
+    pub fn path(&self, mut state: u32) -> Vec<Mark> {
         let mut path = Vec::new();
         while state != 0 {
-            let Known { fingerprint, from, .. } = self.states[state as usize];
-            path.push(fingerprint);
+            let Known { class, from, .. } = self.states[state as usize];
+            path.push(Mark { class, kept: self.kept(state).to_vec() });
             state = from;
         }
         path.reverse();

@@ -1,24 +1,78 @@
 //! A program and a memory machine together: states and the moves between them.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use foldhash::fast::FixedState;
+use foldhash::quality;
 use smallvec::SmallVec;
 
+use super::seen::Mark;
 use super::{Error, Kind, Step};
-use crate::memory::{Footprint, Foreseen, Internal, Location, Machine, Outcome, Value};
-use crate::program::{Position, Program, Sequence, Settled};
+use crate::memory::{Footprint, Foreseen, Future, Internal, Location, Machine, Operation, Outcome, Value};
+use crate::program::{Next, Position, Program, Sequence, Settled};
 
 /// Everything there is at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct State<M> {
     pub memory: M,
-    pub threads: SmallVec<[Position; 4]>,
+    /// By thread the number of its position
+    pub threads: SmallVec<[u32; 4]>,
     pub lists: SmallVec<[Sequence; 8]>,
+}
+
+impl<M: Clone> Clone for State<M> {
+    fn clone(&self) -> Self {
+        self.with(self.memory.clone())
+    }
 }
 
 impl<M> State<M> {
     /// The same with another memory.
     fn with(&self, memory: M) -> State<M> {
-        State { memory, threads: self.threads.clone(), lists: SmallVec::from_slice(&self.lists) }
+        let (threads, lists) = (SmallVec::from_slice(&self.threads), SmallVec::from_slice(&self.lists));
+        State { memory, threads, lists }
     }
+}
+
+/// The positions in which a thread was ever found, by number. A search asks the same of each of them again and again.
+#[derive(Default)]
+struct Positions<'p> {
+    numbers: HashMap<Position, u32, FixedState>,
+    positions: Vec<(Position, Ahead<'p>)>,
+    known: Vec<Known>,
+    /// Where a step leads, by the value read, if it touches no list before the next step
+    after: Vec<SmallVec<[(Option<Value>, u32); 2]>>,
+}
+
+/// What there is to know of a position, in short.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    /// Its place in the code
+    pub place: u16,
+    /// What the thread's next step may do to memory
+    pub step: Footprint,
+    /// What it may still do
+    pub all: Footprint,
+    /// Locks that it holds
+    pub holds: u16,
+    /// Is there a next step?
+    pub goes_on: bool,
+    /// Is that something for which it may have to wait?
+    pub may_wait: bool,
+    /// Is a claim violated here?
+    pub violated: bool,
+}
+
+/// What comes after a position.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead<'p> {
+    /// The thread's next step
+    pub next: Option<Next<'p>>,
+    /// What that asks of memory, and where
+    pub operation: Option<(Option<Location>, Operation)>,
+    pub future: &'p Future,
 }
 
 /// What leads from one state to another: a step of a thread, from a position, or of its buffer.
@@ -34,8 +88,8 @@ pub(super) struct Move {
 
 impl Move {
     /// Is it a step of this thread from the same place in its code?
-    pub fn is_from(&self, thread: usize, position: &Position) -> bool {
-        self.thread == thread && self.from == Some(position.place())
+    pub fn is_from(&self, thread: usize, place: u16) -> bool {
+        self.thread == thread && self.from == Some(place)
     }
 
     /// Did a store leave the buffer?
@@ -45,55 +99,166 @@ impl Move {
 }
 
 /// A program that runs on one kind of memory.
-pub(super) struct System<'a> {
-    pub program: &'a Program,
+pub(super) struct System<'p> {
+    pub program: &'p Program,
     /// Leave out interleavings that differ only in the order of independent steps?
     pub reduce: bool,
     /// Locations that are only locked and unlocked
     pub locks: u16,
     /// Locations for which nobody has to wait who could once have gone on without waiting
     pub steady: u16,
+    /// Locations for whose value somebody waits
+    pub awaited: u16,
+    positions: RefCell<Vec<Positions<'p>>>,
 }
 
-impl<'a> System<'a> {
-    pub fn new(program: &'a Program, reduce: bool) -> Self {
-        let all = program.threads().iter().map(|thread| thread.future(&thread.start()).all);
-        let locks = !all.fold(Footprint::default(), Footprint::union).unlocked;
-        System { program, reduce, locks, steady: program.steady() }
+impl<'p> System<'p> {
+    pub fn new(program: &'p Program, reduce: bool) -> Self {
+        let unlocked = program.threads().iter().map(|thread| thread.future(&thread.start()).unlocked);
+        let locks = !unlocked.fold(0, |all, unlocked| all | unlocked);
+        let positions = program.threads().iter().map(|_| Positions::default()).collect();
+        let waits = program.threads().iter().flat_map(|thread| thread.waits());
+        let awaited = waits.fold(0, |all, (location, _)| all | location.bit());
+        System {
+            program,
+            reduce,
+            locks,
+            steady: program.steady(),
+            awaited,
+            positions: RefCell::new(positions),
+        }
     }
 
     /// The state before the first step.
     pub fn start<M: Machine>(&self) -> Result<State<M>, Error> {
         let program = self.program;
-        let mut state = State {
-            memory: M::new(program.initial(), program.threads().len())?,
-            threads: program.threads().iter().map(|thread| thread.start()).collect(),
-            lists: program.lists().collect(),
-        };
-        for thread in 0..program.threads().len() {
-            self.settle(&mut state, thread)?;
+        let mut lists: SmallVec<[Sequence; 8]> = program.lists().collect();
+        let mut threads = SmallVec::new();
+        for (thread, code) in program.threads().iter().enumerate() {
+            let mut position = code.start();
+            self.settle(&mut position, &mut lists, thread)?;
+            threads.push(self.number(thread, position));
         }
+        let memory = M::new(program.initial(), program.threads().len())?;
+        let mut state = State { memory, threads, lists };
         self.forget(&mut state);
         Ok(state)
     }
 
-    fn settle<M: Machine>(&self, state: &mut State<M>, thread: usize) -> Result<(), Error> {
-        match self.program.threads()[thread].settle(&mut state.threads[thread], &mut state.lists) {
-            Settled::Waiting | Settled::Violated | Settled::Finished => Ok(()),
-            Settled::Broken => Err(Error::Broken(self.program.threads()[thread].name().to_owned())),
+    fn settle(&self, position: &mut Position, lists: &mut [Sequence], thread: usize) -> Result<bool, Error> {
+        let code = &self.program.threads()[thread];
+        let (settled, touched) = code.settle(position, lists);
+        match settled {
+            Settled::Waiting | Settled::Violated | Settled::Finished => Ok(touched),
+            Settled::Broken => Err(Error::Broken(code.name().to_owned())),
         }
+    }
+
+    /// The number of a position of this thread.
+    pub fn number(&self, thread: usize, position: Position) -> u32 {
+        let positions = &mut self.positions.borrow_mut()[thread];
+        let code = &self.program.threads()[thread];
+        let number = positions.known.len() as u32;
+        *positions.numbers.entry(position).or_insert_with_key(|position| {
+            let next = code.next(position);
+            let future = code.future(position);
+            positions.known.push(Known {
+                place: position.place(),
+                step: next.map(|next| next.footprint(position)).unwrap_or_default(),
+                all: future.all,
+                holds: future.holds,
+                goes_on: next.is_some(),
+                may_wait: next.is_some_and(Next::may_wait),
+                violated: code.violated(position).is_some(),
+            });
+            let operation = next.and_then(|next| next.operation(position));
+            positions.positions.push((position.clone(), Ahead { next, operation, future }));
+            positions.after.push(SmallVec::new());
+            number
+        })
+    }
+
+    /// Where the threads are.
+    pub fn positions<M>(&self, state: &State<M>) -> SmallVec<[Position; 4]> {
+        let positions = self.positions.borrow();
+        let threads = state.threads.iter().zip(&*positions);
+        threads.map(|(number, positions)| positions.positions[*number as usize].0.clone()).collect()
+    }
+
+    /// What there is to know of where a thread is.
+    pub fn known<M>(&self, state: &State<M>, thread: usize) -> Known {
+        self.positions.borrow()[thread].known[state.threads[thread] as usize]
+    }
+
+    /// What comes after it.
+    pub fn ahead<M>(&self, state: &State<M>, thread: usize) -> Ahead<'p> {
+        self.positions.borrow()[thread].positions[state.threads[thread] as usize].1
+    }
+
+    /// Brings a thread to where it is after its next step, having read this value.
+    fn go_on<M>(&self, state: &mut State<M>, thread: usize, read: Option<Value>) -> Result<(), Error> {
+        let from = state.threads[thread] as usize;
+        let (mut position, next) = {
+            let positions = &self.positions.borrow()[thread];
+            if let Some((_, to)) = positions.after[from].iter().find(|(value, _)| *value == read) {
+                state.threads[thread] = *to;
+                return Ok(());
+            }
+            let (position, ahead) = &positions.positions[from];
+            (position.clone(), ahead.next)
+        };
+        if let Some(next) = next {
+            next.done(&mut position, read);
+        }
+        let touched = self.settle(&mut position, &mut state.lists, thread)?;
+        let to = self.number(thread, position);
+        state.threads[thread] = to;
+        if !touched {
+            self.positions.borrow_mut()[thread].after[from].push((read, to));
+        }
+        Ok(())
     }
 
     /// Forgets what of memory no thread can find out any more.
     pub fn forget<M: Machine>(&self, state: &mut State<M>) {
-        let threads = self.program.threads().iter().zip(&state.threads);
-        let foreseen: SmallVec<[Foreseen<'_>; 4]> = threads
-            .map(|(code, position)| {
-                let next = code.next(position).and_then(|next| next.operation(position));
-                (code.future(position), next.map(|(_, operation)| operation))
+        let foreseen: SmallVec<[Foreseen<'_>; 4]> = (0..state.threads.len())
+            .map(|thread| {
+                let Ahead { future, operation, .. } = self.ahead(state, thread);
+                (future, operation.map(|(_, operation)| operation))
             })
             .collect();
         state.memory.forget(&foreseen);
+    }
+
+    /// Is a claim violated by the last step of this thread?
+    pub fn violated_by<M>(&self, state: &State<M>, thread: usize) -> bool {
+        self.known(state, thread).violated
+    }
+
+    /// By what a state is compared. Without reduction it is only the same as itself.
+    pub fn mark<M: Machine>(&self, state: &State<M>, mark: &mut Mark) {
+        mark.kept.clear();
+        let mut class = quality::FixedState::default().build_hasher();
+        if self.reduce {
+            (&state.threads, &state.lists).hash(&mut class);
+            state.memory.keep(&mut class, &mut mark.kept);
+        } else {
+            state.hash(&mut class);
+        }
+        mark.class = class.finish();
+    }
+
+    /// Is everything that may happen after one state possible after the other, too?
+    pub fn covers<M: Machine>(&self, this: &State<M>, other: &State<M>) -> bool {
+        let kept = |state: &State<M>| {
+            let mut mark = Mark::default();
+            self.mark(state, &mut mark);
+            mark
+        };
+        this.threads == other.threads && this.lists == other.lists && {
+            let (this, other) = (kept(this), kept(other));
+            this.class == other.class && M::covers(&this.kept, &other.kept, self.awaited)
+        }
     }
 
     /// Appends all moves out of a state.
@@ -117,35 +282,32 @@ impl<'a> System<'a> {
         thread: usize,
         found: &mut Vec<(Move, State<M>)>,
     ) -> Result<(), Error> {
-        let code = &self.program.threads()[thread];
-        let position = &state.threads[thread];
-        let Some(next) = code.next(position) else {
+        let Ahead { next, operation, .. } = self.ahead(state, thread);
+        let Some(next) = next else {
             return Ok(());
         };
-        let mut reached = |memory: M, mv: Move, position: Position| {
+        let mut reached = |memory: M, mv: Move| {
             let mut after = state.with(memory);
-            after.threads[thread] = position;
-            self.settle(&mut after, thread)?;
+            self.go_on(&mut after, thread, mv.read)?;
             found.push((mv, after));
             Ok::<(), Error>(())
         };
-        let from = Some(position.place());
+        let from = Some(self.known(state, thread).place);
         if next.is_choice() {
             for taken in [1, 0] {
                 let mv =
                     Move { thread, from, location: None, read: Some(taken), written: None, stale: false };
-                reached(state.memory.clone(), mv, next.chosen(position, taken == 1))?;
+                reached(state.memory.clone(), mv)?;
             }
             return Ok(());
         }
-        let Some((location, operation)) = next.operation(position) else {
-            return Err(Error::Broken(code.name().to_owned()));
+        let Some((location, operation)) = operation else {
+            return Err(Error::Broken(self.program.threads()[thread].name().to_owned()));
         };
         let mut outcomes = Vec::new();
         state.memory.outcomes(thread, operation, &mut outcomes)?;
         for Outcome { read, written, stale, machine } in outcomes {
-            let mv = Move { thread, from, location, read, written, stale };
-            reached(machine, mv, next.done(position, read))?;
+            reached(machine, Move { thread, from, location, read, written, stale })?;
         }
         Ok(())
     }
