@@ -93,15 +93,6 @@ impl View {
         }
     }
 
-    /// Forgets what `known` knows.
-    fn forget(&mut self, known: &View) {
-        for (mine, known) in self.0.iter_mut().zip(known.0) {
-            if *mine <= known {
-                *mine = 0;
-            }
-        }
-    }
-
     fn raise(&mut self, location: usize, position: u8) {
         self.0[location] = self.0[location].max(position);
     }
@@ -313,7 +304,6 @@ impl Rc11 {
         for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
             thread.forget(future);
         }
-        self.forget_no_news(foreseen, locks);
         for x in (0..usize::from(self.locations)).filter(|x| (future.all.reads & !future.exact) & 1 << x != 0)
         {
             self.forget_the_same(foreseen, locks, x);
@@ -485,87 +475,6 @@ impl Rc11 {
             let (this, after) = (&self.messages[index], &self.messages[index + 1]);
             if (this.value != 0) == (after.value != 0) && this.view == after.view {
                 self.remove(x, position);
-            }
-        }
-    }
-
-    /// The least that the threads know, by `what`, that may touch `x` after they were told something; of `except` not.
-    fn told(foreseen: &[Foreseen<'_>], x: usize, except: Option<usize>, what: impl Fn(usize) -> u8) -> u8 {
-        let told = |thread: &usize| Some(*thread) != except && foreseen[*thread].0.informed & 1 << x != 0;
-        (0..foreseen.len()).filter(told).map(what).min().unwrap_or(u8::MAX)
-    }
-
-    /// Forgets what of the views is no news to whoever may be told. This goes one by one: what is forgotten now is nothing that
-    /// another may rely on later.
-    fn forget_no_news(&mut self, foreseen: &[Foreseen<'_>], locks: u16) {
-        let locations = usize::from(self.locations);
-        // Of a location with one message no view says anything.
-        let several: SmallVec<[usize; LOCATIONS]> =
-            (0..locations).filter(|x| self.span(*x).len() > 1).collect();
-        if several.is_empty() {
-            return;
-        }
-        // What is known now already, by those who learn from reading there, or by all who may be told.
-        let mut told = View([u8::MAX; LOCATIONS]);
-        for &x in &several {
-            told.0[x] = Self::told(foreseen, x, None, |thread| self.threads[thread].current.0[x]);
-        }
-        let known_by = |threads: &[Thread], learns: &dyn Fn(&Future) -> bool| {
-            let mut known = View([u8::MAX; LOCATIONS]);
-            let learners = threads.iter().zip(foreseen).filter(|(_, (future, _))| learns(future));
-            learners.for_each(|(thread, _)| known.meet(&thread.current));
-            known.join(&told);
-            known
-        };
-        for location in 0..locations {
-            let known = known_by(&self.threads, &|future| future.learns & 1 << location != 0);
-            let span = self.span(location);
-            self.messages[span].iter_mut().for_each(|message| message.view.forget(&known));
-            let released = self.threads.iter_mut().flat_map(|thread| &mut thread.released);
-            let here = released.filter(|(at, _)| usize::from(*at) == location);
-            here.for_each(|(_, view)| view.forget(&known));
-        }
-        for (thread, (future, _)) in foreseen.iter().enumerate() {
-            let unreleased = future.unreleased;
-            let known = known_by(&self.threads, &|future| future.learns & unreleased != 0);
-            self.threads[thread].fenced.forget(&known);
-        }
-        let known = known_by(&self.threads, &|future| future.all.full_barrier);
-        self.sc.forget(&known);
-        for &x in &several {
-            self.forget_late_news(foreseen, locks, x);
-        }
-    }
-
-    /// Forgets what of `x` all who may be told will know in time anyway. They know it from locks, from those who hold
-    /// one, and from `sc`: there it stays.
-    fn forget_late_news(&mut self, foreseen: &[Foreseen<'_>], locks: u16, x: usize) {
-        let told = Self::told(foreseen, x, None, |thread| self.in_time(foreseen, locks, thread, x));
-        let forget = |view: &mut View| {
-            if view.0[x] <= told {
-                view.0[x] = 0;
-            }
-        };
-        for location in (0..usize::from(self.locations)).filter(|location| locks & 1 << location == 0) {
-            let span = self.span(location);
-            self.messages[span].iter_mut().for_each(|message| forget(&mut message.view));
-        }
-        for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
-            forget(&mut thread.fenced);
-            thread.released.iter_mut().for_each(|(_, view)| forget(view));
-            if future.acquire_fence && thread.acquire.0[x] <= told {
-                thread.acquire.0[x] = thread.current.0[x];
-            }
-        }
-        for thread in 0..self.threads.len() {
-            let mine = std::mem::take(&mut self.threads[thread].current.0[x]);
-            let told = Self::told(foreseen, x, Some(thread), |other| self.in_time(foreseen, locks, other, x));
-            let needs = foreseen[thread].0.touches(x) && self.in_time(foreseen, locks, thread, x) < mine;
-            let Thread { current, acquire, .. } = &mut self.threads[thread];
-            if needs || foreseen[thread].0.holds != 0 || told < mine {
-                current.0[x] = mine;
-            } else if acquire.0[x] == mine {
-                acquire.0[x] = 0;
             }
         }
     }

@@ -187,7 +187,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// Different states remembered; with reduction, those between two blocks of steps
     pub states: usize,
-    /// Steps of all blocks tried
+    /// Steps tried
     pub moves: usize,
     /// The most steps from the start to any state seen
     pub depth: usize,
@@ -296,7 +296,7 @@ pub(crate) fn explore<M: Machine>(
     seen.insert(&mark, 0, 0, |_, _| true);
     // By distance from the start; a state to which a shorter way was found is in it twice.
     let mut levels = VecDeque::from([vec![(0, start.clone())]]);
-    let (mut moves, mut depth) = (0, 0);
+    let mut depth = 0;
     let report = |verdict, seen: &Seen, moves, depth| Report {
         verdict,
         states: seen.count(),
@@ -313,7 +313,6 @@ pub(crate) fn explore<M: Machine>(
             depth = distance;
             let mut found = |way: Way<'_>, next: State<M>| {
                 let length = way.len();
-                moves += length;
                 system.mark(&next, &mut mark);
                 let covers = |this: &[u8], other: &[u8]| M::covers(this, other, system.awaited);
                 let (number, new) = seen.insert(&mark, index, distance + length, covers);
@@ -342,19 +341,19 @@ pub(crate) fn explore<M: Machine>(
                     violation,
                     sleepers: system.sleepers(&state),
                 };
-                return Ok(report(Verdict::Violated(Box::new(counterexample)), &seen, moves, depth));
+                return Ok(report(Verdict::Violated(Box::new(counterexample)), &seen, blocks.done, depth));
             }
             let bound = options.max_states.filter(|most| seen.count() > *most).map(Bound::States);
             // A look at the clock is dear beside a state.
             let look = index % 1024 == 0;
             let late = options.max_time.filter(|most| look && begun.elapsed() > *most).map(Bound::Time);
             if let Some(bound) = bound.or(late) {
-                return Ok(report(Verdict::Bounded(bound), &seen, moves, depth));
+                return Ok(report(Verdict::Bounded(bound), &seen, blocks.done, depth));
             }
         }
         distance += 1;
     }
-    Ok(report(Verdict::Complete, &seen, moves, depth))
+    Ok(report(Verdict::Complete, &seen, blocks.done, depth))
 }
 
 impl System<'_> {

@@ -51,6 +51,8 @@ pub(super) struct Blocks<'a, 'p, M> {
     /// The steps of the blocks out of one state, each with the one before it
     steps: Vec<(Move, Option<usize>)>,
     moves: Vec<(Move, State<M>)>,
+    /// How many steps were done so far, out of all states
+    pub done: usize,
     /// Where unfinished blocks have come to, all after as many steps, and after one more
     reached: (Vec<Reached<M>>, Vec<Reached<M>>),
 }
@@ -94,7 +96,7 @@ impl Way<'_> {
 
 impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
     pub fn new(system: &'a System<'p>) -> Self {
-        Blocks { system, steps: Vec::new(), moves: Vec::new(), reached: (Vec::new(), Vec::new()) }
+        Blocks { system, steps: Vec::new(), moves: Vec::new(), done: 0, reached: (Vec::new(), Vec::new()) }
     }
 
     /// Gives all states to which the blocks lead that have to be tried, each with the block that leads there; `found` says whether a
@@ -161,6 +163,7 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
             System::drains(state, &mut self.moves);
             self.moves.retain(|(mv, _)| mv.thread == actor - BUFFERS);
         }
+        self.done += self.moves.len();
         for (mv, mut state) in self.moves.drain(..) {
             let last = self.steps.len();
             self.steps.push((mv, before));
