@@ -10,7 +10,7 @@ use proptest::sample::{Index, select};
 use reveille_model::memory::Memory::{self, Rc11, Sc, Tso};
 use reveille_model::memory::Order::{self, AcqRel, Acquire, Relaxed, Release};
 use reveille_model::memory::{Barrier, Value};
-use reveille_model::program::{Builder, Code};
+use reveille_model::program::{Builder, Code, Object, Register};
 use reveille_model::search::{Options, check};
 
 /// One statement. Locations are 0 and 1; every read goes to a register of its own.
@@ -51,6 +51,43 @@ fn threads() -> impl Strategy<Value = Threads> {
     prop_oneof![prop::collection::vec(thread(4), 2), prop::collection::vec(thread(3), 3)]
 }
 
+/// A register for every read.
+fn registers_of(code: &mut Code, statements: &[Statement]) -> Vec<Register> {
+    let reads = statements.iter().filter(|statement| !matches!(statement, Store(..) | Fence(_)));
+    reads.map(|_| code.observed_register()).collect()
+}
+
+fn execute(
+    code: &mut Code,
+    statements: &[Statement],
+    locations: [Object; 2],
+    into: &mut impl Iterator<Item = Register>,
+) {
+    for statement in statements {
+        code.scope(|code| {
+            let read = match *statement {
+                Load(x, order) => Some(code.load("load", locations[x], order)),
+                Swap(x, value, order) => Some(code.swap("swap", locations[x], value, order)),
+                Add(x, order) => Some(code.add("add", locations[x], 1, order)),
+                CompareExchange(x, old, new, success, failure) => {
+                    Some(code.compare_exchange("cas", locations[x], (old, new), (success, failure)))
+                }
+                Store(x, value, order) => {
+                    code.store("store", locations[x], value, order);
+                    None
+                }
+                Fence(barrier) => {
+                    code.fence("fence", barrier);
+                    None
+                }
+            };
+            if let Some(read) = read {
+                code.set(into.next().unwrap(), read);
+            }
+        });
+    }
+}
+
 /// All final states: the registers of all reads, and both locations.
 fn states(threads: &Threads, memory: Memory) -> BTreeSet<Vec<Value>> {
     states_with(threads, memory, Options::default())
@@ -62,32 +99,9 @@ fn states_with(threads: &Threads, memory: Memory, options: Options) -> BTreeSet<
     let mut registers = Vec::new();
     for (number, statements) in threads.iter().enumerate() {
         let mut code = Code::new(format!("P{number}"));
-        let reads = statements.iter().filter(|statement| !matches!(statement, Store(..) | Fence(_)));
-        let mut into: Vec<_> = reads.map(|_| code.observed_register()).rev().collect();
+        let into = registers_of(&mut code, statements);
         registers.extend(into.iter().map(|register| (number, *register)));
-        for statement in statements {
-            code.scope(|code| {
-                let read = match *statement {
-                    Load(x, order) => Some(code.load("load", locations[x], order)),
-                    Swap(x, value, order) => Some(code.swap("swap", locations[x], value, order)),
-                    Add(x, order) => Some(code.add("add", locations[x], 1, order)),
-                    CompareExchange(x, old, new, success, failure) => {
-                        Some(code.compare_exchange("cas", locations[x], (old, new), (success, failure)))
-                    }
-                    Store(x, value, order) => {
-                        code.store("store", locations[x], value, order);
-                        None
-                    }
-                    Fence(barrier) => {
-                        code.fence("fence", barrier);
-                        None
-                    }
-                };
-                if let Some(read) = read {
-                    code.set(into.pop().unwrap(), read);
-                }
-            });
-        }
+        execute(&mut code, statements, locations, &mut into.into_iter());
         program.thread(code);
     }
     let program = program.build().unwrap();
@@ -95,6 +109,62 @@ fn states_with(threads: &Threads, memory: Memory, options: Options) -> BTreeSet<
     check(&program, memory, options, |end| {
         let registers = registers.iter().map(|(thread, register)| end.register(*thread, *register));
         states.insert(registers.chain(locations.map(|x| end.value(x))).collect());
+        Vec::new()
+    })
+    .unwrap();
+    states
+}
+
+/// Threads that are alike: how many, and what each does before, in, and after its turn. And what another one does.
+#[derive(Clone, Debug)]
+struct Alike {
+    number: usize,
+    parts: [Vec<Statement>; 3],
+    other: Vec<Statement>,
+}
+
+fn alike() -> impl Strategy<Value = Alike> {
+    let part = |most| prop::collection::vec(statement(), 0..=most);
+    (2..=3_usize, part(1), part(2), part(2), part(2)).prop_map(|(number, before, inside, after, other)| {
+        Alike { number, parts: [before, inside, after], other }
+    })
+}
+
+/// All final states: the registers of those that are alike, whoever is who; the other one's registers, and both locations.
+fn nameless_states(
+    alike: &Alike,
+    memory: Memory,
+    options: Options,
+) -> BTreeSet<(Vec<Vec<Value>>, Vec<Value>)> {
+    let mut program = Builder::new();
+    let locations = [program.object("x", 0), program.object("y", 0)];
+    let lock = program.lock("lock");
+    let mut own = Vec::new();
+    for number in 0..alike.number {
+        let mut code = Code::new(format!("P{number}"));
+        let [before, inside, after] = &alike.parts;
+        own.push(registers_of(&mut code, &alike.parts.concat()));
+        let mut into = own[number].iter().copied();
+        execute(&mut code, before, locations, &mut into);
+        code.locked_in_turn(("lock", "unlock"), lock, |code| execute(code, inside, locations, &mut into));
+        execute(&mut code, after, locations, &mut into);
+        program.thread(code);
+    }
+    let mut code = Code::new("other");
+    let others = registers_of(&mut code, &alike.other);
+    execute(&mut code, &alike.other, locations, &mut others.iter().copied());
+    program.thread(code);
+    let program = program.build().unwrap();
+    let mut states = BTreeSet::new();
+    check(&program, memory, options, |end| {
+        let values = |thread, registers: &[Register]| -> Vec<Value> {
+            registers.iter().map(|register| end.register(thread, *register)).collect()
+        };
+        let mut of_alike: Vec<_> = own.iter().enumerate().map(|(thread, own)| values(thread, own)).collect();
+        of_alike.sort();
+        let mut rest = values(alike.number, &others);
+        rest.extend(locations.map(|x| end.value(x)));
+        states.insert((of_alike, rest));
         Vec::new()
     })
     .unwrap();
@@ -174,6 +244,18 @@ proptest! {
         for memory in Memory::ALL {
             let full = states_with(&threads, memory, Options { reduce: false, ..Options::default() });
             prop_assert_eq!(states(&threads, memory), full, "{}", memory);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn turns_of_threads_that_are_alike_lose_no_final_state_but_for_names(alike in alike()) {
+        for memory in Memory::ALL {
+            let all = nameless_states(&alike, memory, Options { reduce: false, ..Options::default() });
+            prop_assert_eq!(nameless_states(&alike, memory, Options::default()), all, "{}", memory);
         }
     }
 }

@@ -32,6 +32,21 @@ pub enum BuildError {
     /// `leave` where there is no loop
     #[error("thread `{0}` leaves a loop outside of any")]
     NoLoop(String),
+    /// A second turn of one thread
+    #[error("thread `{0}` has more than one turn")]
+    Turns(String),
+    /// Threads with turns are alike
+    #[error(
+        "threads `{thread}` and `{other}` have turns, so they must be alike, and are not: see `{site}`, or what follows it"
+    )]
+    Unlike {
+        /// Who
+        thread: String,
+        /// And who else
+        other: String,
+        /// The last place in the second one's code before which both do the same
+        site: Site,
+    },
 }
 
 /// A program under construction.
@@ -120,12 +135,13 @@ impl Builder {
         if let Some(error) = self.error {
             return Err(error);
         }
-        Ok(Program {
+        let program = Program {
             labels: self.labels,
             initial: self.initial,
             lists: self.lists,
             threads: self.threads.into_iter().map(Code::finish).collect(),
-        })
+        };
+        program.unlike().map_or(Ok(program), Err)
     }
 }
 
@@ -142,6 +158,7 @@ pub struct Code {
     touched: Vec<(List, Vec<Object>)>,
     /// For each loop around: the jumps that leave it
     leaving: Vec<Vec<usize>>,
+    turn: Option<usize>,
     error: Option<BuildError>,
 }
 
@@ -156,6 +173,7 @@ impl Code {
             held: Vec::new(),
             touched: Vec::new(),
             leaving: Vec::new(),
+            turn: None,
             error: None,
         }
     }
@@ -280,6 +298,24 @@ impl Code {
         self.scope(body);
         self.held.pop();
         self.access(unlock_site, lock, Action::Unlock, false);
+    }
+
+    /// The same, and to take this lock for the first time is the thread's *turn*. To declare a turn is to say that all threads with one are
+    /// *alike*: if they exchange their names, and all that goes by their names, an execution is an execution still, and as much is
+    /// owed in its end. Of executions that differ in nothing else a search looks at the one in which they have their turns in the
+    /// order in which they were added to the program ([`Options::symmetry`](crate::search::Options::symmetry)).
+    ///
+    /// [`Builder::build`] sees whether their codes have the same shape; numbers, and what the other threads do, are the caller's affair.
+    pub fn locked_in_turn(
+        &mut self,
+        sites: (&'static str, &'static str),
+        lock: Object,
+        body: impl FnOnce(&mut Self),
+    ) {
+        if self.turn.replace(self.code.len()).is_some() {
+            self.error.get_or_insert(BuildError::Turns(self.name.clone()));
+        }
+        self.locked(sites, lock, body);
     }
 
     /// Registers made in `body` are given back after it.
@@ -433,6 +469,6 @@ impl Code {
     }
 
     fn finish(self) -> Thread {
-        Thread::new(self.name, self.code, usize::from(self.registers.1), self.observed)
+        Thread::new(self.name, self.code, usize::from(self.registers.1), self.observed, self.turn)
     }
 }

@@ -45,6 +45,7 @@ use std::fmt;
 
 use crate::memory::{Barrier, Footprint, Future, Location, Order, Update, Value};
 
+mod alike;
 mod analysis;
 mod build;
 mod replay;
@@ -304,7 +305,7 @@ enum ListAction {
     Length,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Instruction {
     Access {
         site: Site,
@@ -385,6 +386,17 @@ impl fmt::Display for Kind {
     }
 }
 
+impl Instruction {
+    fn site(&self) -> Option<&Site> {
+        match self {
+            Instruction::Access { site, .. }
+            | Instruction::Fence { site, .. }
+            | Instruction::Choose { site, .. } => Some(site),
+            _ => None,
+        }
+    }
+}
+
 impl Action {
     fn kind(&self) -> Kind {
         match self {
@@ -455,15 +467,23 @@ pub struct Thread {
     until: Vec<Vec<Footprint>>,
     /// What each instruction may do to memory
     footprints: Vec<Footprint>,
+    /// The instruction that takes a lock in its turn
+    turn: Option<usize>,
 }
 
 impl Thread {
     /// `observed` are the registers that somebody looks at when it has finished.
-    fn new(name: String, code: Vec<Instruction>, registers: usize, observed: u32) -> Self {
+    fn new(
+        name: String,
+        code: Vec<Instruction>,
+        registers: usize,
+        observed: u32,
+        turn: Option<usize>,
+    ) -> Self {
         let (live, future) = (analysis::live(&code, observed), analysis::future(&code, observed));
         let (waits, until) = analysis::until(&code);
         let footprints = code.iter().map(analysis::footprint).collect();
-        Self { name, code, registers, live, future, waits, until, footprints }
+        Self { name, code, registers, live, future, waits, until, footprints, turn }
     }
 
     /// The thread's name.

@@ -136,13 +136,7 @@ impl Program {
 impl Thread {
     /// The sites of all its operations and choices.
     pub fn sites(&self) -> BTreeSet<Site> {
-        let site = |instruction: &Instruction| match instruction {
-            Instruction::Access { site, .. }
-            | Instruction::Fence { site, .. }
-            | Instruction::Choose { site, .. } => Some(site.clone()),
-            _ => None,
-        };
-        self.code.iter().filter_map(site).collect()
+        self.code.iter().filter_map(Instruction::site).cloned().collect()
     }
 }
 

@@ -68,13 +68,15 @@ impl Sequence {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     pub(super) at: u16,
+    /// Has it had its turn? Only a search that takes turns into account says so.
+    had_turn: bool,
     pub(super) registers: SmallVec<[Value; 8]>,
 }
 
 impl Clone for Position {
     /// As derived, but the registers are copied at once and not one by one: a search does little else.
     fn clone(&self) -> Self {
-        Position { at: self.at, registers: SmallVec::from_slice(&self.registers) }
+        Position { registers: SmallVec::from_slice(&self.registers), ..*self }
     }
 }
 
@@ -96,7 +98,7 @@ const PATIENCE: usize = 10_000;
 
 impl Thread {
     pub(crate) fn start(&self) -> Position {
-        Position { at: 0, registers: smallvec![0; self.registers] }
+        Position { at: 0, had_turn: false, registers: smallvec![0; self.registers] }
     }
 
     /// Runs local instructions up to the next shared operation, then forgets the registers that are dead. Says also whether a list was
@@ -201,6 +203,11 @@ impl Thread {
         (!matches!(instruction, Instruction::Claim { .. })).then_some(Next { instruction, footprint })
     }
 
+    /// Is the next step the one that it does in its turn?
+    pub(crate) fn is_turn(&self, position: &Position) -> bool {
+        self.turn == Some(usize::from(position.at))
+    }
+
     /// The claim that the thread is about to violate, if it is.
     pub(crate) fn violated(&self, position: &Position) -> Option<&str> {
         match self.code.get(usize::from(position.at))? {
@@ -234,6 +241,16 @@ impl Position {
         self.at
     }
 
+    /// Has the thread had its turn?
+    pub(crate) fn had_turn(&self) -> bool {
+        self.had_turn
+    }
+
+    /// The thread has had its turn.
+    pub(crate) fn have_turn(&mut self) {
+        self.had_turn = true;
+    }
+
     /// The value of a register.
     pub fn register(&self, register: Register) -> Value {
         self.registers[usize::from(register.0)]
@@ -251,12 +268,7 @@ impl<'a> Next<'a> {
     }
 
     pub(crate) fn site(self) -> &'a str {
-        match self.instruction {
-            Instruction::Access { site, .. }
-            | Instruction::Fence { site, .. }
-            | Instruction::Choose { site, .. } => site,
-            _ => "",
-        }
+        self.instruction.site().map_or("", |site| site)
     }
 
     pub(crate) fn kind(self) -> Kind {

@@ -141,7 +141,8 @@ impl Thread {
             }
         }
         let observed = self.live.last().copied().unwrap_or_default();
-        Thread::new(self.name.clone(), code, self.registers, observed)
+        let turn = self.turn.map(|turn| moved[turn]);
+        Thread::new(self.name.clone(), code, self.registers, observed, turn)
     }
 }
 

@@ -8,7 +8,7 @@
 //! Where threads retry, something may be owed for ever although something always moves: [`check_liveness`] looks for that.
 //!
 //! A search that ends without a violation has seen every reachable state, up to the order of independent
-//! steps. Visited states are remembered by a 64-bit hash: with n states the chance that two of
+//! steps and the names of threads that are alike. Visited states are remembered by a 64-bit hash: with n states the chance that two of
 //! them were taken for one is about n²/2⁶⁵, one in three hundred thousand for ten million.
 
 use std::collections::VecDeque;
@@ -35,6 +35,9 @@ use system::{Ahead, State, System};
 pub struct Options {
     /// Leave out interleavings that differ only in the order of independent steps. The verdict is the same.
     pub reduce: bool,
+    /// Leave out executions that differ only in the names of threads that are alike ([`Code::locked_in_turn`](crate::program::Code::locked_in_turn)), if
+    /// `reduce` too. The verdict is the same, but for their names.
+    pub symmetry: bool,
     /// Give up beyond so many states
     pub max_states: Option<usize>,
     /// Give up after so long
@@ -44,7 +47,7 @@ pub struct Options {
 impl Default for Options {
     /// Reduced, and without any bound.
     fn default() -> Self {
-        Options { reduce: true, max_states: None, max_time: None }
+        Options { reduce: true, symmetry: true, max_states: None, max_time: None }
     }
 }
 
@@ -289,6 +292,7 @@ pub(crate) fn explore<M: Machine>(
 ) -> Result<Report, Error> {
     let begun = Instant::now();
     let system = System::new(program, options.reduce);
+    let system = if options.reduce && options.symmetry { system.in_turn() } else { system };
     let start: State<M> = system.start()?;
     let mut blocks = Blocks::new(&system);
     let (mut seen, mut mark) = (Seen::default(), Mark::default());

@@ -31,6 +31,13 @@
 //! start, of which there are finitely many, or where everybody is tried. If a step that moves right is its actor's last one in *E*, *E* without it is
 //! possible too, unless it is the violation; so in every other case his next step is in *E*, and the argument above holds. The steps of those who
 //! are alone are extra, so the way to a violated claim need not be the shortest.
+//!
+//! **Threads that are alike** ([`Code::locked_in_turn`](crate::program::Code::locked_in_turn)). If they exchange their names, an execution to an end, or to
+//! a violated claim, becomes another one that is as long. So one of those that differ in nothing else is enough, and it is the one in which those that
+//! have turns are the first ones, and have them in the order of their numbers: whoever comes before his turn waits. All turns are taken of one
+//! lock. So no two of them are independent, executions that differ in the order of independent steps have them in the same order, and the
+//! argument above stands if it is read as one of executions in that order: a turn that has come does not go away. An end is still where
+//! nothing could move if there were no turns.
 
 use std::cell::{Cell, OnceCell};
 
@@ -53,6 +60,8 @@ pub(super) struct Blocks<'a, 'p, M> {
     moves: Vec<(Move, State<M>)>,
     /// How many steps were done so far, out of all states
     pub done: usize,
+    /// Could anything move in the last of these states?
+    any: bool,
     /// Where unfinished blocks have come to, all after as many steps, and after one more
     reached: (Vec<Reached<M>>, Vec<Reached<M>>),
 }
@@ -96,7 +105,7 @@ impl Way<'_> {
 
 impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
     pub fn new(system: &'a System<'p>) -> Self {
-        Blocks { system, steps: Vec::new(), moves: Vec::new(), done: 0, reached: (Vec::new(), Vec::new()) }
+        Blocks { system, steps: Vec::new(), moves: Vec::new(), done: 0, any: false, reached: (Vec::new(), Vec::new()) }
     }
 
     /// Gives all states to which the blocks lead that have to be tried, each with the block that leads there; `found` says whether a
@@ -108,11 +117,9 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
     ) -> Result<bool, Error> {
         self.steps.clear();
         let outlooks = Outlooks::new(self.system, state);
-        let (any, further) = (Cell::new(false), Cell::new(false));
-        let mut found = |way: Way<'_>, next| {
-            any.set(true);
-            further.set(further.get() | found(way, next));
-        };
+        self.any = false;
+        let further = Cell::new(false);
+        let mut found = |way: Way<'_>, next| further.set(further.get() | found(way, next));
         if self.system.reduce
             && let Some(actor) = outlooks.alone(None)
         {
@@ -123,7 +130,7 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
                 self.run(state, actor, false, &mut found)?;
             }
         }
-        Ok(any.get())
+        Ok(self.any)
     }
 
     /// Does all blocks that begin with a step of `actor`. Ways of the same length that lead to the same are followed once.
@@ -162,6 +169,10 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
         } else {
             System::drains(state, &mut self.moves);
             self.moves.retain(|(mv, _)| mv.thread == actor - BUFFERS);
+        }
+        self.any |= !self.moves.is_empty();
+        if actor < BUFFERS && system.awaits_turn(state, actor) {
+            self.moves.clear();
         }
         self.done += self.moves.len();
         for (mv, mut state) in self.moves.drain(..) {
@@ -236,7 +247,8 @@ impl<'a, 'p, M: Machine> Outlooks<'a, 'p, M> {
             // Whoever does anything else, with an empty buffer, never has to wait.
             let may_wait = known.may_wait || pending.writes != 0;
             let operation = if may_wait { system.ahead(state, thread).operation } else { None };
-            let waits = operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation));
+            let waits = operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation))
+                || system.awaits_turn(state, thread);
             let soon = if waits { pending } else { pending.union(known.step) };
             Outlook { known, waits, pending, soon, all: known.all.union(pending) }
         };

@@ -63,6 +63,10 @@ pub(super) struct Known {
     pub may_wait: bool,
     /// Is a claim violated here?
     pub violated: bool,
+    /// Is its next step one for which its turn must have come?
+    pub is_turn: bool,
+    /// Has it had its turn?
+    pub had_turn: bool,
 }
 
 /// What comes after a position.
@@ -109,6 +113,8 @@ pub(super) struct System<'p> {
     pub steady: u16,
     /// Locations for whose value somebody waits
     pub awaited: u16,
+    /// For every thread the one that must have had its turn before it may have its own
+    pub predecessors: SmallVec<[Option<usize>; 4]>,
     positions: RefCell<Vec<Positions<'p>>>,
 }
 
@@ -125,8 +131,25 @@ impl<'p> System<'p> {
             locks,
             steady: program.steady(),
             awaited,
+            predecessors: program.threads().iter().map(|_| None).collect(),
             positions: RefCell::new(positions),
         }
+    }
+
+    /// The same, in which threads that are alike have their turns in the order of their numbers.
+    pub fn in_turn(mut self) -> Self {
+        let alike: SmallVec<[usize; 4]> = self.program.alike().collect();
+        for pair in alike.windows(2) {
+            self.predecessors[pair[1]] = Some(pair[0]);
+        }
+        self
+    }
+
+    /// Does the thread wait for its turn? A turn that has come does not go away.
+    pub fn awaits_turn<M>(&self, state: &State<M>, thread: usize) -> bool {
+        // Whoever has had one himself has no predecessor without.
+        let comes_late = |before| !self.known(state, before).had_turn && self.known(state, thread).is_turn;
+        self.predecessors[thread].is_some_and(comes_late)
     }
 
     /// The state before the first step.
@@ -170,6 +193,8 @@ impl<'p> System<'p> {
                 goes_on: next.is_some(),
                 may_wait: next.is_some_and(Next::may_wait),
                 violated: code.violated(position).is_some(),
+                is_turn: code.is_turn(position),
+                had_turn: position.had_turn(),
             });
             let operation = next.and_then(|next| next.operation(position));
             positions.positions.push((position.clone(), Ahead { next, operation, future }));
@@ -208,6 +233,10 @@ impl<'p> System<'p> {
             (position.clone(), ahead.next)
         };
         if let Some(next) = next {
+            // Nobody asks whether the last one has had its turn.
+            if self.program.threads()[thread].is_turn(&position) && self.predecessors.contains(&Some(thread)) {
+                position.have_turn();
+            }
             next.done(&mut position, read);
         }
         let touched = self.settle(&mut position, &mut state.lists, thread)?;

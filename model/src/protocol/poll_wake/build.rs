@@ -295,6 +295,8 @@ impl World {
     }
 
     fn wake(&self, p: &mut Code, entry: Register) {
+        // One place in the code for each poller, all alike: if pollers exchange their names, a waker that is at one of these places is at
+        // the other one. There is no step between them, so nobody sees that they stand in an order.
         if let Sleeper::Epoll(ready) = &self.sleeper {
             for (poller, (lock, list)) in ready.iter().enumerate() {
                 let item = poller as i32;

@@ -29,6 +29,8 @@ impl Activation {
 pub(in crate::protocol) struct Poller<'a> {
     world: &'a World,
     entry: u8,
+    /// Are all pollers like it that enqueue?
+    alike: bool,
     /// How often it may still wake spuriously
     spurious: Option<Register>,
 }
@@ -37,7 +39,9 @@ impl World {
     /// The thread behind entry `entry`.
     pub(super) fn poller(&self, entry: u8, consumer: Consumer, activation: Option<&Activation>) -> Code {
         let mut p = Code::new(format!("poller {entry}"));
-        let poller = self.sleeper(&mut p, entry);
+        // In `two-pollers` and `passer-by` the first one is another kind.
+        let other_kind = entry == 0 && matches!(consumer, Consumer::TwoPollers | Consumer::PasserBy);
+        let poller = Poller { alike: !other_kind, ..self.sleeper(&mut p, entry) };
         match consumer {
             Consumer::EpollLevel | Consumer::EpollLevelTwoProducers => poller.epoll(&mut p, true),
             Consumer::EpollEdge => poller.epoll(&mut p, false),
@@ -64,7 +68,7 @@ impl World {
     /// Whoever sleeps behind an entry. To be made before any code.
     pub(in crate::protocol) fn sleeper(&self, p: &mut Code, entry: u8) -> Poller<'_> {
         let spurious = (self.size.spurious > 0).then(|| p.compute(i32::from(self.size.spurious)));
-        Poller { world: self, entry, spurious }
+        Poller { world: self, entry, alike: false, spurious }
     }
 
     /// The producer of a single-submitter ring: task work runs between completions, and at the end.
@@ -128,9 +132,15 @@ impl Poller<'_> {
         let (world, first) = (self.world, first.into());
         world.before_enqueue(p);
         p.when(first.clone(), |p| {
-            p.locked(("enqueue lock", "enqueue unlock"), world.queue_lock, |p| self.enqueue(p));
+            self.locked_to_enqueue(p, |p| self.enqueue(p));
         });
         world.after_enqueue(p, self.entry, first);
+    }
+
+    /// Pollers that are alike enqueue for the first time in the order of their numbers.
+    fn locked_to_enqueue(&self, p: &mut Code, body: impl FnOnce(&mut Code)) {
+        let (sites, lock) = (("enqueue lock", "enqueue unlock"), self.world.queue_lock);
+        if self.alike { p.locked_in_turn(sites, lock, body) } else { p.locked(sites, lock, body) }
     }
 
     /// Shared entries stand in front, exclusive ones behind.
@@ -337,7 +347,7 @@ impl Poller<'_> {
         p.forever(|p| {
             world.before_enqueue(p);
             let first = p.compute(0);
-            p.locked(("enqueue lock", "enqueue unlock"), world.queue_lock, |p| {
+            self.locked_to_enqueue(p, |p| {
                 let queued = p.contains(world.entries, entry);
                 p.when(queued.is(0), |p| {
                     self.enqueue(p);
