@@ -63,13 +63,8 @@ fn explore<M: Machine>(
 ) -> Result<Report, Error> {
     let begun = Instant::now();
     let system = System::new(program, false);
-    let mark = |place: &State<M>| {
-        let mut mark = Mark::default();
-        system.mark(place, &mut mark);
-        mark
-    };
     let mut node = |place: &State<M>| Node {
-        mark: mark(place),
+        mark: system.mark(place),
         owed: owed(&End {
             program,
             newest: &|location| place.memory.newest(location),
@@ -95,7 +90,7 @@ fn explore<M: Machine>(
         for (from, place) in level.drain(..) {
             system.all_moves(&place, &mut found)?;
             for (mv, next) in found.drain(..) {
-                let to = *numbers.entry(mark(&next).class).or_insert_with(|| {
+                let to = *numbers.entry(system.mark(&next).class).or_insert_with(|| {
                     let number = graph.add_node(node(&next));
                     next_level.push((number, next));
                     number

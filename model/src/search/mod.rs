@@ -296,7 +296,7 @@ pub(crate) fn explore<M: Machine>(
     let start: State<M> = system.start()?;
     let mut blocks = Blocks::new(&system);
     let (mut seen, mut mark) = (Seen::default(), Mark::default());
-    system.mark(&start, &mut mark);
+    system.mark_in(&start, &mut mark);
     seen.insert(&mark, 0, 0, |_, _| true);
     // By distance from the start; a state to which a shorter way was found is in it twice.
     let mut levels = VecDeque::from([vec![(0, start.clone())]]);
@@ -317,7 +317,7 @@ pub(crate) fn explore<M: Machine>(
             depth = distance;
             let mut found = |way: Way<'_>, next: State<M>| {
                 let length = way.len();
-                system.mark(&next, &mut mark);
+                system.mark_in(&next, &mut mark);
                 let covers = |this: &[u8], other: &[u8]| M::covers(this, other, system.awaited);
                 let (number, new) = seen.insert(&mark, index, distance + length, covers);
                 if new {
@@ -389,7 +389,7 @@ fn replay<M: Machine>(system: &System<'_>, state: &mut State<M>, path: &[Mark]) 
     for goal in path {
         let mut shortest: Option<(Vec<Step>, State<M>)> = None;
         blocks.expand(state, &mut |way: Way<'_>, next: State<M>| {
-            system.mark(&next, &mut mark);
+            system.mark_in(&next, &mut mark);
             if mark == *goal && shortest.as_ref().is_none_or(|(known, _)| way.len() < known.len()) {
                 shortest = Some((way.steps().iter().map(|mv| system.step(mv)).collect(), next));
             }

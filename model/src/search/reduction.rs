@@ -44,6 +44,7 @@ use std::cell::{Cell, OnceCell};
 use smallvec::SmallVec;
 
 use super::Error;
+use super::seen::Mark;
 use super::system::{Known, Move, State, System};
 use crate::memory::{Footprint, Machine};
 
@@ -75,6 +76,8 @@ struct Reached<M> {
     actor: usize,
     /// Is what he does next done alone?
     alone: bool,
+    /// By what the state is compared, once it was, having forgotten what it can
+    mark: Option<Mark>,
 }
 
 /// One block.
@@ -145,7 +148,7 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
         while !self.reached.1.is_empty() {
             std::mem::swap(&mut self.reached.0, &mut self.reached.1);
             let mut reached = std::mem::take(&mut self.reached.0);
-            for Reached { state, last, actor, alone } in reached.drain(..) {
+            for Reached { state, last, actor, alone, .. } in reached.drain(..) {
                 self.step(&state, Some(last), actor, alone, found)?;
             }
             self.reached.0 = reached;
@@ -194,8 +197,8 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
                 found(way, state);
                 continue;
             };
-            let reached = Reached { state, last, actor, alone };
-            if !self.reached.1.iter().any(|other| other.covers(&reached, system)) {
+            let mut reached = Reached { state, last, actor, alone, mark: None };
+            if !self.reached.1.iter_mut().any(|other| other.covers(&mut reached, system)) {
                 self.reached.1.push(reached);
             }
         }
@@ -204,8 +207,22 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
 }
 
 impl<M: Machine> Reached<M> {
-    fn covers(&self, other: &Self, system: &System<'_>) -> bool {
-        (self.actor, self.alone) == (other.actor, other.alone) && system.covers(&self.state, &other.state)
+    /// Is everything that may happen from there possible from here?
+    fn covers(&mut self, other: &mut Self, system: &System<'_>) -> bool {
+        let alike = (self.actor, self.alone) == (other.actor, other.alone)
+            && self.state.threads == other.state.threads
+            && self.state.lists == other.state.lists;
+        alike && {
+            let (this, other) = (self.mark(system), other.mark(system));
+            this.class == other.class && M::covers(&this.kept, &other.kept, system.awaited)
+        }
+    }
+
+    fn mark(&mut self, system: &System<'_>) -> &Mark {
+        self.mark.get_or_insert_with(|| {
+            system.forget(&mut self.state);
+            system.mark(&self.state)
+        })
     }
 }
 

@@ -265,7 +265,14 @@ impl<'p> System<'p> {
     }
 
     /// By what a state is compared. Without reduction it is only the same as itself.
-    pub fn mark<M: Machine>(&self, state: &State<M>, mark: &mut Mark) {
+    pub fn mark<M: Machine>(&self, state: &State<M>) -> Mark {
+        let mut mark = Mark::default();
+        self.mark_in(state, &mut mark);
+        mark
+    }
+
+    /// The same, in the place of another.
+    pub fn mark_in<M: Machine>(&self, state: &State<M>, mark: &mut Mark) {
         mark.kept.clear();
         let mut class = quality::FixedState::default().build_hasher();
         if self.reduce {
@@ -275,19 +282,6 @@ impl<'p> System<'p> {
             state.hash(&mut class);
         }
         mark.class = class.finish();
-    }
-
-    /// Is everything that may happen after one state possible after the other, too?
-    pub fn covers<M: Machine>(&self, this: &State<M>, other: &State<M>) -> bool {
-        let kept = |state: &State<M>| {
-            let mut mark = Mark::default();
-            self.mark(state, &mut mark);
-            mark
-        };
-        this.threads == other.threads && this.lists == other.lists && {
-            let (this, other) = (kept(this), kept(other));
-            this.class == other.class && M::covers(&this.kept, &other.kept, self.awaited)
-        }
     }
 
     /// Appends all moves out of a state.
