@@ -189,25 +189,55 @@ pub(super) fn future(code: &[Instruction], observed: u32) -> Vec<Future> {
     })
 }
 
-/// Where the thread waits, and for which value; and for each of these places, before each instruction, what may be done to memory
-/// before it waits there.
-pub(super) fn until(code: &[Instruction]) -> (Vec<(Location, Value)>, Vec<Vec<Footprint>>) {
-    let waits = |instruction: &Instruction| match instruction {
-        Instruction::Access { place, action: Action::Lock, .. } => Some((place.only()?, 0)),
-        Instruction::Access { place, action: Action::Park, .. } => Some((place.only()?, 1)),
-        _ => None,
-    };
-    let mut places: Vec<_> = code.iter().filter_map(waits).collect();
-    places.sort_unstable();
-    places.dedup();
-    let nothing = Footprint::default();
-    let until = |place: &(Location, Value)| {
-        backward(code, nothing, nothing, Footprint::union, |at, after| {
-            if waits(&code[at]) == Some(*place) { nothing } else { after.union(footprint(&code[at])) }
-        })
-    };
-    let until = places.iter().map(until).collect();
-    (places, until)
+/// What may be done to memory before a thread waits for a value that is not there.
+#[derive(Clone, Debug)]
+pub(super) struct Until {
+    /// Where it waits, and for which value
+    waits: Vec<(Location, Value)>,
+    /// Before each instruction, for every set of values that are there, as bits
+    table: Vec<Footprint>,
+}
+
+/// So many places to wait are told apart; at more it is as if the value were always there.
+const WAITS: usize = 8;
+
+impl Until {
+    pub fn new(code: &[Instruction]) -> Until {
+        let waits = |instruction: &Instruction| match instruction {
+            Instruction::Access { place, action: Action::Lock, .. } => Some((place.only()?, 0)),
+            Instruction::Access { place, action: Action::Park, .. } => Some((place.only()?, 1)),
+            _ => None,
+        };
+        let mut places: Vec<_> = code.iter().filter_map(waits).collect();
+        places.sort_unstable();
+        places.dedup();
+        places.truncate(WAITS);
+        let nothing = Footprint::default();
+        let until = |stops: &dyn Fn(&Instruction) -> bool| {
+            backward(code, nothing, nothing, Footprint::union, |at, after| {
+                if stops(&code[at]) { nothing } else { after.union(footprint(&code[at])) }
+            })
+        };
+        let sets: Vec<Vec<Footprint>> = (0..1_u32 << places.len())
+            .map(|there| {
+                until(&|instruction| {
+                    let place = waits(instruction);
+                    let index = place.and_then(|place| places.iter().position(|other| *other == place));
+                    index.is_some_and(|index| there & 1 << index == 0)
+                })
+            })
+            .collect();
+        let table = (0..=code.len()).flat_map(|at| sets.iter().map(move |set| set[at])).collect();
+        Until { waits: places, table }
+    }
+
+    pub fn waits(&self) -> &[(Location, Value)] {
+        &self.waits
+    }
+
+    pub fn before(&self, place: u16, there: u32) -> Footprint {
+        self.table[usize::from(place) << self.waits.len() | there as usize]
+    }
 }
 
 /// The locations at which such a thing is done.

@@ -461,10 +461,8 @@ pub struct Thread {
     live: Vec<u32>,
     /// Before each instruction: what may still be touched
     future: Vec<Future>,
-    /// Where it waits, and for which value
-    waits: Vec<(Location, Value)>,
-    /// For each of these, before each instruction: what it may do before it waits there
-    until: Vec<Vec<Footprint>>,
+    /// What it may do before it waits
+    until: analysis::Until,
     /// What each instruction may do to memory
     footprints: Vec<Footprint>,
     /// The instruction that takes a lock in its turn
@@ -481,9 +479,9 @@ impl Thread {
         turn: Option<usize>,
     ) -> Self {
         let (live, future) = (analysis::live(&code, observed), analysis::future(&code, observed));
-        let (waits, until) = analysis::until(&code);
+        let until = analysis::Until::new(&code);
         let footprints = code.iter().map(analysis::footprint).collect();
-        Self { name, code, registers, live, future, waits, until, footprints, turn }
+        Self { name, code, registers, live, future, until, footprints, turn }
     }
 
     /// The thread's name.

@@ -223,15 +223,13 @@ impl Thread {
 
     /// Where it waits, be it now or at another time, and for which value.
     pub(crate) fn waits(&self) -> &[(Location, Value)] {
-        &self.waits
+        self.until.waits()
     }
 
-    /// Everything that the thread may still do from this place in its code if it goes no further than where it waits for a value that is not there; `there` are those
-    /// of [`waits`](Thread::waits) that are, as a set of bits.
+    /// Everything that the thread may still do from this place in its code if it goes no further than where it waits for a value that is not
+    /// there; `there` are those of [`waits`](Thread::waits) that are, as a set of bits.
     pub(crate) fn future_if(&self, place: u16, there: u32) -> Footprint {
-        let at = usize::from(place);
-        let stops = self.until.iter().enumerate().filter(|(stop, _)| there & 1 << stop == 0);
-        stops.fold(self.future[at].all, |all, (_, until)| all.intersection(until[at]))
+        self.until.before(place, there)
     }
 }
 

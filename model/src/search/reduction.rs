@@ -227,27 +227,17 @@ impl<M: Machine> Reached<M> {
 }
 
 /// What a thread and its buffer do next and later.
+#[derive(Clone, Copy)]
 struct Outlook {
     known: Known,
     /// Does the thread have to wait?
     waits: bool,
     /// What the buffer holds
     pending: Footprint,
-    /// What can be done at once
-    soon: Footprint,
-    all: Footprint,
-}
-
-/// The same for everybody in one state.
-struct Outlooks<'a, 'p, M> {
-    system: &'a System<'p>,
-    state: &'a State<M>,
-    of: SmallVec<[Outlook; 4]>,
-    /// What each thread may still do if nobody else moves
-    alone: OnceCell<SmallVec<[Alone; 4]>>,
 }
 
 /// What a thread may still do if nobody else moves.
+#[derive(Clone, Copy)]
 struct Alone {
     all: Footprint,
     /// Of the values for which it waits at one time or another, those that are there
@@ -256,47 +246,56 @@ struct Alone {
     stops: u16,
 }
 
+/// The same for everybody in one state.
+struct Outlooks<'a, 'p, M> {
+    system: &'a System<'p>,
+    state: &'a State<M>,
+    of: SmallVec<[Outlook; 4]>,
+    alone: OnceCell<SmallVec<[Alone; 4]>>,
+}
+
 impl<'a, 'p, M: Machine> Outlooks<'a, 'p, M> {
     fn new(system: &'a System<'p>, state: &'a State<M>) -> Self {
-        let outlook = |thread: usize| {
-            let known = system.known(state, thread);
+        let mut of = SmallVec::new();
+        for (thread, known) in system.all_known(state).into_iter().enumerate() {
             let pending = state.memory.pending(thread);
             // Whoever does anything else, with an empty buffer, never has to wait.
-            let may_wait = known.may_wait || pending.writes != 0;
-            let operation = if may_wait { system.ahead(state, thread).operation } else { None };
-            let waits = operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation))
-                || system.awaits_turn(state, thread);
-            let soon = if waits { pending } else { pending.union(known.step) };
-            Outlook { known, waits, pending, soon, all: known.all.union(pending) }
-        };
-        let of = (0..state.threads.len()).map(outlook).collect();
+            let waits = (known.may_wait || pending.writes != 0)
+                && (system.awaits_turn(state, thread)
+                    || system.ahead(state, thread).operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation)));
+            of.push(Outlook { known, waits, pending });
+        }
         Outlooks { system, state, of, alone: OnceCell::new() }
     }
 
     /// Everybody who has something left to do.
     fn unfinished(&self) -> impl Iterator<Item = usize> + use<M> {
-        let set: Actors = self.of.iter().enumerate().fold(0, |all, (thread, outlook)| {
+        let mut left: Actors = self.of.iter().enumerate().fold(0, |all, (thread, outlook)| {
             let code = u64::from(outlook.known.goes_on) << thread;
             let buffer = u64::from(outlook.pending.writes != 0) << (thread + BUFFERS);
             all | code | buffer
         });
-        (0..u64::BITS as usize).filter(move |actor| set & (1 << actor) != 0)
+        std::iter::from_fn(move || {
+            let first = (left != 0).then(|| left.trailing_zeros() as usize);
+            left &= left.wrapping_sub(1);
+            first
+        })
     }
 
     /// Somebody who can move, and whose next step is the same before and after whatever all others may do.
     fn alone(&self, way: Option<&Way<'_>>) -> Option<usize> {
-        let moves_left = |actor: &usize| {
-            let mut step = self.system.footprint(self.state, *actor);
-            let unlocks = step.writes & self.system.locks != 0 && (*actor >= BUFFERS || step.reads == 0);
-            if unlocks {
-                // It is independent of everything: until it is done, whoever else comes to the lock waits.
-                step = Footprint::default();
-            }
-            self.moves(*actor)
-                && self.whatever_others_do(*actor, |others| M::moves_left(step, others))
-                && !self.has_passed(*actor, way)
+        let step = |actor| {
+            let step = self.step(actor);
+            let unlocks = step.writes & self.system.locks != 0 && (actor >= BUFFERS || step.reads == 0);
+            // It is independent of everything: until it is done, whoever else comes to the lock waits.
+            if unlocks { Footprint::default() } else { step }
         };
-        self.unfinished().find(moves_left)
+        let can = |actor| self.moves(actor) && !self.has_passed(actor, way);
+        let always = |actor: &usize| M::moves_left(step(*actor), Footprint::ANYTHING) && can(*actor);
+        let now = |actor: &usize| {
+            self.whatever_others_do(*actor, |others| M::moves_left(step(*actor), others)) && can(*actor)
+        };
+        self.unfinished().find(always).or_else(|| self.unfinished().find(now))
     }
 
     /// Did the step that `actor` has `done` move right, and can he go on?
@@ -305,13 +304,18 @@ impl<'a, 'p, M: Machine> Outlooks<'a, 'p, M> {
         actor < BUFFERS
             && self.is_steady(actor)
             && self.moves(actor)
-            && self.whatever_others_do(actor, |others| locks || M::moves_right(done, others))
+            && (locks || self.whatever_others_do(actor, |others| M::moves_right(done, others)))
             && !self.has_passed(actor, Some(way))
+    }
+
+    /// What the next step of an actor does.
+    fn step(&self, actor: usize) -> Footprint {
+        if actor < BUFFERS { self.of[actor].known.step } else { self.system.footprint(self.state, actor) }
     }
 
     /// Can it move?
     fn moves(&self, actor: usize) -> bool {
-        actor >= BUFFERS || !self.of[actor].waits && self.of[actor].known.goes_on
+        actor >= BUFFERS || self.of[actor].known.goes_on && !self.of[actor].waits
     }
 
     /// Has it passed this place in its code before?
@@ -328,30 +332,34 @@ impl<'a, 'p, M: Machine> Outlooks<'a, 'p, M> {
 
     /// Does this hold of what the others may do while `actor` stands still? If it holds of more, it does; if not of less, it does not.
     fn whatever_others_do(&self, actor: usize, holds: impl Fn(Footprint) -> bool) -> bool {
-        let sum = |what: fn(&Outlook) -> Footprint| {
-            let others = self.of.iter().enumerate().filter(|(thread, _)| *thread != actor % BUFFERS);
-            others.fold(Footprint::default(), |sum, (_, outlook)| sum.union(what(outlook)))
-        };
-        holds(sum(|outlook| outlook.all))
-            || holds(sum(|outlook| outlook.soon)) && holds(self.others(actor, sum(|outlook| outlook.pending)))
+        let (mut all, mut soon, mut pending) = (Footprint::default(), Footprint::default(), Footprint::default());
+        for (thread, outlook) in self.of.iter().enumerate() {
+            if thread != actor % BUFFERS {
+                all = all.union(outlook.known.all);
+                soon = if outlook.waits { soon } else { soon.union(outlook.known.step) };
+                pending = pending.union(outlook.pending);
+            }
+        }
+        holds(all.union(pending)) || holds(soon.union(pending)) && holds(self.others(actor, pending))
     }
 
     /// What the others may do while `actor` stands still, to begin with the stores in their buffers. A lock that it holds stays held, and
     /// whoever waits goes on only if somebody writes what he waits for.
     fn others(&self, actor: usize, pending: Footprint) -> Footprint {
         let (still, buffer) = (actor % BUFFERS, actor >= BUFFERS);
-        let own = self.of[still].pending.writes;
-        let held = self.of[still].known.holds | if buffer { own & self.system.locks } else { 0 };
-        let alone = || (0..self.of.len()).map(|thread| self.without_others(thread)).collect();
-        let alone = self.alone.get_or_init(alone);
-        let mut written = if buffer { 0 } else { own };
+        let Outlook { known, pending: own, .. } = self.of[still];
+        let held = known.holds | if buffer { own.writes & self.system.locks } else { 0 };
+        let alone = self.alone.get_or_init(|| (0..self.of.len()).map(|thread| self.without_others(thread)).collect());
+        let mut written = if buffer { 0 } else { own.writes };
         loop {
             let comes = written & !held;
-            let others = alone.iter().enumerate().filter(|(thread, _)| *thread != still);
-            let all = others.fold(pending, |all, (thread, alone)| {
-                let more = comes & alone.stops != 0;
-                all.union(if more { self.if_there(thread, alone.there, comes) } else { alone.all })
-            });
+            let mut all = pending;
+            for (thread, alone) in alone.iter().enumerate() {
+                if thread != still {
+                    let more = comes & alone.stops != 0;
+                    all = all.union(if more { self.if_there(thread, alone.there, comes) } else { alone.all });
+                }
+            }
             if all.writes & !written == 0 {
                 return all;
             }
@@ -373,12 +381,14 @@ impl<'a, 'p, M: Machine> Outlooks<'a, 'p, M> {
     }
 
     /// What a thread may still do if these values are there, and whatever is awaited at those locations.
-    fn if_there(&self, thread: usize, there: u32, comes: u16) -> Footprint {
+    fn if_there(&self, thread: usize, mut there: u32, comes: u16) -> Footprint {
         let code = &self.system.program.threads()[thread];
-        let waits = code.waits().iter().enumerate();
-        let coming =
-            waits.fold(0, |all, (stop, (location, _))| all | u32::from(comes & location.bit() != 0) << stop);
-        code.future_if(self.of[thread].known.place, there | coming)
+        if comes != 0 {
+            for (stop, (location, _)) in code.waits().iter().enumerate() {
+                there |= u32::from(comes & location.bit() != 0) << stop;
+            }
+        }
+        code.future_if(self.of[thread].known.place, there)
     }
 }
 

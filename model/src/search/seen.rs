@@ -5,6 +5,7 @@
 //! memory keeps nothing, the class is the state.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Classes are hashes already.
@@ -68,15 +69,22 @@ impl Seen {
         depth: usize,
         covers: impl Fn(&[u8], &[u8]) -> bool,
     ) -> (u32, bool) {
-        let depth = depth as u32;
-        let newest = self.classes.get(&mark.class).copied().unwrap_or(NOBODY);
+        let (depth, number) = (depth as u32, self.states.len() as u32);
+        let newest = match self.classes.entry(mark.class) {
+            Entry::Occupied(newest) => *newest.get(),
+            Entry::Vacant(newest) => {
+                newest.insert(number);
+                NOBODY
+            }
+        };
         let mut member = newest;
         while member != NOBODY {
             let Known { older, depth: known, .. } = self.states[member as usize];
-            if known <= depth && covers(self.kept(member), &mark.kept) {
-                return (member, false);
-            }
-            if self.kept(member) == mark.kept {
+            if known <= depth {
+                if covers(self.kept(member), &mark.kept) {
+                    return (member, false);
+                }
+            } else if self.kept(member) == mark.kept {
                 let known = &mut self.states[member as usize];
                 (known.from, known.depth) = (from, depth);
                 return (member, true);
@@ -84,8 +92,9 @@ impl Seen {
             member = older;
         }
         let older = self.leave(newest, depth, |kept| covers(&mark.kept, kept));
-        let number = self.states.len() as u32;
-        self.classes.insert(mark.class, number);
+        if newest != NOBODY {
+            self.classes.insert(mark.class, number);
+        }
         self.kept.extend_from_slice(&mark.kept);
         self.states.push(Known { class: mark.class, end: self.kept.len(), older, from, depth });
         (number, true)

@@ -215,6 +215,15 @@ impl<'p> System<'p> {
         self.positions.borrow()[thread].known[state.threads[thread] as usize]
     }
 
+    /// The same of all threads.
+    pub fn all_known<M>(&self, state: &State<M>) -> SmallVec<[Known; 4]> {
+        let mut all = SmallVec::new();
+        for (positions, number) in self.positions.borrow().iter().zip(&state.threads) {
+            all.push(positions.known[*number as usize]);
+        }
+        all
+    }
+
     /// What comes after it.
     pub fn ahead<M>(&self, state: &State<M>, thread: usize) -> Ahead<'p> {
         self.positions.borrow()[thread].positions[state.threads[thread] as usize].1
