@@ -422,6 +422,9 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     /// The newest value of a location: the last in modification order that has reached memory.
     fn newest(&self, location: Location) -> Value;
 
+    /// Is there anything that it can forget?
+    const FORGETS: bool = false;
+
     /// From now on each thread does nothing but this, and this operation first. What only other doings could find out may be
     /// forgotten, so that memories that differ in nothing else are equal.
     fn forget(&mut self, _futures: &[Foreseen<'_>]) {}

@@ -486,6 +486,8 @@ impl Rc11 {
 }
 
 impl Machine for Rc11 {
+    const FORGETS: bool = true;
+
     fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
         if values.len() > LOCATIONS {
             return Err(Limit::Locations(values.len()));
@@ -608,8 +610,12 @@ impl Machine for Rc11 {
 
     fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {
         let at = usize::from(location.0);
-        let mut readable = usize::from(self.threads[thread].current.0[at])..self.history(at).len();
-        readable.all(|position| self.taken(at, position) || self.history(at)[position].value != value)
+        let history = self.history(at);
+        if let [only] = history {
+            return only.value != value;
+        }
+        let mut readable = usize::from(self.threads[thread].current.0[at])..history.len();
+        readable.all(|position| self.taken(at, position) || history[position].value != value)
     }
 
     /// A store may be inserted anywhere; only what reads depends on what was written before.

@@ -7,6 +7,8 @@ use super::{Footprint, Foreseen, Future, Limit, Location, Machine, Operation, Ou
 pub(crate) struct Unforgetting(Rc11);
 
 impl Machine for Unforgetting {
+    const FORGETS: bool = true;
+
     fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
         Rc11::new(values, threads).map(Unforgetting)
     }

@@ -196,9 +196,11 @@ pub(super) struct Until {
     waits: Vec<(Location, Value)>,
     /// Before each instruction, for every set of values that are there, as bits
     table: Vec<Footprint>,
+    /// Before each instruction: which of them make a difference
+    matter: Vec<u8>,
 }
 
-/// So many places to wait are told apart; at more it is as if the value were always there.
+/// So many places to wait are told apart, one a bit; at more it is as if the value were always there.
 const WAITS: usize = 8;
 
 impl Until {
@@ -227,16 +229,28 @@ impl Until {
                 })
             })
             .collect();
-        let table = (0..=code.len()).flat_map(|at| sets.iter().map(move |set| set[at])).collect();
-        Until { waits: places, table }
+        let table: Vec<_> = (0..=code.len()).flat_map(|at| sets.iter().map(move |set| set[at])).collect();
+        let matters = |sets: &[Footprint]| {
+            let differs = |stop: usize| (0..sets.len()).any(|there| sets[there] != sets[there | 1 << stop]);
+            (0..places.len()).fold(0, |all, stop| all | u8::from(differs(stop)) << stop)
+        };
+        let matter = table.chunks(sets.len()).map(matters).collect();
+        Until { waits: places, table, matter }
     }
 
+    /// Where it waits, and for which value.
     pub fn waits(&self) -> &[(Location, Value)] {
         &self.waits
     }
 
-    pub fn before(&self, place: u16, there: u32) -> Footprint {
-        self.table[usize::from(place) << self.waits.len() | there as usize]
+    /// Which of them make a difference to what may be done from a place on.
+    pub fn matter(&self, place: u16) -> u8 {
+        self.matter[usize::from(place)]
+    }
+
+    /// What may be done from a place on before the thread waits for a value that is not there.
+    pub fn before(&self, place: u16, there: u8) -> Footprint {
+        self.table[usize::from(place) << self.waits.len() | usize::from(there)]
     }
 }
 

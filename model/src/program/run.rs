@@ -226,9 +226,14 @@ impl Thread {
         self.until.waits()
     }
 
+    /// Which of these make a difference from this place in its code on.
+    pub(crate) fn waits_that_matter(&self, place: u16) -> u8 {
+        self.until.matter(place)
+    }
+
     /// Everything that the thread may still do from this place in its code if it goes no further than where it waits for a value that is not
     /// there; `there` are those of [`waits`](Thread::waits) that are, as a set of bits.
-    pub(crate) fn future_if(&self, place: u16, there: u32) -> Footprint {
+    pub(crate) fn future_if(&self, place: u16, there: u8) -> Footprint {
         self.until.before(place, there)
     }
 }

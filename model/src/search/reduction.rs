@@ -39,8 +39,10 @@
 //! argument above stands if it is read as one of executions in that order: a turn that has come does not go away. An end is still where
 //! nothing could move if there were no turns.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
+use std::collections::HashMap;
 
+use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use super::Error;
@@ -65,6 +67,7 @@ pub(super) struct Blocks<'a, 'p, M> {
     any: bool,
     /// Where unfinished blocks have come to, all after as many steps, and after one more
     reached: (Vec<Reached<M>>, Vec<Reached<M>>),
+    judgements: Judgements,
 }
 
 /// Where an unfinished block has come to.
@@ -108,7 +111,7 @@ impl Way<'_> {
 
 impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
     pub fn new(system: &'a System<'p>) -> Self {
-        Blocks { system, steps: Vec::new(), moves: Vec::new(), done: 0, any: false, reached: (Vec::new(), Vec::new()) }
+        Blocks { system, steps: Vec::new(), moves: Vec::new(), done: 0, any: false, reached: (Vec::new(), Vec::new()), judgements: Judgements::default() }
     }
 
     /// Gives all states to which the blocks lead that have to be tried, each with the block that leads there; `found` says whether a
@@ -119,17 +122,16 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
         found: &mut impl FnMut(Way<'_>, State<M>) -> bool,
     ) -> Result<bool, Error> {
         self.steps.clear();
-        let outlooks = Outlooks::new(self.system, state);
         self.any = false;
         let further = Cell::new(false);
         let mut found = |way: Way<'_>, next| further.set(further.get() | found(way, next));
         if self.system.reduce
-            && let Some(actor) = outlooks.alone(None)
+            && let Some(actor) = actors(self.judgements.of(self.system, state).alone).next()
         {
             self.run(state, actor, true, &mut found)?;
         }
         if !further.get() {
-            for actor in outlooks.unfinished() {
+            for actor in self.system.unfinished(state) {
                 self.run(state, actor, false, &mut found)?;
             }
         }
@@ -178,23 +180,15 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
             self.moves.clear();
         }
         self.done += self.moves.len();
-        for (mv, mut state) in self.moves.drain(..) {
+        let mut moves = std::mem::take(&mut self.moves);
+        for (mv, mut state) in moves.drain(..) {
             let last = self.steps.len();
             self.steps.push((mv, before));
-            let way = Way { steps: &self.steps, last };
-            let goes_on = if system.reduce && !system.violated_by(&state, mv.thread) {
-                let outlooks = Outlooks::new(system, &state);
-                if !alone && outlooks.goes_on(actor, done, &way) {
-                    Some((actor, false))
-                } else {
-                    outlooks.alone(Some(&way)).map(|actor| (actor, true))
-                }
-            } else {
-                None
-            };
+            let stays = !system.reduce || system.violated_by(&state, mv.thread);
+            let goes_on = if stays { None } else { self.goes_on(&state, actor, done, alone, last) };
             let Some((actor, alone)) = goes_on else {
                 system.forget(&mut state);
-                found(way, state);
+                found(Way { steps: &self.steps, last }, state);
                 continue;
             };
             let mut reached = Reached { state, last, actor, alone, mark: None };
@@ -202,8 +196,55 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
                 self.reached.1.push(reached);
             }
         }
+        self.moves = moves;
         Ok(())
     }
+
+    /// Who goes on in the same block after the step that `actor` has `done`, and is he alone? Either it moved right and he can go on, or
+    /// somebody's next step is the same before and after whatever all others may do.
+    fn goes_on(
+        &mut self,
+        state: &State<M>,
+        actor: usize,
+        done: Footprint,
+        alone: bool,
+        last: usize,
+    ) -> Option<(usize, bool)> {
+        let system = self.system;
+        let judgement = self.judgements.of(system, state);
+        let moved_right = || {
+            let known = system.known(state, actor);
+            // What he does next is something for which he will never have to wait, if he does not have to now.
+            let steady = !known.may_wait || known.step.reads & !system.steady == 0;
+            let locks = done.reads & done.writes & system.locks != 0;
+            steady && (locks || M::moves_right(done, judgement.others[actor]))
+        };
+        let set = judgement.alone;
+        if !alone
+            && actor < BUFFERS
+            && judgement.can & 1 << actor != 0
+            && moved_right()
+            && !self.has_passed(state, actor, last)
+        {
+            return Some((actor, false));
+        }
+        actors(set).find(|actor| !self.has_passed(state, *actor, last)).map(|actor| (actor, true))
+    }
+
+    /// Has it passed this place in its code before?
+    fn has_passed(&self, state: &State<M>, actor: usize, last: usize) -> bool {
+        let here = |mv: &Move| mv.is_from(actor, self.system.known(state, actor).place);
+        actor < BUFFERS && Way { steps: &self.steps, last }.backwards().any(here)
+    }
+}
+
+/// The members of a set.
+fn actors(mut set: Actors) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let first = (set != 0).then(|| set.trailing_zeros() as usize);
+        set &= set.wrapping_sub(1);
+        first
+    })
 }
 
 impl<M: Machine> Reached<M> {
@@ -226,24 +267,82 @@ impl<M: Machine> Reached<M> {
     }
 }
 
+/// All that the following is judged by: of each thread where it is and what its step does, what its buffer holds, which of the values are there
+/// for which it waits at one time or another, and whether it has to wait.
+type Situation = SmallVec<[u64; 4]>;
+
+/// What is to be known of a situation, worked out once.
+struct Judgement {
+    /// Who can move, and does in his next step the same before and after whatever all others may do
+    alone: Actors,
+    /// Who can move
+    can: Actors,
+    /// What the others may do while a thread stands still, by thread
+    others: SmallVec<[Footprint; 4]>,
+}
+
+/// All situations so far.
+#[derive(Default)]
+struct Judgements {
+    numbers: HashMap<Situation, u32, FixedState>,
+    judgements: Vec<Judgement>,
+}
+
+impl Judgements {
+    fn of<M: Machine>(&mut self, system: &System<'_>, state: &State<M>) -> &Judgement {
+        let mut situation = Situation::new();
+        for thread in 0..state.threads.len() {
+            situation.push(Outlook::new(system, state, thread).bits());
+        }
+        let number = match self.numbers.get(&situation) {
+            Some(number) => *number as usize,
+            None => {
+                let of = (0..state.threads.len()).map(|thread| Outlook::new(system, state, thread)).collect();
+                self.judgements.push(Outlooks { system, state, of }.judge());
+                let new = self.judgements.len() - 1;
+                self.numbers.insert(situation, new as u32);
+                new
+            }
+        };
+        &self.judgements[number]
+    }
+}
+
 /// What a thread and its buffer do next and later.
 #[derive(Clone, Copy)]
 struct Outlook {
     known: Known,
-    /// Does the thread have to wait?
-    waits: bool,
     /// What the buffer holds
     pending: Footprint,
+    /// Of the values for which it waits at one time or another, those that are there
+    there: u8,
+    /// Does the thread have to wait?
+    waits: bool,
 }
 
-/// What a thread may still do if nobody else moves.
-#[derive(Clone, Copy)]
-struct Alone {
-    all: Footprint,
-    /// Of the values for which it waits at one time or another, those that are there
-    there: u32,
-    /// Where the others are awaited
-    stops: u16,
+impl Outlook {
+    fn new<M: Machine>(system: &System<'_>, state: &State<M>, thread: usize) -> Self {
+        let known = system.known(state, thread);
+        let pending = state.memory.pending(thread);
+        let mut there = 0;
+        let waits = if known.matter == 0 { &[] } else { system.program.threads()[thread].waits() };
+        for (stop, (location, value)) in waits.iter().enumerate() {
+            if known.matter & 1 << stop != 0 {
+                there |= u8::from(!state.memory.lacks(thread, *location, *value)) << stop;
+            }
+        }
+        // Whoever does anything else, with an empty buffer, never has to wait.
+        let waits = (known.may_wait || pending.writes != 0) && system.waits(state, thread);
+        Outlook { known, pending, there, waits }
+    }
+
+    fn bits(self) -> u64 {
+        let Outlook { known, pending, there, waits } = self;
+        u64::from(known.profile) << 32
+            | u64::from(pending.writes) << 16
+            | u64::from(there) << 8
+            | u64::from(waits)
+    }
 }
 
 /// The same for everybody in one state.
@@ -251,115 +350,43 @@ struct Outlooks<'a, 'p, M> {
     system: &'a System<'p>,
     state: &'a State<M>,
     of: SmallVec<[Outlook; 4]>,
-    alone: OnceCell<SmallVec<[Alone; 4]>>,
 }
 
-impl<'a, 'p, M: Machine> Outlooks<'a, 'p, M> {
-    fn new(system: &'a System<'p>, state: &'a State<M>) -> Self {
-        let mut of = SmallVec::new();
-        for (thread, known) in system.all_known(state).into_iter().enumerate() {
-            let pending = state.memory.pending(thread);
-            // Whoever does anything else, with an empty buffer, never has to wait.
-            let waits = (known.may_wait || pending.writes != 0)
-                && (system.awaits_turn(state, thread)
-                    || system.ahead(state, thread).operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation)));
-            of.push(Outlook { known, waits, pending });
-        }
-        Outlooks { system, state, of, alone: OnceCell::new() }
-    }
-
-    /// Everybody who has something left to do.
-    fn unfinished(&self) -> impl Iterator<Item = usize> + use<M> {
-        let mut left: Actors = self.of.iter().enumerate().fold(0, |all, (thread, outlook)| {
-            let code = u64::from(outlook.known.goes_on) << thread;
-            let buffer = u64::from(outlook.pending.writes != 0) << (thread + BUFFERS);
-            all | code | buffer
-        });
-        std::iter::from_fn(move || {
-            let first = (left != 0).then(|| left.trailing_zeros() as usize);
-            left &= left.wrapping_sub(1);
-            first
-        })
-    }
-
-    /// Somebody who can move, and whose next step is the same before and after whatever all others may do.
-    fn alone(&self, way: Option<&Way<'_>>) -> Option<usize> {
-        let step = |actor| {
-            let step = self.step(actor);
-            let unlocks = step.writes & self.system.locks != 0 && (actor >= BUFFERS || step.reads == 0);
-            // It is independent of everything: until it is done, whoever else comes to the lock waits.
-            if unlocks { Footprint::default() } else { step }
-        };
-        let can = |actor| self.moves(actor) && !self.has_passed(actor, way);
-        let always = |actor: &usize| M::moves_left(step(*actor), Footprint::ANYTHING) && can(*actor);
-        let now = |actor: &usize| {
-            self.whatever_others_do(*actor, |others| M::moves_left(step(*actor), others)) && can(*actor)
-        };
-        self.unfinished().find(always).or_else(|| self.unfinished().find(now))
-    }
-
-    /// Did the step that `actor` has `done` move right, and can he go on?
-    fn goes_on(&self, actor: usize, done: Footprint, way: &Way<'_>) -> bool {
-        let locks = done.reads & done.writes & self.system.locks != 0;
-        actor < BUFFERS
-            && self.is_steady(actor)
-            && self.moves(actor)
-            && (locks || self.whatever_others_do(actor, |others| M::moves_right(done, others)))
-            && !self.has_passed(actor, Some(way))
-    }
-
-    /// What the next step of an actor does.
-    fn step(&self, actor: usize) -> Footprint {
-        if actor < BUFFERS { self.of[actor].known.step } else { self.system.footprint(self.state, actor) }
-    }
-
-    /// Can it move?
-    fn moves(&self, actor: usize) -> bool {
-        actor >= BUFFERS || self.of[actor].known.goes_on && !self.of[actor].waits
-    }
-
-    /// Has it passed this place in its code before?
-    fn has_passed(&self, actor: usize, way: Option<&Way<'_>>) -> bool {
-        let here = |mv: &Move| mv.is_from(actor, self.of[actor].known.place);
-        actor < BUFFERS && way.is_some_and(|way| way.backwards().any(here))
-    }
-
-    /// Is what it does next something for which it will never have to wait, if it does not have to now?
-    fn is_steady(&self, thread: usize) -> bool {
-        let Known { may_wait, step, .. } = self.of[thread].known;
-        !may_wait || step.reads & !self.system.steady == 0
-    }
-
-    /// Does this hold of what the others may do while `actor` stands still? If it holds of more, it does; if not of less, it does not.
-    fn whatever_others_do(&self, actor: usize, holds: impl Fn(Footprint) -> bool) -> bool {
-        let (mut all, mut soon, mut pending) = (Footprint::default(), Footprint::default(), Footprint::default());
-        for (thread, outlook) in self.of.iter().enumerate() {
-            if thread != actor % BUFFERS {
-                all = all.union(outlook.known.all);
-                soon = if outlook.waits { soon } else { soon.union(outlook.known.step) };
-                pending = pending.union(outlook.pending);
+impl<M: Machine> Outlooks<'_, '_, M> {
+    fn judge(&self) -> Judgement {
+        let others: SmallVec<[Footprint; 4]> = (0..self.of.len()).map(|thread| self.others(thread)).collect();
+        let (mut alone, mut can) = (0, 0);
+        for actor in self.system.unfinished(self.state) {
+            let thread = actor < BUFFERS;
+            if thread && self.of[actor].waits {
+                continue;
             }
+            let mut step = self.system.footprint(self.state, actor);
+            let unlocks = step.writes & self.system.locks != 0 && (!thread || step.reads == 0);
+            if unlocks {
+                // It is independent of everything: until it is done, whoever else comes to the lock waits.
+                step = Footprint::default();
+            }
+            let left = M::moves_left(step, if thread { others[actor] } else { self.others(actor) });
+            alone |= u64::from(left) << actor;
+            can |= 1 << actor;
         }
-        holds(all.union(pending)) || holds(soon.union(pending)) && holds(self.others(actor, pending))
+        Judgement { alone, can, others }
     }
 
     /// What the others may do while `actor` stands still, to begin with the stores in their buffers. A lock that it holds stays held, and
     /// whoever waits goes on only if somebody writes what he waits for.
-    fn others(&self, actor: usize, pending: Footprint) -> Footprint {
+    fn others(&self, actor: usize) -> Footprint {
         let (still, buffer) = (actor % BUFFERS, actor >= BUFFERS);
         let Outlook { known, pending: own, .. } = self.of[still];
         let held = known.holds | if buffer { own.writes & self.system.locks } else { 0 };
-        let alone = self.alone.get_or_init(|| (0..self.of.len()).map(|thread| self.without_others(thread)).collect());
+        let others = || self.of.iter().enumerate().filter(|(thread, _)| *thread != still);
         let mut written = if buffer { 0 } else { own.writes };
         loop {
             let comes = written & !held;
-            let mut all = pending;
-            for (thread, alone) in alone.iter().enumerate() {
-                if thread != still {
-                    let more = comes & alone.stops != 0;
-                    all = all.union(if more { self.if_there(thread, alone.there, comes) } else { alone.all });
-                }
-            }
+            let all = others().fold(Footprint::default(), |all, (thread, outlook)| {
+                all.union(outlook.pending).union(self.if_there(thread, comes))
+            });
             if all.writes & !written == 0 {
                 return all;
             }
@@ -367,32 +394,34 @@ impl<'a, 'p, M: Machine> Outlooks<'a, 'p, M> {
         }
     }
 
-    fn without_others(&self, thread: usize) -> Alone {
-        let waits = self.system.program.threads()[thread].waits();
-        let (mut there, mut stops) = (0, 0);
-        for (stop, (location, value)) in waits.iter().enumerate() {
-            if self.state.memory.lacks(thread, *location, *value) {
-                stops |= location.bit();
-            } else {
-                there |= 1 << stop;
-            }
-        }
-        Alone { all: self.if_there(thread, there, 0), there, stops }
-    }
-
-    /// What a thread may still do if these values are there, and whatever is awaited at those locations.
-    fn if_there(&self, thread: usize, mut there: u32, comes: u16) -> Footprint {
+    /// What a thread may still do if it goes no further than where it waits for a value that is not there, nor comes to be there.
+    fn if_there(&self, thread: usize, comes: u16) -> Footprint {
         let code = &self.system.program.threads()[thread];
-        if comes != 0 {
-            for (stop, (location, _)) in code.waits().iter().enumerate() {
-                there |= u32::from(comes & location.bit() != 0) << stop;
-            }
-        }
+        let waits = code.waits().iter().enumerate();
+        let there = waits.fold(self.of[thread].there, |there, (stop, (location, _))| {
+            there | u8::from(comes & location.bit() != 0) << stop
+        });
         code.future_if(self.of[thread].known.place, there)
     }
 }
 
 impl System<'_> {
+    /// Everybody who has something left to do.
+    fn unfinished<M: Machine>(&self, state: &State<M>) -> impl Iterator<Item = usize> + use<M> {
+        actors((0..state.threads.len()).fold(0, |all, thread| {
+            let code = u64::from(self.known(state, thread).goes_on) << thread;
+            let buffer = u64::from(state.memory.oldest(thread).is_some()) << (thread + BUFFERS);
+            all | code | buffer
+        }))
+    }
+
+    /// Does the thread have to wait?
+    fn waits<M: Machine>(&self, state: &State<M>, thread: usize) -> bool {
+        let operation = self.ahead(state, thread).operation;
+        operation.is_some_and(|(_, operation)| state.memory.waits(thread, operation))
+            || self.awaits_turn(state, thread)
+    }
+
     /// What the next step of an actor does.
     fn footprint<M: Machine>(&self, state: &State<M>, actor: usize) -> Footprint {
         if actor >= BUFFERS {

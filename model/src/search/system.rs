@@ -42,6 +42,7 @@ struct Positions<'p> {
     numbers: HashMap<Position, u32, FixedState>,
     positions: Vec<(Position, Ahead<'p>)>,
     known: Vec<Known>,
+    profiles: HashMap<(u16, Footprint), u32, FixedState>,
     /// Where a step leads, by the value read, if it touches no list before the next step
     after: Vec<SmallVec<[(Option<Value>, u32); 2]>>,
 }
@@ -51,12 +52,14 @@ struct Positions<'p> {
 pub(super) struct Known {
     /// Its place in the code
     pub place: u16,
+    /// The number of this place and this step
+    pub profile: u32,
     /// What the thread's next step may do to memory
     pub step: Footprint,
-    /// What it may still do
-    pub all: Footprint,
     /// Locks that it holds
     pub holds: u16,
+    /// Of the values for which it waits at one time or another, those that make a difference to what it may do before
+    pub matter: u8,
     /// Is there a next step?
     pub goes_on: bool,
     /// Is that something for which it may have to wait?
@@ -185,11 +188,14 @@ impl<'p> System<'p> {
         *positions.numbers.entry(position).or_insert_with_key(|position| {
             let next = code.next(position);
             let future = code.future(position);
+            let step = next.map(|next| next.footprint(position)).unwrap_or_default();
+            let profiles = positions.profiles.len() as u32;
             positions.known.push(Known {
                 place: position.place(),
-                step: next.map(|next| next.footprint(position)).unwrap_or_default(),
-                all: future.all,
+                profile: *positions.profiles.entry((position.place(), step)).or_insert(profiles),
+                step,
                 holds: future.holds,
+                matter: code.waits_that_matter(position.place()),
                 goes_on: next.is_some(),
                 may_wait: next.is_some_and(Next::may_wait),
                 violated: code.violated(position).is_some(),
@@ -213,15 +219,6 @@ impl<'p> System<'p> {
     /// What there is to know of where a thread is.
     pub fn known<M>(&self, state: &State<M>, thread: usize) -> Known {
         self.positions.borrow()[thread].known[state.threads[thread] as usize]
-    }
-
-    /// The same of all threads.
-    pub fn all_known<M>(&self, state: &State<M>) -> SmallVec<[Known; 4]> {
-        let mut all = SmallVec::new();
-        for (positions, number) in self.positions.borrow().iter().zip(&state.threads) {
-            all.push(positions.known[*number as usize]);
-        }
-        all
     }
 
     /// What comes after it.
@@ -259,6 +256,9 @@ impl<'p> System<'p> {
 
     /// Forgets what of memory no thread can find out any more.
     pub fn forget<M: Machine>(&self, state: &mut State<M>) {
+        if !M::FORGETS {
+            return;
+        }
         let foreseen: SmallVec<[Foreseen<'_>; 4]> = (0..state.threads.len())
             .map(|thread| {
                 let Ahead { future, operation, .. } = self.ahead(state, thread);
