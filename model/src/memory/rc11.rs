@@ -271,13 +271,22 @@ impl Rc11 {
 
     fn forget_all(&mut self, foreseen: &[Foreseen<'_>]) {
         self.foresee(foreseen);
-        let future = foreseen.iter().fold(Future::NOTHING, |all, (future, _)| all.or(**future));
-        let locks = !future.unlocked;
+        let union = |what: fn(&Future) -> u16| foreseen.iter().fold(0, |all, (future, _)| all | what(future));
+        let (reads, exact) = (union(|future| future.all.reads), union(|future| future.exact));
+        let locks = !union(|future| future.unlocked);
         for location in 0..usize::from(self.locations) {
-            let span = self.span(location);
+            let (span, bit) = (self.span(location), 1 << location);
+            if span.len() == 1 || locks & bit != 0 {
+                self.forget_all_but_the_last(location);
+                let last = &mut self.messages[span.start];
+                // A lock that is held teaches nobody.
+                if reads & bit == 0 || locks & bit != 0 && last.value != 0 {
+                    last.view = View::default();
+                }
+                continue;
+            }
             let mut oldest = span.len() as u8 - 1;
-            let others = if oldest == 0 { 0 } else { self.threads.len() };
-            for number in 0..others {
+            for number in 0..self.threads.len() {
                 if foreseen[number].0.touches(location) {
                     oldest =
                         oldest.min(self.in_time(foreseen, locks, number, location).min(span.len() as u8 - 1));
@@ -292,44 +301,36 @@ impl Rc11 {
             }
             self.messages[span.start].glued = false;
             self.forget_unread(foreseen, locks, location);
-            if future.unlocked & 1 << location == 0 {
-                self.forget_former_holders(location);
-            } else {
-                self.forget_taken(foreseen, locks, location);
-            }
+            self.forget_taken(foreseen, locks, location);
         }
-        if !future.all.full_barrier {
+        if !foreseen.iter().any(|(future, _)| future.all.full_barrier) {
             self.sc = View::default();
         }
         for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
             thread.forget(future);
         }
-        for x in (0..usize::from(self.locations)).filter(|x| (future.all.reads & !future.exact) & 1 << x != 0)
+        for x in (0..usize::from(self.locations)).filter(|x| (reads & !exact) & 1 << x != 0)
         {
             self.forget_the_same(foreseen, locks, x);
         }
     }
 
-    /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock, and a lock that is
-    /// held teaches nobody.
-    fn forget_former_holders(&mut self, location: usize) {
-        while self.span(location).len() > 1 {
-            self.remove(location, 0);
+    /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock.
+    fn forget_all_but_the_last(&mut self, location: usize) {
+        let span = self.span(location);
+        let older = span.len() - 1;
+        if older > 0 {
+            self.messages.drain(span.start..span.start + older);
+            self.ends[location..].iter_mut().for_each(|end| *end -= older as u8);
+            self.views().for_each(|view| view.0[location] = 0);
         }
-        let last = &mut self.messages[self.ends[location] as usize - 1];
-        last.glued = false;
-        if last.value != 0 {
-            last.view = View::default();
-        }
+        self.messages[span.start].glued = false;
     }
 
     /// Of the messages that nobody can read any more only the last counts, and if nothing may follow it, whether a store may still come
     /// before it.
     fn forget_unread(&mut self, foreseen: &[Foreseen<'_>], locks: u16, location: usize) {
         let reads = |thread: &usize| foreseen[*thread].0.all.reads & 1 << location != 0;
-        if self.span(location).len() == 1 && (0..foreseen.len()).any(|thread| reads(&thread)) {
-            return;
-        }
         let oldest = (0..foreseen.len())
             .filter(reads)
             .map(|thread| self.in_time(foreseen, locks, thread, location))
@@ -353,9 +354,6 @@ impl Rc11 {
     /// A message that a read-modify-write has read and that nobody will load any more is of no use: its successor says all that it
     /// said, and nothing may come between the two.
     fn forget_taken(&mut self, foreseen: &[Foreseen<'_>], locks: u16, location: usize) {
-        if self.span(location).len() == 1 {
-            return;
-        }
         let loads = |thread: &usize| foreseen[*thread].0.loads & 1 << location != 0;
         let oldest = (0..foreseen.len())
             .filter(loads)
@@ -588,18 +586,28 @@ impl Machine for Rc11 {
         for history in histories() {
             kept.extend(history[1..].iter().map(|message| u8::from(message.glued)));
         }
+        for thread in &self.threads {
+            thread.released.iter().for_each(|(location, _)| class.write_u8(*location));
+            class.write_u8(u8::MAX);
+        }
         let several: SmallVec<[u8; LOCATIONS]> =
             (0..self.locations).filter(|location| self.history(usize::from(*location)).len() > 1).collect();
-        let mut keep =
-            |view: &View| kept.extend(several.iter().map(|location| view.0[usize::from(*location)]));
+        if several.is_empty() {
+            return;
+        }
+        let views = self.messages.len() + self.threads.iter().map(|thread| 3 + thread.released.len()).sum::<usize>() + 1;
+        let begin = kept.len();
+        kept.resize(begin + several.len() * views, 0);
+        let mut rows = kept[begin..].chunks_exact_mut(several.len());
+        let mut keep = |view: &View| {
+            for (byte, location) in rows.next().into_iter().flatten().zip(&several) {
+                *byte = view.0[usize::from(*location)];
+            }
+        };
         self.messages.iter().for_each(|message| keep(&message.view));
         for Thread { current, acquire, fenced, released } in &self.threads {
             [current, acquire, fenced].into_iter().for_each(&mut keep);
-            for (location, view) in released {
-                class.write_u8(*location);
-                keep(view);
-            }
-            class.write_u8(u8::MAX);
+            released.iter().for_each(|(_, view)| keep(view));
         }
         keep(&self.sc);
     }

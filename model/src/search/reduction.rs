@@ -331,8 +331,13 @@ impl Outlook {
                 there |= u8::from(!state.memory.lacks(thread, *location, *value)) << stop;
             }
         }
-        // Whoever does anything else, with an empty buffer, never has to wait.
-        let waits = (known.may_wait || pending.writes != 0) && system.waits(state, thread);
+        let waits = match known.awaits {
+            Some(stop) if known.matter & there & 1 << stop != 0 && pending.writes == 0 => {
+                system.awaits_turn(state, thread)
+            }
+            // Whoever does anything else, with an empty buffer, never has to wait.
+            _ => (known.may_wait || pending.writes != 0) && system.waits(state, thread),
+        };
         Outlook { known, pending, there, waits }
     }
 

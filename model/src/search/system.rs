@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::seen::Mark;
 use super::{Error, Kind, Step};
-use crate::memory::{Footprint, Foreseen, Future, Internal, Location, Machine, Operation, Outcome, Value};
+use crate::memory::{Footprint, Foreseen, Future, Internal, Location, Machine, Operation, Outcome, Update, Value};
 use crate::program::{Next, Position, Program, Sequence, Settled};
 
 /// Everything there is at one moment.
@@ -64,6 +64,8 @@ pub(super) struct Known {
     pub goes_on: bool,
     /// Is that something for which it may have to wait?
     pub may_wait: bool,
+    /// If it is for one of these values, which
+    pub awaits: Option<u8>,
     /// Is a claim violated here?
     pub violated: bool,
     /// Is its next step one for which its turn must have come?
@@ -151,7 +153,7 @@ impl<'p> System<'p> {
     /// Does the thread wait for its turn? A turn that has come does not go away.
     pub fn awaits_turn<M>(&self, state: &State<M>, thread: usize) -> bool {
         // Whoever has had one himself has no predecessor without.
-        let comes_late = |before| !self.known(state, before).had_turn && self.known(state, thread).is_turn;
+        let comes_late = |before| self.known(state, thread).is_turn && !self.known(state, before).had_turn;
         self.predecessors[thread].is_some_and(comes_late)
     }
 
@@ -190,6 +192,13 @@ impl<'p> System<'p> {
             let future = code.future(position);
             let step = next.map(|next| next.footprint(position)).unwrap_or_default();
             let profiles = positions.profiles.len() as u32;
+            let operation = next.and_then(|next| next.operation(position));
+            let awaits = match operation {
+                Some((_, Operation::Modify { location, update: Update::Await { expected, .. }, .. })) => {
+                    code.waits().iter().position(|place| *place == (location, expected))
+                }
+                _ => None,
+            };
             positions.known.push(Known {
                 place: position.place(),
                 profile: *positions.profiles.entry((position.place(), step)).or_insert(profiles),
@@ -198,11 +207,11 @@ impl<'p> System<'p> {
                 matter: code.waits_that_matter(position.place()),
                 goes_on: next.is_some(),
                 may_wait: next.is_some_and(Next::may_wait),
+                awaits: awaits.map(|stop| stop as u8),
                 violated: code.violated(position).is_some(),
                 is_turn: code.is_turn(position),
                 had_turn: position.had_turn(),
             });
-            let operation = next.and_then(|next| next.operation(position));
             positions.positions.push((position.clone(), Ahead { next, operation, future }));
             positions.after.push(SmallVec::new());
             number
