@@ -79,6 +79,7 @@ struct Reached<M> {
     actor: usize,
     /// Is what he does next done alone?
     alone: bool,
+    situation: Situation,
     /// By what the state is compared, once it was, having forgotten what it can
     mark: Option<Mark>,
 }
@@ -125,14 +126,15 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
         self.any = false;
         let further = Cell::new(false);
         let mut found = |way: Way<'_>, next| further.set(further.get() | found(way, next));
+        let situation = self.system.situation(state);
         if self.system.reduce
-            && let Some(actor) = actors(self.judgements.of(self.system, state).alone).next()
+            && let Some(actor) = actors(self.judgements.of(self.system, state, &situation).alone).next()
         {
-            self.run(state, actor, true, &mut found)?;
+            self.run(state, &situation, actor, true, &mut found)?;
         }
         if !further.get() {
             for actor in self.system.unfinished(state) {
-                self.run(state, actor, false, &mut found)?;
+                self.run(state, &situation, actor, false, &mut found)?;
             }
         }
         Ok(self.any)
@@ -142,16 +144,17 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
     fn run(
         &mut self,
         state: &State<M>,
+        situation: &Situation,
         actor: usize,
         alone: bool,
         found: &mut impl FnMut(Way<'_>, State<M>),
     ) -> Result<(), Error> {
-        self.step(state, None, actor, alone, found)?;
+        self.step(state, situation, None, actor, alone, found)?;
         while !self.reached.1.is_empty() {
             std::mem::swap(&mut self.reached.0, &mut self.reached.1);
             let mut reached = std::mem::take(&mut self.reached.0);
-            for Reached { state, last, actor, alone, .. } in reached.drain(..) {
-                self.step(&state, Some(last), actor, alone, found)?;
+            for Reached { state, situation, last, actor, alone, .. } in reached.drain(..) {
+                self.step(&state, &situation, Some(last), actor, alone, found)?;
             }
             self.reached.0 = reached;
         }
@@ -162,6 +165,7 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
     fn step(
         &mut self,
         state: &State<M>,
+        situation: &Situation,
         before: Option<usize>,
         actor: usize,
         alone: bool,
@@ -184,17 +188,18 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
         for (mv, mut state) in moves.drain(..) {
             let last = self.steps.len();
             self.steps.push((mv, before));
-            let stays = !system.reduce || system.violated_by(&state, mv.thread);
-            let goes_on = if stays { None } else { self.goes_on(&state, actor, done, alone, last) };
-            let Some((actor, alone)) = goes_on else {
-                system.forget(&mut state);
-                found(Way { steps: &self.steps, last }, state);
-                continue;
-            };
-            let mut reached = Reached { state, last, actor, alone, mark: None };
-            if !self.reached.1.iter_mut().any(|other| other.covers(&mut reached, system)) {
-                self.reached.1.push(reached);
+            if system.reduce && !system.violated_by(&state, mv.thread) {
+                let situation = system.situation_after(&state, situation, actor, done);
+                if let Some((actor, alone)) = self.goes_on(&state, &situation, actor, done, alone, last) {
+                    let mut reached = Reached { state, last, actor, alone, situation, mark: None };
+                    if !self.reached.1.iter_mut().any(|other| other.covers(&mut reached, system)) {
+                        self.reached.1.push(reached);
+                    }
+                    continue;
+                }
             }
+            system.forget(&mut state);
+            found(Way { steps: &self.steps, last }, state);
         }
         self.moves = moves;
         Ok(())
@@ -205,13 +210,14 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
     fn goes_on(
         &mut self,
         state: &State<M>,
+        situation: &Situation,
         actor: usize,
         done: Footprint,
         alone: bool,
         last: usize,
     ) -> Option<(usize, bool)> {
         let system = self.system;
-        let judgement = self.judgements.of(system, state);
+        let judgement = self.judgements.of(system, state, situation);
         let moved_right = || {
             let known = system.known(state, actor);
             // What he does next is something for which he will never have to wait, if he does not have to now.
@@ -289,22 +295,45 @@ struct Judgements {
 }
 
 impl Judgements {
-    fn of<M: Machine>(&mut self, system: &System<'_>, state: &State<M>) -> &Judgement {
-        let mut situation = Situation::new();
-        for thread in 0..state.threads.len() {
-            situation.push(Outlook::new(system, state, thread).bits());
-        }
-        let number = match self.numbers.get(&situation) {
+    fn of<M: Machine>(
+        &mut self,
+        system: &System<'_>,
+        state: &State<M>,
+        situation: &Situation,
+    ) -> &Judgement {
+        let number = match self.numbers.get(situation) {
             Some(number) => *number as usize,
             None => {
                 let of = (0..state.threads.len()).map(|thread| Outlook::new(system, state, thread)).collect();
                 self.judgements.push(Outlooks { system, state, of }.judge());
                 let new = self.judgements.len() - 1;
-                self.numbers.insert(situation, new as u32);
+                self.numbers.insert(situation.clone(), new as u32);
                 new
             }
         };
         &self.judgements[number]
+    }
+}
+
+impl System<'_> {
+    fn situation<M: Machine>(&self, state: &State<M>) -> Situation {
+        (0..state.threads.len()).map(|thread| Outlook::new(self, state, thread).bits()).collect()
+    }
+
+    /// The situation after a step of `actor`, which nobody else notices unless it writes what somebody waits for.
+    fn situation_after<M: Machine>(
+        &self,
+        state: &State<M>,
+        before: &Situation,
+        actor: usize,
+        done: Footprint,
+    ) -> Situation {
+        if done.writes & self.awaited != 0 {
+            return self.situation(state);
+        }
+        let (mut after, thread) = (SmallVec::from_slice(before), actor % BUFFERS);
+        after[thread] = Outlook::new(self, state, thread).bits();
+        after
     }
 }
 
