@@ -199,9 +199,12 @@ struct Epoll<P: Primitives> {
 }
 
 impl<P: Primitives> Wake for Epoll<P> {
+    /// As `ep_poll_callback` does it: whoever waits for the ready list is woken under the list's lock.
     fn wake(self: Arc<Self>) {
-        self.ready.with(|ready| *ready = true);
-        self.parker.unpark();
+        self.ready.with(|ready| {
+            *ready = true;
+            self.parker.unpark();
+        });
     }
 }
 

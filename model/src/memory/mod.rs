@@ -24,7 +24,7 @@
 //! let x = Location(0);
 //! let memory: Rc11 = Machine::new(&[0], 2)?;
 //! let mut found = Vec::new();
-//! memory.outcomes(0, Operation::Store { location: x, order: Order::Relaxed, value: 1 }, &mut found)?;
+//! memory.clone().outcomes(0, Operation::Store { location: x, order: Order::Relaxed, value: 1 }, &mut found)?;
 //! let after = found.remove(0).machine;
 //! after.outcomes(1, Operation::Load { location: x, order: Order::Relaxed }, &mut found)?;
 //! let values: Vec<_> = found.iter().map(|outcome| (outcome.read.unwrap(), outcome.stale)).collect();
@@ -400,7 +400,7 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     /// Appends everything that can happen if `thread` executes `operation` now. Nothing is appended if the thread
     /// has to wait: for the value of an [`Update::Await`], or for its store buffer to drain.
     fn outcomes(
-        &self,
+        self,
         thread: usize,
         operation: Operation,
         found: &mut Vec<Outcome<Self>>,

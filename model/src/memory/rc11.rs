@@ -196,6 +196,9 @@ impl Thread {
     }
 }
 
+/// What each thread will know of a location, at least, when it next touches it; everything if it never does.
+type Times = SmallVec<[u8; 4]>;
+
 /// Memory under RC11.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rc11 {
@@ -285,23 +288,22 @@ impl Rc11 {
                 }
                 continue;
             }
-            let mut oldest = span.len() as u8 - 1;
-            for number in 0..self.threads.len() {
-                if foreseen[number].0.touches(location) {
-                    oldest =
-                        oldest.min(self.in_time(foreseen, locks, number, location).min(span.len() as u8 - 1));
-                }
+            let last = span.len() as u8 - 1;
+            let mut times = Times::new();
+            for (thread, (future, _)) in foreseen.iter().enumerate() {
+                let never = !future.touches(location);
+                times.push(if never { last } else { last.min(self.in_time(foreseen, locks, thread, location)) });
             }
+            let oldest = times.iter().copied().min().unwrap_or(last);
             if oldest > 0 {
                 self.messages.drain(span.start..span.start + usize::from(oldest));
                 self.ends[location..].iter_mut().for_each(|end| *end -= oldest);
-                for view in self.views() {
-                    view.0[location] = view.0[location].saturating_sub(oldest);
-                }
+                self.views().for_each(|view| view.0[location] = view.0[location].saturating_sub(oldest));
+                times.iter_mut().for_each(|time| *time = time.saturating_sub(oldest));
             }
             self.messages[span.start].glued = false;
-            self.forget_unread(foreseen, locks, location);
-            self.forget_taken(foreseen, locks, location);
+            self.forget_unread(foreseen, &mut times, location);
+            self.forget_taken(foreseen, &times, location);
         }
         if !foreseen.iter().any(|(future, _)| future.all.full_barrier) {
             self.sc = View::default();
@@ -329,19 +331,20 @@ impl Rc11 {
 
     /// Of the messages that nobody can read any more only the last counts, and if nothing may follow it, whether a store may still come
     /// before it.
-    fn forget_unread(&mut self, foreseen: &[Foreseen<'_>], locks: u16, location: usize) {
-        let reads = |thread: &usize| foreseen[*thread].0.all.reads & 1 << location != 0;
-        let oldest = (0..foreseen.len())
-            .filter(reads)
-            .map(|thread| self.in_time(foreseen, locks, thread, location))
-            .min();
+    fn forget_unread(&mut self, foreseen: &[Foreseen<'_>], times: &mut Times, location: usize) {
+        let readers = times.iter().zip(foreseen).filter(|(_, (future, _))| future.all.reads & 1 << location != 0);
+        let oldest = readers.map(|(time, _)| usize::from(*time)).min();
         let length = self.span(location).len();
-        let unread = oldest.map_or(length, |oldest| usize::from(oldest).min(length - 1));
+        if length == 1 && oldest.is_some() {
+            return;
+        }
+        let unread = oldest.map_or(length, |oldest| oldest.min(length - 1));
         let Some(last) = unread.checked_sub(1) else { return };
         let closed = last + 1 == length || self.taken(location, last);
         let before = (0..last).rev().find(|position| closed && !self.taken(location, *position));
         for position in (0..last).rev().filter(|position| Some(*position) != before) {
             self.remove(location, position);
+            times.iter_mut().for_each(|time| *time -= u8::from(usize::from(*time) > position));
         }
         let first = self.span(location).start;
         for message in &mut self.messages[first..=first + usize::from(before.is_some())] {
@@ -353,13 +356,10 @@ impl Rc11 {
 
     /// A message that a read-modify-write has read and that nobody will load any more is of no use: its successor says all that it
     /// said, and nothing may come between the two.
-    fn forget_taken(&mut self, foreseen: &[Foreseen<'_>], locks: u16, location: usize) {
-        let loads = |thread: &usize| foreseen[*thread].0.loads & 1 << location != 0;
-        let oldest = (0..foreseen.len())
-            .filter(loads)
-            .map(|thread| self.in_time(foreseen, locks, thread, location))
-            .min();
-        let unread = oldest.map_or(usize::MAX, usize::from).min(self.span(location).len());
+    fn forget_taken(&mut self, foreseen: &[Foreseen<'_>], times: &Times, location: usize) {
+        let readers = times.iter().zip(foreseen).filter(|(_, (future, _))| future.loads & 1 << location != 0);
+        let oldest = readers.map(|(time, _)| usize::from(*time)).min();
+        let unread = oldest.unwrap_or(usize::MAX).min(self.span(location).len());
         for position in (0..unread).rev() {
             if self.taken(location, position) {
                 self.remove(location, position);
@@ -476,11 +476,6 @@ impl Rc11 {
             }
         }
     }
-
-    fn found(self, read: Option<(&Message, bool)>, written: Option<Value>) -> Outcome<Self> {
-        let (read, stale) = read.map_or((None, false), |(message, stale)| (Some(message.value), stale));
-        Outcome { read, written, stale, machine: self }
-    }
 }
 
 impl Machine for Rc11 {
@@ -507,91 +502,85 @@ impl Machine for Rc11 {
     }
 
     fn outcomes(
-        &self,
+        self,
         thread: usize,
         operation: Operation,
         found: &mut Vec<Outcome<Self>>,
     ) -> Result<(), Limit> {
-        // The history of a location, what is old in it, and the positions that the thread may still read.
-        let readable = |location: Location| {
-            let location = usize::from(location.0);
-            let history = self.history(location);
-            let oldest = usize::from(self.threads[thread].current.0[location]);
-            (location, history, oldest..history.len())
-        };
-        match operation {
-            Operation::Load { location, order } => {
-                let (location, history, positions) = readable(location);
-                for position in positions {
-                    let (message, stale) = (&history[position], position + 1 < history.len());
-                    let mut machine = self.clone();
-                    machine.threads[thread].read(location, position as u8, &message.view, order);
-                    found.push(machine.found(Some((message, stale)), None));
-                }
-            }
-            Operation::Store { location, order, value } => {
-                let (location, _, positions) = readable(location);
-                for before in positions.filter(|before| !self.taken(location, *before)) {
-                    let mut machine = self.clone();
-                    machine.write(thread, location, before + 1, value, order, None)?;
-                    found.push(machine.found(None, Some(value)));
-                }
-            }
-            Operation::Modify { location, order, update } => {
-                let (location, history, positions) = readable(location);
-                for position in positions {
-                    let (message, stale) = (&history[position], position + 1 < history.len());
-                    let mut machine = self.clone();
-                    let reader = &mut machine.threads[thread];
-                    let written = match update.on(message.value) {
-                        Effect::Write(value) if !self.taken(location, position) => {
-                            reader.read(location, position as u8, &message.view, order);
-                            machine.write(
-                                thread,
-                                location,
-                                position + 1,
-                                value,
-                                order,
-                                Some(message.view),
-                            )?;
-                            Some(value)
-                        }
-                        Effect::FailingRead(failure) => {
-                            reader.read(location, position as u8, &message.view, failure);
-                            None
-                        }
-                        Effect::Write(_) | Effect::Wait => continue,
-                    };
-                    found.push(machine.found(Some((message, stale)), written));
-                }
-            }
+        let (location, order) = match operation {
+            Operation::Load { location, order }
+            | Operation::Store { location, order, .. }
+            | Operation::Modify { location, order, .. } => (usize::from(location.0), order),
             Operation::Fence(barrier) => {
-                let mut machine = self.clone();
+                let mut machine = self;
                 let Rc11 { threads, sc, .. } = &mut machine;
                 threads[thread].fence(barrier, sc);
-                found.push(machine.found(None, None));
+                found.push(Outcome { read: None, written: None, stale: false, machine });
+                return Ok(());
             }
+        };
+        // Of each message that the thread may still read whether it can be read, and in which order, and what can be written after it.
+        let history = self.history(location);
+        let oldest = usize::from(self.threads[thread].current.0[location]);
+        let deeds = (oldest..history.len()).filter_map(|position| {
+            let free = !self.taken(location, position);
+            let (reads, writes) = match operation {
+                Operation::Load { .. } => (Some(order), None),
+                Operation::Store { value, .. } if free => (None, Some(value)),
+                Operation::Modify { update, .. } => match update.on(history[position].value) {
+                    Effect::Write(value) if free => (Some(order), Some(value)),
+                    Effect::FailingRead(failure) => (Some(failure), None),
+                    Effect::Write(_) | Effect::Wait => return None,
+                },
+                _ => return None,
+            };
+            Some((position, reads, writes))
+        });
+        let deeds: SmallVec<[_; 8]> = deeds.collect();
+        let (length, last) = (history.len(), deeds.len());
+        let mut this = Some(self);
+        for (number, (position, reads, writes)) in deeds.into_iter().enumerate() {
+            let machine = if number + 1 == last { this.take() } else { this.clone() };
+            let Some(mut machine) = machine else { break };
+            let message = machine.history(location)[position];
+            if let Some(order) = reads {
+                machine.threads[thread].read(location, position as u8, &message.view, order);
+            }
+            if let Some(value) = writes {
+                let read = reads.map(|_| message.view);
+                machine.write(thread, location, position + 1, value, order, read)?;
+            }
+            let (read, stale) = (reads.map(|_| message.value), reads.is_some() && position + 1 < length);
+            found.push(Outcome { read, written: writes, stale, machine });
         }
         Ok(())
     }
 
     fn keep(&self, class: &mut impl Hasher, kept: &mut Vec<u8>) {
-        let histories = || (0..usize::from(self.locations)).map(|location| self.history(location));
+        let (mut several, mut begin) = (SmallVec::<[u8; LOCATIONS]>::new(), 0);
         kept.push(self.locations);
-        kept.extend(histories().map(|history| history.len() as u8));
-        for history in histories() {
-            class.write_i32(history[history.len() - 1].value);
-            kept.extend(history[..history.len() - 1].iter().flat_map(|message| message.value.to_ne_bytes()));
+        for location in 0..self.locations {
+            let end = self.ends[usize::from(location)];
+            kept.push(end - begin);
+            class.write_i32(self.messages[usize::from(end) - 1].value);
+            if end - begin > 1 {
+                several.push(location);
+            }
+            begin = end;
         }
-        for history in histories() {
-            kept.extend(history[1..].iter().map(|message| u8::from(message.glued)));
+        for location in &several {
+            let history = self.history(usize::from(*location));
+            for message in &history[..history.len() - 1] {
+                kept.extend_from_slice(&message.value.to_ne_bytes());
+            }
+        }
+        for location in &several {
+            kept.extend(self.history(usize::from(*location))[1..].iter().map(|message| u8::from(message.glued)));
         }
         for thread in &self.threads {
             thread.released.iter().for_each(|(location, _)| class.write_u8(*location));
             class.write_u8(u8::MAX);
         }
-        let several: SmallVec<[u8; LOCATIONS]> =
-            (0..self.locations).filter(|location| self.history(usize::from(*location)).len() > 1).collect();
         if several.is_empty() {
             return;
         }

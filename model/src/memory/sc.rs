@@ -10,10 +10,9 @@ pub struct Sc {
 }
 
 impl Sc {
-    pub(super) fn with(&self, location: Location, value: Value) -> Sc {
-        let mut next = self.clone();
-        next.values[location.0 as usize] = value;
-        next
+    pub(super) fn with(mut self, location: Location, value: Value) -> Sc {
+        self.values[location.0 as usize] = value;
+        self
     }
 }
 
@@ -26,23 +25,23 @@ impl Machine for Sc {
     }
 
     fn outcomes(
-        &self,
+        self,
         _thread: usize,
         operation: Operation,
         found: &mut Vec<Outcome<Self>>,
     ) -> Result<(), Limit> {
         let (read, written, machine) = match operation {
-            Operation::Load { location, .. } => (Some(self.newest(location)), None, self.clone()),
+            Operation::Load { location, .. } => (Some(self.newest(location)), None, self),
             Operation::Store { location, value, .. } => (None, Some(value), self.with(location, value)),
             Operation::Modify { location, update, .. } => {
                 let read = self.newest(location);
                 match update.on(read) {
                     Effect::Write(value) => (Some(read), Some(value), self.with(location, value)),
-                    Effect::FailingRead(_) => (Some(read), None, self.clone()),
+                    Effect::FailingRead(_) => (Some(read), None, self),
                     Effect::Wait => return Ok(()),
                 }
             }
-            Operation::Fence(_) => (None, None, self.clone()),
+            Operation::Fence(_) => (None, None, self),
         };
         found.push(Outcome { read, written, stale: false, machine });
         Ok(())

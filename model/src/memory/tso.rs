@@ -66,7 +66,7 @@ impl Machine for Tso {
     }
 
     fn outcomes(
-        &self,
+        mut self,
         thread: usize,
         operation: Operation,
         found: &mut Vec<Outcome<Self>>,
@@ -74,36 +74,32 @@ impl Machine for Tso {
         if Self::drains(operation) && self.oldest(thread).is_some() {
             return Ok(());
         }
-        match operation {
+        let (read, written, stale) = match operation {
             Operation::Load { location, .. } => {
                 let own = self.forwarded(thread, location);
-                let read = Some(own.unwrap_or_else(|| self.memory.newest(location)));
                 let stale = own.is_none() && self.pending_elsewhere(thread, location);
-                found.push(Outcome { read, written: None, stale, machine: self.clone() });
+                (Some(own.unwrap_or_else(|| self.memory.newest(location))), None, stale)
             }
             Operation::Store { location, value, .. } => {
-                let mut machine = self.clone();
-                let end = machine.buffers.partition_point(|store| usize::from(store.thread) <= thread);
-                machine.buffers.insert(end, Store { thread: thread as u8, location, value });
-                found.push(Outcome { read: None, written: Some(value), stale: false, machine });
+                let end = self.buffers.partition_point(|store| usize::from(store.thread) <= thread);
+                self.buffers.insert(end, Store { thread: thread as u8, location, value });
+                (None, Some(value), false)
             }
             Operation::Modify { location, update, .. } => {
-                let (read, stale) = (self.memory.newest(location), self.pending_elsewhere(thread, location));
-                let mut machine = self.clone();
+                let read = self.memory.newest(location);
                 let written = match update.on(read) {
                     Effect::Write(value) => {
-                        machine.memory = self.memory.with(location, value);
+                        self.memory = self.memory.with(location, value);
                         Some(value)
                     }
                     Effect::FailingRead(_) => None,
                     Effect::Wait => return Ok(()),
                 };
-                found.push(Outcome { read: Some(read), written, stale, machine });
+                (Some(read), written, self.pending_elsewhere(thread, location))
             }
-            Operation::Fence(_) => {
-                found.push(Outcome { read: None, written: None, stale: false, machine: self.clone() });
-            }
-        }
+            Operation::Fence(_) => (None, None, false),
+        };
+        found.push(Outcome { read, written, stale, machine: self });
         Ok(())
     }
 
@@ -113,7 +109,7 @@ impl Machine for Tso {
             if drained.replace(thread) != Some(thread) {
                 let mut machine = self.clone();
                 machine.buffers.remove(index);
-                machine.memory = self.memory.with(location, value);
+                machine.memory = machine.memory.with(location, value);
                 found.push(Internal { thread: thread.into(), location, value, machine });
             }
         }

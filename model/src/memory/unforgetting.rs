@@ -14,7 +14,7 @@ impl Machine for Unforgetting {
     }
 
     fn outcomes(
-        &self,
+        self,
         thread: usize,
         operation: Operation,
         found: &mut Vec<Outcome<Self>>,

@@ -149,12 +149,12 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
         alone: bool,
         found: &mut impl FnMut(Way<'_>, State<M>),
     ) -> Result<(), Error> {
-        self.step(state, situation, None, actor, alone, found)?;
+        self.step(state.clone(), situation, None, actor, alone, found)?;
         while !self.reached.1.is_empty() {
             std::mem::swap(&mut self.reached.0, &mut self.reached.1);
             let mut reached = std::mem::take(&mut self.reached.0);
             for Reached { state, situation, last, actor, alone, .. } in reached.drain(..) {
-                self.step(&state, &situation, Some(last), actor, alone, found)?;
+                self.step(state, &situation, Some(last), actor, alone, found)?;
             }
             self.reached.0 = reached;
         }
@@ -164,7 +164,7 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
     /// Does one step of `actor`, and sees who goes on in the same block. What is done alone ends a block.
     fn step(
         &mut self,
-        state: &State<M>,
+        state: State<M>,
         situation: &Situation,
         before: Option<usize>,
         actor: usize,
@@ -172,15 +172,16 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
         found: &mut impl FnMut(Way<'_>, State<M>),
     ) -> Result<(), Error> {
         let system = self.system;
-        let done = system.footprint(state, actor);
+        let done = system.footprint(&state, actor);
+        let early = actor < BUFFERS && system.awaits_turn(&state, actor);
         if actor < BUFFERS {
             system.thread_moves(state, actor, &mut self.moves)?;
         } else {
-            System::drains(state, &mut self.moves);
+            System::drains(&state, &mut self.moves);
             self.moves.retain(|(mv, _)| mv.thread == actor - BUFFERS);
         }
         self.any |= !self.moves.is_empty();
-        if actor < BUFFERS && system.awaits_turn(state, actor) {
+        if early {
             self.moves.clear();
         }
         self.done += self.moves.len();
@@ -487,7 +488,7 @@ mod tests {
         }
 
         fn outcomes(
-            &self,
+            self,
             thread: usize,
             operation: Operation,
             found: &mut Vec<Outcome<Self>>,

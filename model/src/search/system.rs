@@ -309,7 +309,7 @@ impl<'p> System<'p> {
         found: &mut Vec<(Move, State<M>)>,
     ) -> Result<(), Error> {
         for thread in 0..self.program.threads().len() {
-            self.thread_moves(state, thread, found)?;
+            self.thread_moves(state.clone(), thread, found)?;
         }
         Self::drains(state, found);
         found.iter_mut().for_each(|(_, next)| self.forget(next));
@@ -319,26 +319,28 @@ impl<'p> System<'p> {
     /// Appends the moves of one thread.
     pub fn thread_moves<M: Machine>(
         &self,
-        state: &State<M>,
+        state: State<M>,
         thread: usize,
         found: &mut Vec<(Move, State<M>)>,
     ) -> Result<(), Error> {
-        let Ahead { next, operation, .. } = self.ahead(state, thread);
+        let Ahead { next, operation, .. } = self.ahead(&state, thread);
         let Some(next) = next else {
             return Ok(());
         };
+        let from = Some(self.known(&state, thread).place);
+        let State { memory, threads, lists } = state;
         let mut reached = |memory: M, mv: Move| {
-            let mut after = state.with(memory);
+            let (threads, lists) = (SmallVec::from_slice(&threads), SmallVec::from_slice(&lists));
+            let mut after = State { memory, threads, lists };
             self.go_on(&mut after, thread, mv.read)?;
             found.push((mv, after));
             Ok::<(), Error>(())
         };
-        let from = Some(self.known(state, thread).place);
         if next.is_choice() {
             for taken in [1, 0] {
                 let mv =
                     Move { thread, from, location: None, read: Some(taken), written: None, stale: false };
-                reached(state.memory.clone(), mv)?;
+                reached(memory.clone(), mv)?;
             }
             return Ok(());
         }
@@ -346,7 +348,7 @@ impl<'p> System<'p> {
             return Err(Error::Broken(self.program.threads()[thread].name().to_owned()));
         };
         let mut outcomes = Vec::new();
-        state.memory.outcomes(thread, operation, &mut outcomes)?;
+        memory.outcomes(thread, operation, &mut outcomes)?;
         for Outcome { read, written, stale, machine } in outcomes {
             reached(machine, Move { thread, from, location, read, written, stale })?;
         }

@@ -294,21 +294,21 @@ impl World {
         p.drain(self.told[thread], |p, entry| self.wake(p, entry));
     }
 
+    /// Epoll puts its item on the ready list and wakes under the list's lock, as `ep_poll_callback` does.
     fn wake(&self, p: &mut Code, entry: Register) {
+        let Sleeper::Epoll(ready) = &self.sleeper else { return p.unpark("wake", self.parkers.at(entry)) };
         // One place in the code for each poller, all alike: if pollers exchange their names, a waker that is at one of these places is at
         // the other one. There is no step between them, so nobody sees that they stand in an order.
-        if let Sleeper::Epoll(ready) = &self.sleeper {
-            for (poller, (lock, list)) in ready.iter().enumerate() {
-                let item = poller as i32;
-                let is_this_one = if ready.len() == 1 { Expr::from(1) } else { entry.is(item) };
-                p.when(is_this_one, |p| {
-                    p.locked(("ready lock", "ready unlock"), *lock, |p| {
-                        let there = p.contains(*list, item);
-                        p.when(there.is(0), |p| p.push(*list, item));
-                    });
+        for (poller, (lock, list)) in ready.iter().enumerate() {
+            let item = poller as i32;
+            let is_this_one = if ready.len() == 1 { Expr::from(1) } else { entry.is(item) };
+            p.when(is_this_one, |p| {
+                p.locked(("ready lock", "ready unlock"), *lock, |p| {
+                    let there = p.contains(*list, item);
+                    p.when(there.is(0), |p| p.push(*list, item));
+                    p.unpark("wake", self.parkers.at(item));
                 });
-            }
+            });
         }
-        p.unpark("wake", self.parkers.at(entry));
     }
 }
