@@ -282,11 +282,10 @@ pub struct Future {
     pub unlocked: u16,
     /// Is there an acquire fence, or a stronger one?
     pub acquire_fence: bool,
-    /// Locations by reading which it may come to know what their writers knew: it reads with acquire, or with relaxed and
-    /// executes an acquire fence later, or its read-modify-write passes on what it read
-    pub learns: u16,
-    /// Locations that it may touch after having come to know something
-    pub informed: u16,
+    /// Is there an acquire fence that is no `seq_cst` fence?
+    pub light_fence: bool,
+    /// Locations read with acquire
+    pub acquires: u16,
     /// Locks that it holds
     pub holds: u16,
     /// For every location the locks that it takes before it touches the location
@@ -305,8 +304,8 @@ impl Future {
         loads: 0,
         unlocked: 0,
         acquire_fence: false,
-        learns: 0,
-        informed: 0,
+        light_fence: false,
+        acquires: 0,
         holds: 0,
         locked: [!0; LOCATIONS],
         fenced: !0,
@@ -320,8 +319,8 @@ impl Future {
         loads: !0,
         unlocked: !0,
         acquire_fence: true,
-        learns: !0,
-        informed: !0,
+        light_fence: true,
+        acquires: !0,
         holds: 0,
         locked: [0; LOCATIONS],
         fenced: 0,
@@ -336,8 +335,8 @@ impl Future {
             loads: self.loads | other.loads,
             unlocked: self.unlocked | other.unlocked,
             acquire_fence: self.acquire_fence | other.acquire_fence,
-            learns: self.learns | other.learns,
-            informed: self.informed | other.informed,
+            light_fence: self.light_fence | other.light_fence,
+            acquires: self.acquires | other.acquires,
             holds: self.holds | other.holds,
             locked: std::array::from_fn(|location| self.locked[location] & other.locked[location]),
             fenced: self.fenced & other.fenced,

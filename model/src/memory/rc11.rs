@@ -292,7 +292,11 @@ impl Rc11 {
             let mut times = Times::new();
             for (thread, (future, _)) in foreseen.iter().enumerate() {
                 let never = !future.touches(location);
-                times.push(if never { last } else { last.min(self.in_time(foreseen, locks, thread, location)) });
+                times.push(if never {
+                    last
+                } else {
+                    last.min(self.in_time(foreseen, locks, thread, location))
+                });
             }
             let oldest = times.iter().copied().min().unwrap_or(last);
             if oldest > 0 {
@@ -308,11 +312,11 @@ impl Rc11 {
         if !foreseen.iter().any(|(future, _)| future.all.full_barrier) {
             self.sc = View::default();
         }
+        self.foresee_fences(foreseen);
         for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
             thread.forget(future);
         }
-        for x in (0..usize::from(self.locations)).filter(|x| (reads & !exact) & 1 << x != 0)
-        {
+        for x in (0..usize::from(self.locations)).filter(|x| (reads & !exact) & 1 << x != 0) {
             self.forget_the_same(foreseen, locks, x);
         }
     }
@@ -332,7 +336,8 @@ impl Rc11 {
     /// Of the messages that nobody can read any more only the last counts, and if nothing may follow it, whether a store may still come
     /// before it.
     fn forget_unread(&mut self, foreseen: &[Foreseen<'_>], times: &mut Times, location: usize) {
-        let readers = times.iter().zip(foreseen).filter(|(_, (future, _))| future.all.reads & 1 << location != 0);
+        let readers =
+            times.iter().zip(foreseen).filter(|(_, (future, _))| future.all.reads & 1 << location != 0);
         let oldest = readers.map(|(time, _)| usize::from(*time)).min();
         let length = self.span(location).len();
         if length == 1 && oldest.is_some() {
@@ -427,6 +432,32 @@ impl Rc11 {
             if !changed {
                 return;
             }
+        }
+    }
+
+    /// Where only a `seq_cst` fence makes use of what was learnt, it may as well include `sc` already.
+    fn foresee_fences(&mut self, foreseen: &[Foreseen<'_>]) {
+        let sc = self.sc;
+        if sc == View::default() {
+            return;
+        }
+        // Locations by reading which one may learn something in another way.
+        let otherwise = foreseen.iter().fold(0, |all, (future, _)| {
+            all | future.acquires | if future.light_fence { future.all.reads } else { 0 }
+        });
+        for location in (0..usize::from(self.locations)).filter(|location| otherwise & 1 << location == 0) {
+            let span = self.span(location);
+            self.messages[span].iter_mut().for_each(|message| message.view.join(&sc.without(location)));
+        }
+        for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
+            if future.acquire_fence && !future.light_fence {
+                thread.acquire.join(&sc);
+            }
+            if future.unreleased & otherwise == 0 {
+                thread.fenced.join(&sc);
+            }
+            let here = thread.released.iter_mut().filter(|(location, _)| otherwise & 1 << *location == 0);
+            here.for_each(|(location, view)| view.join(&sc.without(usize::from(*location))));
         }
     }
 
@@ -575,7 +606,9 @@ impl Machine for Rc11 {
             }
         }
         for location in &several {
-            kept.extend(self.history(usize::from(*location))[1..].iter().map(|message| u8::from(message.glued)));
+            kept.extend(
+                self.history(usize::from(*location))[1..].iter().map(|message| u8::from(message.glued)),
+            );
         }
         for thread in &self.threads {
             thread.released.iter().for_each(|(location, _)| class.write_u8(*location));
@@ -584,7 +617,9 @@ impl Machine for Rc11 {
         if several.is_empty() {
             return;
         }
-        let views = self.messages.len() + self.threads.iter().map(|thread| 3 + thread.released.len()).sum::<usize>() + 1;
+        let views = self.messages.len()
+            + self.threads.iter().map(|thread| 3 + thread.released.len()).sum::<usize>()
+            + 1;
         let begin = kept.len();
         kept.resize(begin + several.len() * views, 0);
         let mut rows = kept[begin..].chunks_exact_mut(several.len());

@@ -33,6 +33,11 @@ fn alone(instruction: &Instruction) -> Future {
                 Action::Load(_) | Action::CompareExchange { .. } => all.touched(),
                 _ => 0,
             },
+            acquires: if action.order().acquires() || action.failure() == Some(Ordering::Acquire) {
+                all.reads
+            } else {
+                0
+            },
             unlocked: match action {
                 Action::Lock | Action::Unlock => 0,
                 _ => all.touched(),
@@ -40,7 +45,8 @@ fn alone(instruction: &Instruction) -> Future {
             ..nothing
         },
         Instruction::Fence { barrier, .. } => {
-            Future { acquire_fence: *barrier != Barrier::Release, ..nothing }
+            let acquire_fence = *barrier != Barrier::Release;
+            Future { acquire_fence, light_fence: acquire_fence && !all.full_barrier, ..nothing }
         }
         _ => nothing,
     }
@@ -155,21 +161,6 @@ pub(super) fn future(code: &[Instruction], observed: u32) -> Vec<Future> {
         };
         for (location, locked) in before.locked.iter_mut().enumerate() {
             *locked = if touched & 1 << location != 0 { 0 } else { *locked | lock };
-        }
-        let acquires = match instruction {
-            Instruction::Access { action, .. } => {
-                let modifies = here.reads & here.writes != 0;
-                let acquires = action.order().acquires() || action.failure() == Some(Ordering::Acquire);
-                if here.reads != 0 && (acquires || after.acquire_fence || modifies) {
-                    before.learns |= here.reads;
-                }
-                here.reads != 0 && acquires
-            }
-            Instruction::Fence { .. } => alone.acquire_fence,
-            _ => false,
-        };
-        if acquires {
-            before.informed |= after.all.reads | after.all.writes;
         }
         if here.full_barrier {
             before.fenced = !0;

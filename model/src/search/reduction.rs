@@ -112,7 +112,15 @@ impl Way<'_> {
 
 impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
     pub fn new(system: &'a System<'p>) -> Self {
-        Blocks { system, steps: Vec::new(), moves: Vec::new(), done: 0, any: false, reached: (Vec::new(), Vec::new()), judgements: Judgements::default() }
+        Blocks {
+            system,
+            steps: Vec::new(),
+            moves: Vec::new(),
+            done: 0,
+            any: false,
+            reached: (Vec::new(), Vec::new()),
+            judgements: Judgements::default(),
+        }
     }
 
     /// Gives all states to which the blocks lead that have to be tried, each with the block that leads there; `found` says whether a
@@ -274,7 +282,7 @@ impl<M: Machine> Reached<M> {
     }
 }
 
-/// All that the following is judged by: of each thread where it is and what its step does, what its buffer holds, which of the values are there
+/// All that the following is judged by: of each thread where it is and what its step does, what its buffer holds and what is the oldest of that, which of the values are there
 /// for which it waits at one time or another, and whether it has to wait.
 type Situation = SmallVec<[u64; 4]>;
 
@@ -296,12 +304,7 @@ struct Judgements {
 }
 
 impl Judgements {
-    fn of<M: Machine>(
-        &mut self,
-        system: &System<'_>,
-        state: &State<M>,
-        situation: &Situation,
-    ) -> &Judgement {
+    fn of<M: Machine>(&mut self, system: &System<'_>, state: &State<M>, situation: &Situation) -> &Judgement {
         let number = match self.numbers.get(situation) {
             Some(number) => *number as usize,
             None => {
@@ -344,6 +347,8 @@ struct Outlook {
     known: Known,
     /// What the buffer holds
     pending: Footprint,
+    /// The location of its oldest store, counted from 1
+    oldest: u8,
     /// Of the values for which it waits at one time or another, those that are there
     there: u8,
     /// Does the thread have to wait?
@@ -368,14 +373,16 @@ impl Outlook {
             // Whoever does anything else, with an empty buffer, never has to wait.
             _ => (known.may_wait || pending.writes != 0) && system.waits(state, thread),
         };
-        Outlook { known, pending, there, waits }
+        let oldest = state.memory.oldest(thread).map_or(0, |location| location.0 + 1);
+        Outlook { known, pending, oldest, there, waits }
     }
 
     fn bits(self) -> u64 {
-        let Outlook { known, pending, there, waits } = self;
+        let Outlook { known, pending, oldest, there, waits } = self;
         u64::from(known.profile) << 32
             | u64::from(pending.writes) << 16
             | u64::from(there) << 8
+            | u64::from(oldest) << 1
             | u64::from(waits)
     }
 }

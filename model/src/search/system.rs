@@ -10,7 +10,9 @@ use smallvec::SmallVec;
 
 use super::seen::Mark;
 use super::{Error, Kind, Step};
-use crate::memory::{Footprint, Foreseen, Future, Internal, Location, Machine, Operation, Outcome, Update, Value};
+use crate::memory::{
+    Footprint, Foreseen, Future, Internal, Location, Machine, Operation, Outcome, Update, Value,
+};
 use crate::program::{Next, Position, Program, Sequence, Settled};
 
 /// Everything there is at one moment.
@@ -249,7 +251,8 @@ impl<'p> System<'p> {
         };
         if let Some(next) = next {
             // Nobody asks whether the last one has had its turn.
-            if self.program.threads()[thread].is_turn(&position) && self.predecessors.contains(&Some(thread)) {
+            if self.program.threads()[thread].is_turn(&position) && self.predecessors.contains(&Some(thread))
+            {
                 position.have_turn();
             }
             next.done(&mut position, read);
