@@ -43,12 +43,18 @@ pub(super) fn covers(this: &[u8], other: &[u8], awaited: u16) -> bool {
     if this == other {
         return true;
     }
+    // Most are told apart by the numbers of their messages already.
+    let locations = this.first().map_or(0, |locations| usize::from(*locations));
+    let lengths = this.iter().zip(other).skip(1).take(locations);
+    if lengths.into_iter().any(|(mine, its)| mine < its) {
+        return false;
+    }
     let (Some(this), Some(other)) = (Kept::new(this), Kept::new(other)) else { return false };
     // Of each location with several messages in the other: its column in both, and how many older messages this one has.
     let mut columns = [(0, 0, 0_u8); LOCATIONS];
     let (mut several, mut wide) = (0, 0);
     for (location, (mine, its)) in this.lengths.iter().zip(other.lengths).enumerate() {
-        if mine < its || *mine > 1 && awaited & 1 << location != 0 {
+        if *mine > 1 && awaited & 1 << location != 0 {
             return false;
         }
         if *its > 1 {
@@ -84,4 +90,62 @@ pub(super) fn covers(this: &[u8], other: &[u8], awaited: u16) -> bool {
     let rest = this.views[wide * row..].chunks_exact(wide.max(1));
     let its_rest = other.views[several * its_row..].chunks_exact(several.max(1));
     several == 0 || rest.zip(its_rest).all(|(mine, its)| no_larger(mine, its))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::DefaultHasher;
+
+    use super::super::Order::Relaxed;
+    use super::super::{Location, Machine, Operation, Rc11, Update};
+
+    const X: Location = Location(0);
+
+    /// `x` holds `first`, then thread 0 does this.
+    fn after(first: i32, operations: &[Operation]) -> Rc11 {
+        let start = Rc11::new(&[first], 2).unwrap();
+        operations.iter().fold(start, |memory, operation| outcomes(memory, 0, *operation).pop().unwrap())
+    }
+
+    fn outcomes(memory: Rc11, thread: usize, operation: Operation) -> Vec<Rc11> {
+        let mut found = Vec::new();
+        memory.outcomes(thread, operation, &mut found).unwrap();
+        found.into_iter().map(|outcome| outcome.machine).collect()
+    }
+
+    fn store(value: i32) -> Operation {
+        Operation::Store { location: X, order: Relaxed, value }
+    }
+
+    /// Does the one cover the other, and the other the one?
+    fn covers(one: &Rc11, other: &Rc11, awaited: u16) -> (bool, bool) {
+        let kept = |memory: &Rc11| {
+            let mut kept = Vec::new();
+            memory.keep(&mut DefaultHasher::new(), &mut kept);
+            kept
+        };
+        let (one, other) = (kept(one), kept(other));
+        (Rc11::covers(&one, &other, awaited), Rc11::covers(&other, &one, awaited))
+    }
+
+    #[test]
+    fn who_has_read_an_old_message_can_do_all_that_who_has_read_a_newer_one_can() {
+        let load = Operation::Load { location: X, order: Relaxed };
+        let read = outcomes(after(0, &[store(1)]), 1, load);
+        assert_eq!(covers(&read[0], &read[1], 0), (true, false));
+        // Where somebody waits for the value, he who knows less might go on.
+        assert_eq!(covers(&read[0], &read[1], 1), (false, false));
+    }
+
+    #[test]
+    fn a_memory_with_older_messages_too_covers_one_without() {
+        assert_eq!(covers(&after(0, &[store(1), store(2)]), &after(1, &[store(2)]), 0), (true, false));
+    }
+
+    #[test]
+    fn what_may_be_read_or_overwritten_otherwise_is_not_covered() {
+        assert_eq!(covers(&after(0, &[store(2)]), &after(1, &[store(2)]), 0), (false, false));
+        let swap = Operation::Modify { location: X, order: Relaxed, update: Update::Set(2) };
+        assert_eq!(covers(&after(0, &[store(2)]), &after(0, &[swap]), 0), (false, false));
+    }
 }

@@ -45,18 +45,20 @@
 //! - where nobody asks of an old value more than whether it is 0 ([`Future::exact`]), a message that says the same as the one after it,
 //!   if nothing can come between them: whoever could read it can read the next, with the same consequences;
 //! - `acq` of a thread that executes no acquire fence any more, `rel(x)` of one whose stores to `x` are all releases, the
-//!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more;
-//! - what a view says of `x` if that is no news to anybody who may be told: to those who learn from reading there, or to those who
-//!   may touch `x` after having learnt something ([`Future`]).
+//!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more.
 //!
-//! And what a thread will know for certain before it can make use of it, it may as well know now, or not know yet:
+//! And what a thread will know for certain before it can make use of it, it may as well know now:
 //!
 //! - Who is about to execute a `seq_cst` fence knows `acq ⊔ sc`. Who waits with acquire (for a lock, a token) knows what
 //!   all know who may end the waiting: the messages that are there, and those who may still write one, if
 //!   their writes release.
+//! - Where what is learnt is only made use of by a `seq_cst` fence, which teaches `sc` too, it includes `sc` already: `acq` of a thread that
+//!   executes no weaker acquire fence, the views of messages that nobody reads with acquire, nor before a weaker acquire fence, and
+//!   `rel(x)` of stores that write such messages.
 //! - Who takes lock `l` before he touches `x` next will then know what the last unlock of `l` knew, or if it is held, what its holder knows now;
-//!   likewise of `sc` and a fence. So he does not keep older messages of `x` from being forgotten, and his own `cur(x)`, if it is no more than that, is
-//!   forgotten, unless somebody could learn it from him.
+//!   likewise of `sc` and a fence. So he does not keep older messages of `x` from being forgotten.
+//!
+//! Of memories that still differ some can do all that others can: [`cover`](super::cover).
 
 use std::hash::{Hash, Hasher};
 use std::ops::Range;

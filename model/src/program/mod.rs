@@ -545,6 +545,12 @@ impl Program {
         }
     }
 
+    /// Where anybody waits for a value.
+    pub(crate) fn awaited(&self) -> u16 {
+        let waits = |action: &Action| matches!(action, Action::Lock | Action::Park);
+        self.threads.iter().fold(0, |all, thread| all | analysis::places(&thread.code, waits))
+    }
+
     /// The contents of all lists at the start.
     pub fn lists(&self) -> impl Iterator<Item = Sequence> {
         self.lists.iter().map(|list| list.initial)

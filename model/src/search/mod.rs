@@ -7,8 +7,9 @@
 //!
 //! Where threads retry, something may be owed for ever although something always moves: [`check_liveness`] looks for that.
 //!
-//! A search that ends without a violation has seen every reachable state, up to the order of independent
-//! steps and the names of threads that are alike. Visited states are remembered by a 64-bit hash: with n states the chance that two of
+//! A search that ends without a violation has seen every reachable state, up to the order of independent steps and the names of threads that
+//! are alike, and but for states of which another one, seen on no longer a way, can do all that they can. States are
+//! compared by 64-bit hashes of what they have in common, and exactly by what else is kept of their memory: with n states the chance that two of
 //! them were taken for one is about n²/2⁶⁵, one in three hundred thousand for ten million.
 
 use std::collections::VecDeque;
@@ -33,7 +34,7 @@ use system::{Ahead, State, System};
 /// How far to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Leave out interleavings that differ only in the order of independent steps. The verdict is the same.
+    /// Leave out interleavings that differ only in the order of independent steps, and states that others cover. The verdict is the same.
     pub reduce: bool,
     /// Leave out executions that differ only in the names of threads that are alike ([`Code::locked_in_turn`](crate::program::Code::locked_in_turn)), if
     /// `reduce` too. The verdict is the same, but for their names.
@@ -188,7 +189,7 @@ pub enum Verdict {
 pub struct Report {
     /// What it found
     pub verdict: Verdict,
-    /// Different states remembered; with reduction, those between two blocks of steps
+    /// Different states remembered; with reduction, those between two blocks of steps that no other one known then covered
     pub states: usize,
     /// Steps tried
     pub moves: usize,

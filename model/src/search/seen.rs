@@ -38,7 +38,7 @@ pub(super) struct Mark {
 /// About 60 bytes a state, and what is kept of its memory.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// The newest member of each class
+    /// The first member of each class
     classes: HashMap<u64, u32, BuildHasherDefault<Identity>>,
     states: Vec<Known>,
     /// What is kept of all states, one after the other
@@ -49,8 +49,8 @@ struct Known {
     class: u64,
     /// Where what is kept of it ends
     end: usize,
-    /// The next older member of its class, or `NOBODY`
-    older: u32,
+    /// The next member of its class, or `NOBODY`
+    next: u32,
     from: u32,
     /// How far it is from the start, or `COVERED`
     depth: u32,
@@ -70,18 +70,24 @@ impl Seen {
         covers: impl Fn(&[u8], &[u8]) -> bool,
     ) -> (u32, bool) {
         let (depth, number) = (depth as u32, self.states.len() as u32);
-        let newest = match self.classes.entry(mark.class) {
-            Entry::Occupied(newest) => *newest.get(),
-            Entry::Vacant(newest) => {
-                newest.insert(number);
+        let first = match self.classes.entry(mark.class) {
+            Entry::Occupied(first) => *first.get(),
+            Entry::Vacant(first) => {
+                first.insert(number);
                 NOBODY
             }
         };
-        let mut member = newest;
+        let (mut member, mut before) = (first, NOBODY);
         while member != NOBODY {
-            let Known { older, depth: known, .. } = self.states[member as usize];
+            let Known { next, depth: known, .. } = self.states[member as usize];
             if known <= depth {
                 if covers(self.kept(member), &mark.kept) {
+                    // It will cover the next one, too.
+                    if before != NOBODY {
+                        self.states[before as usize].next = next;
+                        self.states[member as usize].next = first;
+                        self.classes.insert(mark.class, member);
+                    }
                     return (member, false);
                 }
             } else if self.kept(member) == mark.kept {
@@ -89,34 +95,34 @@ impl Seen {
                 (known.from, known.depth) = (from, depth);
                 return (member, true);
             }
-            member = older;
+            (before, member) = (member, next);
         }
-        let older = self.leave(newest, depth, |kept| covers(&mark.kept, kept));
-        if newest != NOBODY {
+        let next = self.leave(first, depth, |kept| covers(&mark.kept, kept));
+        if first != NOBODY {
             self.classes.insert(mark.class, number);
         }
         self.kept.extend_from_slice(&mark.kept);
-        self.states.push(Known { class: mark.class, end: self.kept.len(), older, from, depth });
+        self.states.push(Known { class: mark.class, end: self.kept.len(), next, from, depth });
         (number, true)
     }
 
-    /// Those members leave their class that are covered on no longer a way, which nobody has looked at yet. The newest of the others.
-    fn leave(&mut self, mut newest: u32, depth: u32, covered: impl Fn(&[u8]) -> bool) -> u32 {
-        let (mut member, mut younger) = (newest, NOBODY);
+    /// Those members leave their class that are covered on no longer a way, which nobody has looked at yet. The first of the others.
+    fn leave(&mut self, mut first: u32, depth: u32, covered: impl Fn(&[u8]) -> bool) -> u32 {
+        let (mut member, mut before) = (first, NOBODY);
         while member != NOBODY {
-            let Known { older, depth: known, .. } = self.states[member as usize];
+            let Known { next, depth: known, .. } = self.states[member as usize];
             if known < depth || !covered(self.kept(member)) {
-                younger = member;
+                before = member;
             } else {
                 self.states[member as usize].depth = COVERED;
-                match self.states.get_mut(younger as usize) {
-                    Some(younger) => younger.older = older,
-                    None => newest = older,
+                match self.states.get_mut(before as usize) {
+                    Some(before) => before.next = next,
+                    None => first = next,
                 }
             }
-            member = older;
+            member = next;
         }
-        newest
+        first
     }
 
     fn kept(&self, state: u32) -> &[u8] {

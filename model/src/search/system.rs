@@ -38,6 +38,9 @@ impl<M> State<M> {
     }
 }
 
+/// Positions by the value that led there.
+type After = SmallVec<[(Option<Value>, u32); 2]>;
+
 /// The positions in which a thread was ever found, by number. A search asks the same of each of them again and again.
 #[derive(Default)]
 struct Positions<'p> {
@@ -46,7 +49,7 @@ struct Positions<'p> {
     known: Vec<Known>,
     profiles: HashMap<(u16, Footprint), u32, FixedState>,
     /// Where a step leads, by the value read, if it touches no list before the next step
-    after: Vec<SmallVec<[(Option<Value>, u32); 2]>>,
+    after: Vec<After>,
 }
 
 /// What there is to know of a position, in short.
@@ -130,14 +133,12 @@ impl<'p> System<'p> {
         let unlocked = program.threads().iter().map(|thread| thread.future(&thread.start()).unlocked);
         let locks = !unlocked.fold(0, |all, unlocked| all | unlocked);
         let positions = program.threads().iter().map(|_| Positions::default()).collect();
-        let waits = program.threads().iter().flat_map(|thread| thread.waits());
-        let awaited = waits.fold(0, |all, (location, _)| all | location.bit());
         System {
             program,
             reduce,
             locks,
             steady: program.steady(),
-            awaited,
+            awaited: program.awaited(),
             predecessors: program.threads().iter().map(|_| None).collect(),
             positions: RefCell::new(positions),
         }
