@@ -222,8 +222,10 @@ mod tests {
     use crate::memory::Unforgetting;
     use crate::search::{Options, explore};
 
+    type States = BTreeSet<Vec<Value>>;
+
     /// The final states under RC11, and under one that forgets nothing.
-    fn states(test: &Test) -> Option<(BTreeSet<Vec<Value>>, BTreeSet<Vec<Value>>)> {
+    fn states(test: &Test) -> Option<(States, States)> {
         let lowered = lower::lower(&test.syntax, &test.text, Memory::Rc11).ok()?;
         let mut values = BTreeSet::new();
         explore::<Unforgetting>(&lowered.program, Memory::Rc11, Options::default(), |end| {

@@ -2,7 +2,7 @@
 //!
 //! An *actor* is a thread or a store buffer. What all others may do while one actor stands still is known from their code: everything that
 //! is left of it, but nothing beyond a lock that this actor holds, nor beyond a place where a value is waited for that is not there and
-//! that none of them may write ([`System::others`]). Held against that, a step can be of two kinds (Lipton, *Reduction*, 1975):
+//! that none of them may write (`Outlooks::others`). Held against that, a step can be of two kinds (Lipton, *Reduction*, 1975):
 //!
 //! - It *moves left*: it can be done, and it is the same before and after whatever the others may do. The release of a lock is such a step,
 //!   and under RC11 every store, since a store may be inserted anywhere. Whoever has one is the only one to move: he is *alone*.
@@ -12,7 +12,11 @@
 //!
 //! So one actor's *block* is a run of steps that move right, one more step, and all steps of whomever that are then done alone. Only the
 //! states between blocks are remembered; out of each of them one block of every actor is tried, or only the one of somebody alone. A block
-//! ends early where an actor would pass the same place in its code again.
+//! ends early where an actor would pass the same place in its code again. Of ways as long as each other on which the same actor goes on in
+//! the same block, one whose state can do all that those of the others can is followed for them (`Reached::covers`).
+//!
+//! Who is alone, and what the others may do, depends on no more than a `Situation`: places in the code, and whether awaited values are there. There are
+//! far fewer of them than steps, so each is judged once.
 //!
 //! **Why no end is lost, and no shortest way to one.** Claim: if an execution *E* leads from a remembered state to an *end*, in which
 //! nothing can move, then that end is found, |*E*| steps further. By induction over |*E*|; executions that differ in the order of
@@ -282,8 +286,8 @@ impl<M: Machine> Reached<M> {
     }
 }
 
-/// All that the following is judged by: of each thread where it is and what its step does, what its buffer holds and what is the oldest of that, which of the values are there
-/// for which it waits at one time or another, and whether it has to wait.
+/// All that the following is judged by: of each thread where it is and what its step does, what its buffer holds and what is the oldest
+/// of that, which of the values are there for which it waits at one time or another, and whether it has to wait.
 type Situation = SmallVec<[u64; 4]>;
 
 /// What is to be known of a situation, worked out once.
