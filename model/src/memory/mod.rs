@@ -32,6 +32,7 @@
 //! # Ok::<(), reveille_model::memory::Limit>(())
 //! ```
 
+use std::cmp;
 use std::fmt::{self, Debug, Display};
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
@@ -294,6 +295,9 @@ pub struct Future {
     pub fenced: u16,
     /// Locations of whose value, if it is not the newest, it may find out more than whether it is 0
     pub exact: u16,
+    /// Locations that it reads at most once, having neither learnt anything nor written there before, and whose value nobody asks for in
+    /// the end
+    pub once: u16,
 }
 
 impl Future {
@@ -310,6 +314,7 @@ impl Future {
         locked: [!0; LOCATIONS],
         fenced: !0,
         exact: 0,
+        once: !0,
     };
 
     /// Anything at all.
@@ -325,6 +330,7 @@ impl Future {
         locked: [0; LOCATIONS],
         fenced: 0,
         exact: !0,
+        once: 0,
     };
 
     /// One or the other.
@@ -341,6 +347,7 @@ impl Future {
             locked: std::array::from_fn(|location| self.locked[location] & other.locked[location]),
             fenced: self.fenced & other.fenced,
             exact: self.exact | other.exact,
+            once: self.once & other.once,
         }
     }
 
@@ -427,6 +434,14 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
     /// From now on each thread does nothing but this, and this operation first. What only other doings could find out may be
     /// forgotten, so that memories that differ in nothing else are equal.
     fn forget(&mut self, _futures: &[Foreseen<'_>]) {}
+
+    /// Two threads exchange their names.
+    fn exchange(&mut self, _one: usize, _other: usize) {}
+
+    /// An order between two threads that is the reverse once they have exchanged their names; equal only if that changes nothing.
+    fn order(&self, _one: usize, _other: usize) -> cmp::Ordering {
+        cmp::Ordering::Equal
+    }
 
     /// Of memories that may be compared hashes what they have in common, and keeps what tells them apart.
     fn keep(&self, class: &mut impl Hasher, _kept: &mut Vec<u8>) {

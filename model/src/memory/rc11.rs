@@ -60,6 +60,7 @@
 //!
 //! Of memories that still differ some can do all that others can: [`cover`](super::cover).
 
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
@@ -71,7 +72,7 @@ use super::{
 };
 
 /// For every location the position of the oldest message that may still be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct View([u8; LOCATIONS]);
 
 impl Hash for View {
@@ -95,6 +96,11 @@ impl View {
         }
     }
 
+    /// `self ⊑ other`
+    fn within(&self, other: &View) -> bool {
+        self.0.iter().zip(other.0).all(|(mine, other)| *mine <= other)
+    }
+
     fn raise(&mut self, location: usize, position: u8) {
         self.0[location] = self.0[location].max(position);
     }
@@ -115,7 +121,7 @@ struct Message {
     view: View,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Thread {
     current: View,
     acquire: View,
@@ -318,9 +324,86 @@ impl Rc11 {
         for (thread, (future, _)) in self.threads.iter_mut().zip(foreseen) {
             thread.forget(future);
         }
-        for x in (0..usize::from(self.locations)).filter(|x| (reads & !exact) & 1 << x != 0) {
-            self.forget_the_same(foreseen, locks, x);
+        let once = foreseen.iter().fold(!0, |all, (future, _)| all & future.once) & !locks;
+        for x in 0..usize::from(self.locations) {
+            if once & 1 << x != 0 {
+                self.forget_order(foreseen, exact & 1 << x != 0, x);
+            } else if (reads & !exact) & 1 << x != 0 {
+                self.forget_the_same(foreseen, locks, x);
+            }
         }
+    }
+
+    /// Where each thread reads at most once, having learnt nothing before, nobody finds out in which order two messages are that the same
+    /// threads may read. And whoever does not read may as well write behind all of them, where everybody may read.
+    fn forget_order(&mut self, foreseen: &[Foreseen<'_>], exact: bool, x: usize) {
+        let bit = 1 << x;
+        let readers = || (0..foreseen.len()).filter(|thread| foreseen[*thread].0.all.reads & bit != 0);
+        let count = readers().count();
+        let loads = readers().any(|thread| foreseen[thread].0.loads & bit != 0);
+        let exchanges = readers().any(|thread| foreseen[thread].0.all.writes & bit != 0);
+        let span = self.span(x);
+        if loads && exchanges {
+            return;
+        }
+        // The oldest message that each thread may read; who does not read knows the newest.
+        let last = span.len() - 1;
+        let oldest: SmallVec<[usize; 4]> = (0..foreseen.len())
+            .map(|thread| {
+                let reads = foreseen[thread].0.all.reads & bit != 0;
+                if reads { usize::from(self.threads[thread].current.0[x]) } else { last }
+            })
+            .collect();
+        let may_read = |position: usize| readers().filter(|thread| oldest[*thread] <= position).count();
+        let mut kept: SmallVec<[(usize, Message); 8]> = SmallVec::new();
+        for position in 0..=last {
+            let mut message = self.messages[span.start + position];
+            let eligible = may_read(position);
+            if eligible == 0 || exchanges && self.taken(x, position) {
+                continue;
+            }
+            message.glued = false;
+            if !exact {
+                message.value = Value::from(message.value != 0);
+            }
+            kept.push((eligible, message));
+        }
+        kept.sort_by_key(|(eligible, message)| (*eligible, message.value, message.view.0));
+        // Of messages of which others say the same to as many, and teach no more, there need be only as many as can be read.
+        let needed = if exchanges { count } else { 1 };
+        let mut index = 0;
+        while index < kept.len() {
+            let (eligible, message) = kept[index];
+            let better = |(number, (others, other)): (usize, &(usize, Message))| {
+                number != index
+                    && *others >= eligible
+                    && other.value == message.value
+                    && other.view.within(&message.view)
+            };
+            if kept.iter().enumerate().filter(|other| better(*other)).count() >= needed {
+                kept.remove(index);
+            } else {
+                index += 1;
+            }
+        }
+        if kept.is_empty() {
+            kept.push((0, Message { value: 0, glued: false, view: View::default() }));
+        }
+        let length = kept.len();
+        let first = |eligible: usize| kept.iter().position(|(others, _)| *others >= eligible).unwrap_or(length - 1);
+        self.views().for_each(|view| view.0[x] = 0);
+        for (thread, (future, _)) in foreseen.iter().enumerate().filter(|(_, (future, _))| future.touches(x)) {
+            let reads = future.all.reads & bit != 0;
+            let place = if reads { first(may_read(oldest[thread])) } else { length - 1 } as u8;
+            let Thread { current, acquire, .. } = &mut self.threads[thread];
+            current.0[x] = place;
+            if future.acquire_fence {
+                acquire.0[x] = place;
+            }
+        }
+        self.messages.splice(span.clone(), kept.into_iter().map(|(_, message)| message));
+        let less = (span.len() - length) as u8;
+        self.ends[x..].iter_mut().for_each(|end| *end -= less);
     }
 
     /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock.
@@ -532,6 +615,14 @@ impl Machine for Rc11 {
             threads: vec![thread; threads],
             sc: View::default(),
         })
+    }
+
+    fn order(&self, one: usize, other: usize) -> Ordering {
+        self.threads[one].cmp(&self.threads[other])
+    }
+
+    fn exchange(&mut self, one: usize, other: usize) {
+        self.threads.swap(one, other);
     }
 
     fn outcomes(

@@ -10,6 +10,8 @@
 //!   instruction, is the indivisibility of this step.
 //! - `fence(seq_cst)` is `mfence`: it waits until the thread's buffer is empty. Other fences are no instructions.
 
+use std::cmp::Ordering;
+
 use smallvec::SmallVec;
 
 use super::{Barrier, Effect, Footprint, Internal, Limit, Location, Machine, Operation, Outcome, Sc, Value};
@@ -63,6 +65,22 @@ impl Tso {
 impl Machine for Tso {
     fn new(values: &[Value], threads: usize) -> Result<Self, Limit> {
         Ok(Tso { memory: Sc::new(values, threads)?, buffers: SmallVec::new() })
+    }
+
+    fn order(&self, one: usize, other: usize) -> Ordering {
+        let buffer = |thread| self.buffer(thread).map(|store| (store.location, store.value));
+        buffer(one).cmp(buffer(other))
+    }
+
+    fn exchange(&mut self, one: usize, other: usize) {
+        for store in &mut self.buffers {
+            store.thread = match usize::from(store.thread) {
+                thread if thread == one => other as u8,
+                thread if thread == other => one as u8,
+                _ => store.thread,
+            };
+        }
+        self.buffers.sort_by_key(|store| store.thread);
     }
 
     fn outcomes(

@@ -1,6 +1,8 @@
 //! Threads that are alike: is their code the same, but for what is each one's own?
 
-use super::{Action, BuildError, Expr, Instruction, List, ListAction, Object, Place, Program, Thread};
+use super::{
+    Action, BuildError, Expr, Instruction, List, ListAction, Object, Place, Program, Thread, Twins,
+};
 
 impl Program {
     /// The threads that have turns.
@@ -44,7 +46,65 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Two threads and the longest part at the end of their code that is the same, up to lists of their own. Nothing jumps out of it.
+    pub(super) fn ends_alike(&self, threads: [usize; 2]) -> Result<Twins, BuildError> {
+        let unlike = BuildError::Ends(threads[0], threads[1]);
+        let [Some(one), Some(two)] = threads.map(|thread| self.threads.get(thread)) else { return Err(unlike) };
+        let free = |thread: &Thread| thread.turn.is_none() && thread.observed.registers == 0;
+        if threads[0] == threads[1] || !free(one) || !free(two) {
+            return Err(unlike);
+        }
+        let mut lists: Vec<[usize; 2]> = Vec::new();
+        let mut length = 0;
+        let backwards = one.code.iter().rev().zip(two.code.iter().rev());
+        for (this, other) in backwards {
+            let own = |list: &List| self.lists[list.index()].lock.is_none();
+            let mut other = other.clone();
+            if let (Instruction::List { list, .. }, Instruction::List { list: its, .. }) = (this, &mut other)
+                && list.index() != its.index()
+            {
+                let pair = [list.index(), its.index()];
+                let fits = |known: &[usize; 2]| (known[0] == pair[0]) == (known[1] == pair[1]);
+                if !own(list) || !own(its) || !lists.iter().all(fits) {
+                    break;
+                }
+                lists.push(pair);
+                *its = *list;
+            }
+            if let Some(target) = other.target() {
+                *target = (*target + one.code.len()).wrapping_sub(two.code.len());
+            }
+            if *this != other {
+                break;
+            }
+            length += 1;
+        }
+        lists.sort_unstable();
+        lists.dedup();
+        let jumps_out = |length: usize| {
+            let from = one.code.len() - length;
+            one.code[from..].iter().any(|instruction| instruction.clone().target().is_some_and(|target| *target < from))
+        };
+        while jumps_out(length) {
+            length -= 1;
+        }
+        let from = [one, two].map(|thread| (thread.code.len() - length) as u16);
+        Ok(Twins { threads, from, lists })
+    }
+}
+
 impl Instruction {
+    /// Where it jumps to, if it jumps.
+    fn target(&mut self) -> Option<&mut usize> {
+        match self {
+            Instruction::Jump(target)
+            | Instruction::Unless(_, target)
+            | Instruction::Choose { other: target, .. } => Some(target),
+            _ => None,
+        }
+    }
+
     /// The locations, or the list, that it is about.
     fn own(&self) -> (u16, Option<List>) {
         match self {

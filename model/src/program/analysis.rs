@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Action, Expr, Instruction, Register};
+use super::{Action, Expr, Instruction, Observed, Register};
 use crate::memory::{Barrier, Footprint, Future, Location, Value};
 
 /// What one instruction does to memory.
@@ -145,11 +145,12 @@ fn needed(
 }
 
 /// Before each instruction: everything that may still be done to memory, and what must be done first.
-pub(super) fn future(code: &[Instruction], observed: u32) -> Vec<Future> {
-    let exact = exact(code, observed);
+pub(super) fn future(code: &[Instruction], observed: Observed) -> Vec<Future> {
+    let exact = exact(code, observed.registers);
     let found_out =
         |at: usize, register: Register| successors(code, at).any(|next| exact[next] & 1 << register.0 != 0);
-    backward(code, Future::NOTHING, Future::NOTHING, Future::or, |at, after| {
+    let at_end = Future { once: !observed.objects, ..Future::NOTHING };
+    backward(code, at_end, Future::NOTHING, Future::or, |at, after| {
         let instruction = &code[at];
         let alone = alone(instruction);
         let (here, touched) = (alone.all, alone.all.touched());
@@ -164,6 +165,14 @@ pub(super) fn future(code: &[Instruction], observed: u32) -> Vec<Future> {
         }
         if here.full_barrier {
             before.fenced = !0;
+        }
+        // Whatever it reads later it must not read again, nor after having learnt or written something.
+        let learns = alone.acquires != 0 || alone.acquire_fence;
+        before.once &= !(after.all.reads & if learns { !0 } else { touched });
+        // A wait is more than a read; of an addend's sum more may be found out; and what fails is another step.
+        let other = |action: &Action| !matches!(action, Action::Load(_) | Action::Store(..) | Action::Swap(..));
+        if matches!(instruction, Instruction::Access { action, .. } if other(action)) {
+            before.once &= !touched;
         }
         if let Instruction::Access { action, into, .. } = instruction {
             let compared = matches!(action, Action::CompareExchange { .. });

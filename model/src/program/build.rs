@@ -2,7 +2,7 @@
 
 use super::{
     Action, Expr, Instruction, List, ListAction, ListDeclaration, Object, Place, Program, Register, Sequence,
-    Site, Term, Thread,
+    Site, Term, Thread, Observed,
 };
 use crate::memory::{Barrier, LOCATIONS, Order, Value};
 
@@ -35,6 +35,9 @@ pub enum BuildError {
     /// A second turn of one thread
     #[error("thread `{0}` has more than one turn")]
     Turns(String),
+    /// Threads that have nothing in common were said to end alike
+    #[error("threads {0} and {1} do not end alike: there is no such thread, or it has a turn or registers that somebody looks at")]
+    Ends(usize, usize),
     /// Threads with turns are alike
     #[error(
         "threads `{thread}` and `{other}` have turns, so they must be alike, and are not: see `{site}`, or what follows it"
@@ -56,6 +59,9 @@ pub struct Builder {
     initial: Vec<Value>,
     lists: Vec<ListDeclaration>,
     threads: Vec<Code>,
+    /// Locations whose value somebody asks for in the end; nothing stands for all
+    observed: Option<u16>,
+    twins: Vec<[usize; 2]>,
     error: Option<BuildError>,
 }
 
@@ -70,6 +76,12 @@ impl Builder {
         self.labels.push(label.to_owned());
         self.initial.push(initial);
         Object { first: self.initial.len() as u8 - 1, length: 1 }
+    }
+
+    /// In the end nobody asks for the value of any other object: [`End::value`](crate::search::End::value) of one is 0. Without this, all
+    /// are asked for.
+    pub fn observe_only(&mut self, objects: &[Object]) {
+        self.observed = Some(objects.iter().fold(0, |all, object| all | object.mask()));
     }
 
     /// A new array of atomic objects. Its elements are labelled `label 0`, `label 1`, ….
@@ -112,6 +124,13 @@ impl Builder {
         self.threads.push(code);
     }
 
+    /// These two threads end alike, up to lists of their own: once both have come to the part of their code that is the same to its end, they may
+    /// exchange their names, and nobody asks who is who. A search may then leave out one of two executions that differ in nothing else
+    /// ([`Options::symmetry`](crate::search::Options::symmetry)).
+    pub fn end_alike(&mut self, threads: [usize; 2]) {
+        self.twins.push(threads);
+    }
+
     /// The program, if it keeps the rules.
     pub fn build(mut self) -> Result<Program, BuildError> {
         if self.initial.len() > LOCATIONS {
@@ -135,13 +154,20 @@ impl Builder {
         if let Some(error) = self.error {
             return Err(error);
         }
+        let observed = self.observed.unwrap_or(!0);
         let program = Program {
             labels: self.labels,
             initial: self.initial,
             lists: self.lists,
-            threads: self.threads.into_iter().map(Code::finish).collect(),
+            threads: self.threads.into_iter().map(|code| code.finish(observed)).collect(),
+            observed,
+            twins: Vec::new(),
         };
-        program.unlike().map_or(Ok(program), Err)
+        if let Some(unlike) = program.unlike() {
+            return Err(unlike);
+        }
+        let twins = self.twins.into_iter().map(|threads| program.ends_alike(threads)).collect::<Result<_, _>>()?;
+        Ok(Program { twins, ..program })
     }
 }
 
@@ -468,7 +494,8 @@ impl Code {
         self.code.len() - 1
     }
 
-    fn finish(self) -> Thread {
-        Thread::new(self.name, self.code, usize::from(self.registers.1), self.observed, self.turn)
+    fn finish(self, objects: u16) -> Thread {
+        let observed = Observed { registers: self.observed, objects };
+        Thread::new(self.name, self.code, usize::from(self.registers.1), observed, self.turn)
     }
 }

@@ -467,21 +467,31 @@ pub struct Thread {
     footprints: Vec<Footprint>,
     /// The instruction that takes a lock in its turn
     turn: Option<usize>,
+    observed: Observed,
+}
+
+/// What somebody looks at in the end.
+#[derive(Clone, Copy, Debug)]
+struct Observed {
+    /// Of the thread
+    registers: u32,
+    /// Locations
+    objects: u16,
 }
 
 impl Thread {
-    /// `observed` are the registers that somebody looks at when it has finished.
     fn new(
         name: String,
         code: Vec<Instruction>,
         registers: usize,
-        observed: u32,
+        observed: Observed,
         turn: Option<usize>,
     ) -> Self {
-        let (live, future) = (analysis::live(&code, observed), analysis::future(&code, observed));
+        let live = analysis::live(&code, observed.registers);
+        let future = analysis::future(&code, observed);
         let until = analysis::Until::new(&code);
         let footprints = code.iter().map(analysis::footprint).collect();
-        Self { name, code, registers, live, future, until, footprints, turn }
+        Self { name, code, registers, live, future, until, footprints, turn, observed }
     }
 
     /// The thread's name.
@@ -506,9 +516,27 @@ pub struct Program {
     initial: Vec<Value>,
     lists: Vec<ListDeclaration>,
     threads: Vec<Thread>,
+    /// Locations whose value somebody asks for in the end
+    observed: u16,
+    twins: Vec<Twins>,
+}
+
+/// Two threads that end alike.
+#[derive(Clone, Debug)]
+pub(crate) struct Twins {
+    pub threads: [usize; 2],
+    /// Where in the code of each the part begins that both have
+    pub from: [u16; 2],
+    /// Lists of their own
+    pub lists: Vec<[usize; 2]>,
 }
 
 impl Program {
+    /// The pairs of threads that end alike.
+    pub(crate) fn twins(&self) -> &[Twins] {
+        &self.twins
+    }
+
     /// The threads.
     pub fn threads(&self) -> &[Thread] {
         &self.threads
@@ -517,6 +545,21 @@ impl Program {
     /// The label of a location.
     pub fn label(&self, location: Location) -> &str {
         &self.labels[usize::from(location.0)]
+    }
+
+    /// The same program, of which somebody may ask for the value of every object.
+    pub(crate) fn observed(&self) -> Program {
+        let observed = |thread: &Thread| {
+            let all = Observed { objects: !0, ..thread.observed };
+            let Thread { name, code, registers, turn, .. } = thread.clone();
+            Thread::new(name, code, registers, all, turn)
+        };
+        Program { threads: self.threads.iter().map(observed).collect(), observed: !0, ..self.clone() }
+    }
+
+    /// May somebody ask for the value of this location in the end?
+    pub(crate) fn observes(&self, location: Location) -> bool {
+        self.observed & location.bit() != 0
     }
 
     /// The values of all locations at the start.

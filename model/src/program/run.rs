@@ -9,7 +9,7 @@ use crate::memory::{Footprint, Future, Location, Operation, Value};
 
 /// The content of a list: up to [`Sequence::CAPACITY`] numbers in `0..`[`Sequence::LIMIT`], four bits each, the first
 /// one lowest. A number is stored as itself plus one, so that 0 is the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(u32);
 
 impl Sequence {
@@ -242,6 +242,14 @@ impl Position {
     /// The place in the code.
     pub(crate) fn place(&self) -> u16 {
         self.at
+    }
+
+    /// The same in code of which the part that follows begins elsewhere; nothing if it has not come so far.
+    pub(crate) fn moved(&self, from: u16, to: &Thread, at: u16) -> Option<Position> {
+        let mut moved = Position { at: self.at.checked_sub(from)? + at, ..self.clone() };
+        // Registers that only one of them has are dead here.
+        moved.registers.resize(to.registers, 0);
+        Some(moved)
     }
 
     /// Has the thread had its turn?

@@ -140,9 +140,8 @@ impl Thread {
                 code.push(instruction);
             }
         }
-        let observed = self.live.last().copied().unwrap_or_default();
         let turn = self.turn.map(|turn| moved[turn]);
-        Thread::new(self.name.clone(), code, self.registers, observed, turn)
+        Thread::new(self.name.clone(), code, self.registers, self.observed, turn)
     }
 }
 

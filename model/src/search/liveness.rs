@@ -17,7 +17,7 @@ use petgraph::visit::{EdgeFiltered, EdgeRef};
 
 use super::seen::Mark;
 use super::system::{Move, State, System};
-use super::{Bound, Counterexample, End, Error, Options, Report, Verdict, Violation, replay};
+use super::{Bound, Counterexample, End, Error, Options, Report, Verdict, Violation, walk};
 use crate::memory::{Machine, Memory, Rc11, Sc, Tso};
 use crate::program::Program;
 
@@ -62,6 +62,8 @@ fn explore<M: Machine>(
     mut owed: impl FnMut(&End<'_>) -> Vec<String>,
 ) -> Result<Report, Error> {
     let begun = Instant::now();
+    // Whether a read is stale must not be forgotten.
+    let program = &program.observed();
     let system = System::new(program, false);
     let mut node = |place: &State<M>| Node {
         mark: system.mark(place),
@@ -115,7 +117,8 @@ fn explore<M: Machine>(
     let nodes = stem.iter().chain(&cycle[1..]).skip(1);
     let marks: Vec<Mark> = nodes.map(|node| graph[*node].mark.clone()).collect();
     let mut end = start.clone();
-    let steps = replay(&system, &mut end, &marks)?;
+    let moves = walk(&system, &mut end, &marks)?;
+    let steps = moves.iter().map(|mv| system.step(mv)).collect();
     let violation = match cycle.len() {
         0 | 1 => Violation::Owed(debts),
         _ => Violation::OwedForEver { debts, from: stem.len() - 1 },

@@ -12,10 +12,13 @@
 //! compared by 64-bit hashes of what they have in common, and exactly by what else is kept of their memory: with n states the chance that two of
 //! them were taken for one is about n²/2⁶⁵, one in three hundred thousand for ten million.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use foldhash::fast::FixedState;
 
 use crate::memory::{Limit, Location, Machine, Memory, Rc11, Sc, Tso, Value};
 use crate::program::{Kind, List, Object, Position, Program, Register};
@@ -29,7 +32,7 @@ pub use liveness::check_liveness;
 
 use reduction::{Blocks, Way};
 use seen::{Mark, Seen};
-use system::{Ahead, State, System};
+use system::{Ahead, Move, State, System};
 
 /// How far to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,6 +211,9 @@ pub enum Error {
     /// A thread loops without end, overflows a list, or goes outside an array
     #[error("thread `{0}` loops without touching memory, overflows a list, or goes outside an array")]
     Broken(String),
+    /// A mistake in the search: what it found is no execution of the memory model
+    #[error("the search found a violation that it cannot show: a mistake of its own, please report it with the program")]
+    Lost,
 }
 
 /// What a thread is about to do.
@@ -232,9 +238,10 @@ pub struct End<'a> {
 }
 
 impl End<'_> {
-    /// The newest value of an object.
+    /// The newest value of an object, if the program [observes](crate::program::Builder::observe_only) it; 0 otherwise.
     pub fn value(&self, object: Object) -> Value {
-        object.location(0).map_or(0, self.newest)
+        let observed = object.location(0).filter(|location| self.program.observes(*location));
+        observed.map_or(0, self.newest)
     }
 
     /// The value of a thread's register.
@@ -316,8 +323,9 @@ pub(crate) fn explore<M: Machine>(
                 continue;
             }
             depth = distance;
-            let mut found = |way: Way<'_>, next: State<M>| {
+            let mut found = |way: Way<'_>, mut next: State<M>| {
                 let length = way.len();
+                system.name(&mut next);
                 system.mark_in(&next, &mut mark);
                 let covers = |this: &[u8], other: &[u8]| M::covers(this, other, system.awaited);
                 let (number, new) = seen.insert(&mark, index, distance + length, covers);
@@ -330,22 +338,8 @@ pub(crate) fn explore<M: Machine>(
                 seen.depth(number) > Some(distance)
             };
             let stuck = !blocks.expand(&state, &mut found)?;
-            let violation = match system.claim_violated(&state) {
-                None if stuck => judge(&End {
-                    program,
-                    newest: &|location| state.memory.newest(location),
-                    threads: &system.positions(&state),
-                    lists: &state.lists,
-                }),
-                violated => violated,
-            };
-            if let Some(violation) = violation {
-                let counterexample = Counterexample {
-                    memory,
-                    steps: replay(&system, &mut start.clone(), &seen.path(index))?,
-                    violation,
-                    sleepers: system.sleepers(&state),
-                };
+            if system.violation(&state, stuck, &mut judge).is_some() {
+                let counterexample = replay(&system, start, memory, &seen.path(index), &mut judge)?;
                 return Ok(report(Verdict::Violated(Box::new(counterexample)), &seen, blocks.done, depth));
             }
             let bound = options.max_states.filter(|most| seen.count() > *most).map(Bound::States);
@@ -362,6 +356,24 @@ pub(crate) fn explore<M: Machine>(
 }
 
 impl System<'_> {
+    /// What is wrong in a state, in which nothing can move if it is `stuck`.
+    fn violation<M: Machine>(
+        &self,
+        state: &State<M>,
+        stuck: bool,
+        judge: &mut impl FnMut(&End<'_>) -> Option<Violation>,
+    ) -> Option<Violation> {
+        match self.claim_violated(state) {
+            None if stuck => judge(&End {
+                program: self.program,
+                newest: &|location| state.memory.newest(location),
+                threads: &self.positions(state),
+                lists: &state.lists,
+            }),
+            violated => violated,
+        }
+    }
+
     fn claim_violated<M>(&self, state: &State<M>) -> Option<Violation> {
         let thread = (0..state.threads.len()).find(|thread| self.violated_by(state, *thread))?;
         let code = &self.program.threads()[thread];
@@ -383,25 +395,92 @@ impl System<'_> {
     }
 }
 
-/// Walks from a state along a path of marks, and says what happens.
-fn replay<M: Machine>(system: &System<'_>, state: &mut State<M>, path: &[Mark]) -> Result<Vec<Step>, Error> {
+/// The counterexample at the end of a path of marks.
+fn replay<M: Machine>(
+    system: &System<'_>,
+    mut start: State<M>,
+    memory: Memory,
+    path: &[Mark],
+    judge: &mut impl FnMut(&End<'_>) -> Option<Violation>,
+) -> Result<Counterexample, Error> {
+    let moves = walk(system, &mut start, path)?;
+    let mut execution = Execution { system, judge, tried: HashSet::new(), done: Vec::new() };
+    let end = execution.follow(system.start_of_everything::<M>()?, &moves)?;
+    let (violation, sleepers) = end.ok_or(Error::Lost)?;
+    let steps = execution.done.iter().map(|mv| system.step(mv)).collect();
+    Ok(Counterexample { memory, steps, violation, sleepers })
+}
+
+/// Goes from a state along a path of marks, and says by which moves.
+fn walk<M: Machine>(system: &System<'_>, state: &mut State<M>, path: &[Mark]) -> Result<Vec<Move>, Error> {
     let mut blocks = Blocks::new(system);
     let (mut all, mut mark) = (Vec::new(), Mark::default());
     for goal in path {
-        let mut shortest: Option<(Vec<Step>, State<M>)> = None;
+        let mut shortest: Option<(Vec<Move>, State<M>)> = None;
         blocks.expand(state, &mut |way: Way<'_>, next: State<M>| {
-            system.mark_in(&next, &mut mark);
+            let mut named = next.clone();
+            system.name(&mut named);
+            system.mark_in(&named, &mut mark);
             if mark == *goal && shortest.as_ref().is_none_or(|(known, _)| way.len() < known.len()) {
-                shortest = Some((way.steps().iter().map(|mv| system.step(mv)).collect(), next));
+                shortest = Some((way.steps(), next));
             }
             false
         })?;
-        if let Some((steps, next)) = shortest {
-            all.extend(steps);
+        if let Some((moves, next)) = shortest {
+            all.extend(moves);
             *state = next;
         }
     }
     Ok(all)
+}
+
+/// What a search found, done with a memory that forgets nothing. The search knows who does what and whether he reads 0; which of several
+/// messages is read, and where in modification order a store goes, is chosen so that it comes to the violation.
+struct Execution<'a, 'p, J> {
+    system: &'a System<'p>,
+    judge: &'a mut J,
+    /// States from which it did not, and how many moves were left
+    tried: HashSet<(usize, u64)>,
+    done: Vec<Move>,
+}
+
+impl<J: FnMut(&End<'_>) -> Option<Violation>> Execution<'_, '_, J> {
+    /// What is wrong after these moves, and who sleeps then; nothing if they cannot be done, or nothing is wrong.
+    fn follow<M: Machine>(
+        &mut self,
+        state: State<M>,
+        moves: &[Move],
+    ) -> Result<Option<(Violation, Vec<Sleeper>)>, Error> {
+        let system = self.system;
+        let mut possible = Vec::new();
+        let Some((goal, rest)) = moves.split_first() else {
+            for thread in 0..state.threads.len() {
+                system.thread_moves(state.clone(), thread, &mut possible)?;
+            }
+            System::drains(&state, &mut possible);
+            let violation = system.violation(&state, possible.is_empty(), self.judge);
+            return Ok(violation.map(|violation| (violation, system.sleepers(&state))));
+        };
+        if !self.tried.insert((moves.len(), FixedState::default().hash_one(&state))) {
+            return Ok(None);
+        }
+        if goal.is_drain() {
+            System::drains(&state, &mut possible);
+        } else {
+            system.thread_moves(state, goal.thread, &mut possible)?;
+        }
+        possible.retain(|(mv, _)| mv.may_be(goal));
+        possible.sort_by_key(|(mv, _)| !mv.is_like(goal));
+        for (mv, next) in possible {
+            self.done.push(mv);
+            let found = self.follow(next, rest)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            self.done.pop();
+        }
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

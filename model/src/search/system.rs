@@ -1,6 +1,7 @@
 //! A program and a memory machine together: states and the moves between them.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -13,7 +14,7 @@ use super::{Error, Kind, Step};
 use crate::memory::{
     Footprint, Foreseen, Future, Internal, Location, Machine, Operation, Outcome, Update, Value,
 };
-use crate::program::{Next, Position, Program, Sequence, Settled};
+use crate::program::{Next, Position, Program, Sequence, Settled, Twins};
 
 /// Everything there is at one moment.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,8 @@ struct Positions<'p> {
     profiles: HashMap<(u16, Footprint), u32, FixedState>,
     /// Where a step leads, by the value read, if it touches no list before the next step
     after: Vec<After>,
+    /// The number of the same position in the thread that ends like this one, once it was asked for
+    twins: Vec<Option<Option<u32>>>,
 }
 
 /// What there is to know of a position, in short.
@@ -106,6 +109,17 @@ impl Move {
         self.thread == thread && self.from == Some(place)
     }
 
+    /// Could this be the other move, with a memory that does not take all values that are not 0 for 1?
+    pub fn may_be(&self, other: &Move) -> bool {
+        let is_zero = |value: Option<Value>| value.map(|value| value == 0);
+        (self.thread, self.from, is_zero(self.read)) == (other.thread, other.from, is_zero(other.read))
+    }
+
+    /// Does it read and write the same values as the other?
+    pub fn is_like(&self, other: &Move) -> bool {
+        (self.read, self.written) == (other.read, other.written)
+    }
+
     /// Did a store leave the buffer?
     pub fn is_drain(&self) -> bool {
         self.from.is_none()
@@ -125,6 +139,8 @@ pub(super) struct System<'p> {
     pub awaited: u16,
     /// For every thread the one that must have had its turn before it may have its own
     pub predecessors: SmallVec<[Option<usize>; 4]>,
+    /// Pairs of threads that end alike and may exchange their names
+    twins: &'p [Twins],
     positions: RefCell<Vec<Positions<'p>>>,
 }
 
@@ -140,12 +156,14 @@ impl<'p> System<'p> {
             steady: program.steady(),
             awaited: program.awaited(),
             predecessors: program.threads().iter().map(|_| None).collect(),
+            twins: &[],
             positions: RefCell::new(positions),
         }
     }
 
-    /// The same, in which threads that are alike have their turns in the order of their numbers.
+    /// The same, in which threads that are alike have their turns in the order of their numbers, and those that end alike exchange their names.
     pub fn in_turn(mut self) -> Self {
+        self.twins = self.program.twins();
         let alike: SmallVec<[usize; 4]> = self.program.alike().collect();
         for pair in alike.windows(2) {
             self.predecessors[pair[1]] = Some(pair[0]);
@@ -162,6 +180,13 @@ impl<'p> System<'p> {
 
     /// The state before the first step.
     pub fn start<M: Machine>(&self) -> Result<State<M>, Error> {
+        let mut state = self.start_of_everything()?;
+        self.forget(&mut state);
+        Ok(state)
+    }
+
+    /// The same, with nothing forgotten.
+    pub fn start_of_everything<M: Machine>(&self) -> Result<State<M>, Error> {
         let program = self.program;
         let mut lists: SmallVec<[Sequence; 8]> = program.lists().collect();
         let mut threads = SmallVec::new();
@@ -171,9 +196,7 @@ impl<'p> System<'p> {
             threads.push(self.number(thread, position));
         }
         let memory = M::new(program.initial(), program.threads().len())?;
-        let mut state = State { memory, threads, lists };
-        self.forget(&mut state);
-        Ok(state)
+        Ok(State { memory, threads, lists })
     }
 
     fn settle(&self, position: &mut Position, lists: &mut [Sequence], thread: usize) -> Result<bool, Error> {
@@ -217,6 +240,7 @@ impl<'p> System<'p> {
             });
             positions.positions.push((position.clone(), Ahead { next, operation, future }));
             positions.after.push(SmallVec::new());
+            positions.twins.push(None);
             number
         })
     }
@@ -265,6 +289,41 @@ impl<'p> System<'p> {
             self.positions.borrow_mut()[thread].after[from].push((read, to));
         }
         Ok(())
+    }
+
+    /// Of states that differ only in the names of threads that end alike, takes one.
+    pub fn name<M: Machine>(&self, state: &mut State<M>) {
+        for Twins { threads: [one, other], from, lists } in self.twins {
+            let (one, other) = (*one, *other);
+            let (Some(other_as_one), Some(one_as_other)) =
+                (self.twin(state, other, [from[1], from[0]], one), self.twin(state, one, *from, other))
+            else {
+                continue;
+            };
+            let order = state.threads[one].cmp(&other_as_one);
+            let order = lists.iter().fold(order, |order, pair| {
+                order.then_with(|| state.lists[pair[0]].cmp(&state.lists[pair[1]]))
+            });
+            if order.then_with(|| state.memory.order(one, other)) == Ordering::Greater {
+                (state.threads[one], state.threads[other]) = (other_as_one, one_as_other);
+                state.memory.exchange(one, other);
+                lists.iter().for_each(|pair| state.lists.swap(pair[0], pair[1]));
+            }
+        }
+    }
+
+    /// Where a thread is, as the number of a position of the `other`, if both do the same from there on.
+    fn twin<M>(&self, state: &State<M>, thread: usize, from: [u16; 2], other: usize) -> Option<u32> {
+        let (number, code) = (state.threads[thread] as usize, &self.program.threads()[other]);
+        let (known, position) = {
+            let positions = &self.positions.borrow()[thread];
+            (positions.twins[number], positions.positions[number].0.moved(from[0], code, from[1]))
+        };
+        known.unwrap_or_else(|| {
+            let twin = position.map(|position| self.number(other, position));
+            self.positions.borrow_mut()[thread].twins[number] = Some(twin);
+            twin
+        })
     }
 
     /// Forgets what of memory no thread can find out any more.

@@ -131,6 +131,7 @@ pub(super) fn protocol(
         rivals: size.pollers > 1 && consumer != Consumer::PasserBy,
         told,
     };
+    b.observe_only(&[ring.tail, ring.head]);
     world.threads(&mut b, consumer);
     let pollers = producers..producers + pollers;
     Ok(PollWake { program: b.build()?, ring, consumer, pollers })
@@ -180,6 +181,7 @@ impl World {
                 {
                     b.thread(self.locked_producer(thread, completions, commit));
                 }
+                b.end_alike([0, 1]);
             }
             Consumer::Activation => {
                 let activation = super::consumer::Activation::new(b);
