@@ -10,7 +10,7 @@ use proptest::sample::{Index, select};
 use reveille_model::memory::Memory::{self, Rc11, Sc, Tso};
 use reveille_model::memory::Order::{self, AcqRel, Acquire, Relaxed, Release};
 use reveille_model::memory::{Barrier, Value};
-use reveille_model::program::{Builder, Code, Object, Register};
+use reveille_model::program::{Builder, Code, Expr, Object, Register, Term};
 use reveille_model::search::{Options, check};
 
 /// One statement. Locations are 0 and 1; every read goes to a register of its own.
@@ -62,6 +62,7 @@ fn execute(
     statements: &[Statement],
     locations: [Object; 2],
     into: &mut impl Iterator<Item = Register>,
+    keep: impl Fn(Register) -> Expr,
 ) {
     for statement in statements {
         code.scope(|code| {
@@ -82,7 +83,7 @@ fn execute(
                 }
             };
             if let Some(read) = read {
-                code.set(into.next().unwrap(), read);
+                code.set(into.next().unwrap(), keep(read));
             }
         });
     }
@@ -94,14 +95,28 @@ fn states(threads: &Threads, memory: Memory) -> BTreeSet<Vec<Value>> {
 }
 
 fn states_with(threads: &Threads, memory: Memory, options: Options) -> BTreeSet<Vec<Value>> {
+    observed_states(threads, memory, options, 2, Expr::from)
+}
+
+/// The same, where nobody asks for the value of any but the first few locations: it is 0. And where this is kept of what is read.
+fn observed_states(
+    threads: &Threads,
+    memory: Memory,
+    options: Options,
+    observed: usize,
+    keep: impl Fn(Register) -> Expr,
+) -> BTreeSet<Vec<Value>> {
     let mut program = Builder::new();
     let locations = [program.object("x", 0), program.object("y", 0)];
+    if observed < 2 {
+        program.observe_only(&locations[..observed]);
+    }
     let mut registers = Vec::new();
     for (number, statements) in threads.iter().enumerate() {
         let mut code = Code::new(format!("P{number}"));
         let into = registers_of(&mut code, statements);
         registers.extend(into.iter().map(|register| (number, *register)));
-        execute(&mut code, statements, locations, &mut into.into_iter());
+        execute(&mut code, statements, locations, &mut into.into_iter(), &keep);
         program.thread(code);
     }
     let program = program.build().unwrap();
@@ -113,6 +128,79 @@ fn states_with(threads: &Threads, memory: Memory, options: Options) -> BTreeSet<
     })
     .unwrap();
     states
+}
+
+/// Two to four threads that read and write much, and read each location at most once, so that the order of what is written can be
+/// forgotten.
+fn readers_of_one_message() -> impl Strategy<Value = Threads> {
+    let order = |orders: Vec<Order>| select(orders);
+    let statement = prop_oneof![
+        4 => (0..2_usize, 0..3, order(vec![Relaxed, Release])).prop_map(|(x, value, order)| Store(x, value, order)),
+        3 => (0..2_usize, order(vec![Relaxed, Acquire])).prop_map(|(x, order)| Load(x, order)),
+        3 => (0..2_usize, 0..3, order(vec![Relaxed, Acquire, Release, AcqRel]))
+            .prop_map(|(x, value, order)| Swap(x, value, order)),
+        1 => (0..2_usize, order(vec![Relaxed, AcqRel])).prop_map(|(x, order)| Add(x, order)),
+        1 => (0..2_usize, 0..2).prop_map(|(x, old)| CompareExchange(x, old, 2, AcqRel, Acquire)),
+        1 => Just(Fence(Barrier::SeqCst)),
+    ];
+    let thread = prop::collection::vec(statement, 1..=3).prop_map(|mut statements| {
+        let mut read = [false; 2];
+        statements.retain(|statement| match statement {
+            Load(x, _) | Swap(x, ..) | Add(x, _) | CompareExchange(x, ..) => !std::mem::replace(&mut read[*x], true),
+            _ => true,
+        });
+        statements
+    });
+    prop::collection::vec(thread, 2..=4)
+}
+
+/// Two threads that begin differently and end alike, and one that looks on.
+#[derive(Clone, Debug)]
+struct EndAlike {
+    beginnings: [Vec<Statement>; 2],
+    end: Vec<Statement>,
+    other: Vec<Statement>,
+}
+
+fn end_alike() -> impl Strategy<Value = EndAlike> {
+    let part = |most| prop::collection::vec(statement(), 0..=most);
+    (part(1), part(2), part(2), part(2))
+        .prop_map(|(one, two, end, other)| EndAlike { beginnings: [one, two], end, other })
+}
+
+/// All final states: the registers of whoever looks on, and all locations. In one of them the others note what they read.
+fn states_of_ends(program: &EndAlike, memory: Memory, options: Options) -> (BTreeSet<Vec<Value>>, usize) {
+    let EndAlike { beginnings, end, other } = program;
+    let mut program = Builder::new();
+    let locations = [program.object("x", 0), program.object("y", 0)];
+    let notes = program.object("notes", 0);
+    for (number, beginning) in beginnings.iter().enumerate() {
+        let mut code = Code::new(format!("P{number}"));
+        for statement in beginning.iter().chain(end) {
+            code.scope(|code| {
+                let read = code.compute(-1);
+                execute(code, &[*statement], locations, &mut [read].into_iter(), Expr::from);
+                code.when(read.above(-1), |code| {
+                    code.swap("note", notes, read.plus(1), Relaxed);
+                });
+            });
+        }
+        program.thread(code);
+    }
+    let mut code = Code::new("other");
+    let others = registers_of(&mut code, other);
+    execute(&mut code, other, [notes, locations[0]], &mut others.iter().copied(), Expr::from);
+    program.thread(code);
+    program.end_alike([0, 1]);
+    let program = program.build().unwrap();
+    let mut states = BTreeSet::new();
+    let report = check(&program, memory, options, |end| {
+        let registers = others.iter().map(|register| end.register(2, *register));
+        let values = locations.into_iter().chain([notes]).map(|x| end.value(x));
+        states.insert(registers.chain(values).collect());
+        Vec::new()
+    });
+    (states, report.unwrap().states)
 }
 
 /// Threads that are alike: how many, and what each does before, in, and after its turn. And what another one does.
@@ -145,14 +233,14 @@ fn nameless_states(
         let [before, inside, after] = &alike.parts;
         own.push(registers_of(&mut code, &alike.parts.concat()));
         let mut into = own[number].iter().copied();
-        execute(&mut code, before, locations, &mut into);
-        code.locked_in_turn(("lock", "unlock"), lock, |code| execute(code, inside, locations, &mut into));
-        execute(&mut code, after, locations, &mut into);
+        execute(&mut code, before, locations, &mut into, Expr::from);
+        code.locked_in_turn(("lock", "unlock"), lock, |code| execute(code, inside, locations, &mut into, Expr::from));
+        execute(&mut code, after, locations, &mut into, Expr::from);
         program.thread(code);
     }
     let mut code = Code::new("other");
     let others = registers_of(&mut code, &alike.other);
-    execute(&mut code, &alike.other, locations, &mut others.iter().copied());
+    execute(&mut code, &alike.other, locations, &mut others.iter().copied(), Expr::from);
     program.thread(code);
     let program = program.build().unwrap();
     let mut states = BTreeSet::new();
@@ -240,6 +328,30 @@ proptest! {
     }
 
     #[test]
+    fn what_nobody_asks_for_in_the_end_makes_no_other_difference(threads in readers_of_one_message()) {
+        for memory in Memory::ALL {
+            let all = states(&threads, memory);
+            for observed in 0..2 {
+                let asked = |mut state: Vec<Value>, exactly: bool| {
+                    let registers = state.len() - 2;
+                    state[registers + observed..].fill(0);
+                    if !exactly {
+                        state[..registers].iter_mut().for_each(|value| *value = Value::from(*value != 0));
+                    }
+                    state
+                };
+                let exact = observed_states(&threads, memory, Options::default(), observed, Expr::from);
+                let expected = all.iter().cloned().map(|state| asked(state, true)).collect();
+                prop_assert_eq!(exact, expected, "{} {}", memory, observed);
+                let any = |read: Register| read.differs(0);
+                let zero_or_not = observed_states(&threads, memory, Options::default(), observed, any);
+                let expected = all.iter().cloned().map(|state| asked(state, false)).collect();
+                prop_assert_eq!(zero_or_not, expected, "{} {}, 0 or not", memory, observed);
+            }
+        }
+    }
+
+    #[test]
     fn leaving_out_interleavings_loses_no_final_state(threads in threads()) {
         for memory in Memory::ALL {
             let full = states_with(&threads, memory, Options { reduce: false, ..Options::default() });
@@ -256,6 +368,16 @@ proptest! {
         for memory in Memory::ALL {
             let all = nameless_states(&alike, memory, Options { reduce: false, ..Options::default() });
             prop_assert_eq!(nameless_states(&alike, memory, Options::default()), all, "{}", memory);
+        }
+    }
+
+    #[test]
+    fn names_of_threads_that_end_alike_make_no_difference_to_anybody_else(ends in end_alike()) {
+        for memory in Memory::ALL {
+            let (all, many) = states_of_ends(&ends, memory, Options { symmetry: false, ..Options::default() });
+            let (some, few) = states_of_ends(&ends, memory, Options::default());
+            prop_assert_eq!(some, all, "{}", memory);
+            prop_assert!(few <= many, "{}: {} {}", memory, few, many);
         }
     }
 }

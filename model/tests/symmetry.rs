@@ -84,6 +84,108 @@ fn nor_do_the_turns_of_three() {
     compare(cells);
 }
 
+/// Each gate with two producers, who end alike.
+#[test]
+fn nor_do_names_of_threads_that_end_alike() {
+    for &gate in Gate::ALL {
+        for memory in Memory::ALL {
+            for completions in [2, 3] {
+                let size = Size { completions, pollers: 1, spurious: 0 };
+                let protocol = PollWake::new(gate, Consumer::EpollLevelTwoProducers, size, None).unwrap();
+                let named = protocol.check(memory, Options::default()).unwrap();
+                let all = protocol.check(memory, NO_SYMMETRY).unwrap();
+                assert_eq!(kind(&named), kind(&all), "{gate} {memory} {completions}");
+                assert!(named.states < all.states, "{gate} {memory} {completions}");
+            }
+        }
+    }
+}
+
+/// Whoever is first goes round once more, and is the last to leave his number.
+#[test]
+fn the_end_that_two_threads_have_in_common_has_no_way_out_of_it() {
+    let mut b = Builder::new();
+    let (number_of_last, somebody) = (b.object("number of the last", 0), b.object("somebody", 0));
+    for number in [1, 2] {
+        let mut p = Code::new(format!("thread {number}"));
+        p.forever(|p| {
+            p.store("be last", number_of_last, number, Relaxed);
+            let others = p.swap("come", somebody, 1, Relaxed);
+            p.when(others, |p| p.leave());
+        });
+        b.thread(p);
+    }
+    b.end_alike([0, 1]);
+    let program = b.build().unwrap();
+    for memory in Memory::ALL {
+        let mut last = BTreeSet::new();
+        let report = check(&program, memory, Options::default(), |end| {
+            last.insert(end.value(number_of_last));
+            Vec::new()
+        });
+        assert_eq!(report.unwrap().verdict, Verdict::Complete);
+        assert_eq!(last, BTreeSet::from([1, 2]), "{memory}");
+    }
+}
+
+/// Each thread puts its entry on a list of its own, and then all that is on it counts.
+#[test]
+fn threads_that_end_alike_exchange_their_lists_too() {
+    let mut b = Builder::new();
+    let count = b.object("count", 0);
+    for number in [1, 2] {
+        let own = b.local_list(&format!("list {number}"));
+        let mut p = Code::new(format!("thread {number}"));
+        p.push(own, number);
+        if number == 2 {
+            p.add("come", count, 10, Relaxed);
+        }
+        p.drain(own, |p, entry| {
+            p.swap("count", count, entry, Relaxed);
+        });
+        b.thread(p);
+    }
+    b.end_alike([0, 1]);
+    let program = b.build().unwrap();
+    let counts = |options| {
+        let mut counts = BTreeSet::new();
+        let report = check(&program, Sc, options, |end| {
+            counts.insert(end.value(count));
+            Vec::new()
+        });
+        (counts, report.unwrap().states)
+    };
+    let ((some, few), (all, many)) = (counts(Options::default()), counts(NO_SYMMETRY));
+    assert_eq!(some, all);
+    assert!(few <= many);
+}
+
+#[test]
+fn who_can_be_told_apart_does_not_end_alike() {
+    let build = |threads, add: &dyn Fn(&mut Code, Object)| {
+        let mut b = Builder::new();
+        let lock = b.lock("lock");
+        for number in [0, 1] {
+            let mut p = Code::new(format!("thread {number}"));
+            add(&mut p, lock);
+            b.thread(p);
+        }
+        b.end_alike(threads);
+        b.build().err()
+    };
+    let nothing = |_: &mut Code, _| ();
+    assert_eq!(build([0, 1], &nothing), None);
+    for threads in [[0, 2], [1, 1]] {
+        assert_eq!(build(threads, &nothing), Some(BuildError::Ends(threads[0], threads[1])));
+    }
+    let turn = |p: &mut Code, lock| p.locked_in_turn(("lock", "unlock"), lock, |_| ());
+    assert_eq!(build([0, 1], &turn), Some(BuildError::Ends(0, 1)));
+    let looked_at = |p: &mut Code, _| {
+        p.observed_register();
+    };
+    assert_eq!(build([0, 1], &looked_at), Some(BuildError::Ends(0, 1)));
+}
+
 /// Two threads that store, each its number, under a lock that they take in turn.
 fn who_is_last(numbers: [i32; 2]) -> (Program, Object) {
     let mut b = Builder::new();

@@ -169,10 +169,14 @@ pub(super) fn future(code: &[Instruction], observed: Observed) -> Vec<Future> {
         // Whatever it reads later it must not read again, nor after having learnt or written something.
         let learns = alone.acquires != 0 || alone.acquire_fence;
         before.once &= !(after.all.reads & if learns { !0 } else { touched });
-        // A wait is more than a read; of an addend's sum more may be found out; and what fails is another step.
-        let other = |action: &Action| !matches!(action, Action::Load(_) | Action::Store(..) | Action::Swap(..));
-        if matches!(instruction, Instruction::Access { action, .. } if other(action)) {
-            before.once &= !touched;
+        // A wait is more than a read, and so is a compare-exchange; of a value exchanged no more may be found out than whether it is 0.
+        if let Instruction::Access { action, into, .. } = instruction {
+            let plain = match action {
+                Action::Load(_) | Action::Store(..) => true,
+                Action::Swap(..) => !into.is_some_and(|register| found_out(at, register)),
+                _ => false,
+            };
+            before.once &= if plain { !0 } else { !touched };
         }
         if let Instruction::Access { action, into, .. } = instruction {
             let compared = matches!(action, Action::CompareExchange { .. });
