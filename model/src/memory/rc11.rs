@@ -359,7 +359,7 @@ impl Rc11 {
         for position in 0..=last {
             let mut message = self.messages[span.start + position];
             let eligible = may_read(position);
-            if eligible == 0 || exchanges && self.taken(x, position) {
+            if eligible == 0 {
                 continue;
             }
             message.glued = false;
@@ -390,9 +390,11 @@ impl Rc11 {
             kept.push((0, Message { value: 0, glued: false, view: View::default() }));
         }
         let length = kept.len();
-        let first = |eligible: usize| kept.iter().position(|(others, _)| *others >= eligible).unwrap_or(length - 1);
+        let first =
+            |eligible: usize| kept.iter().position(|(others, _)| *others >= eligible).unwrap_or(length - 1);
         self.views().for_each(|view| view.0[x] = 0);
-        for (thread, (future, _)) in foreseen.iter().enumerate().filter(|(_, (future, _))| future.touches(x)) {
+        for (thread, (future, _)) in foreseen.iter().enumerate().filter(|(_, (future, _))| future.touches(x))
+        {
             let reads = future.all.reads & bit != 0;
             let place = if reads { first(may_read(oldest[thread])) } else { length - 1 } as u8;
             let Thread { current, acquire, .. } = &mut self.threads[thread];

@@ -1,8 +1,6 @@
 //! Threads that are alike: is their code the same, but for what is each one's own?
 
-use super::{
-    Action, BuildError, Expr, Instruction, List, ListAction, Object, Place, Program, Thread, Twins,
-};
+use super::{Action, BuildError, Expr, Instruction, List, ListAction, Object, Place, Program, Thread, Twins};
 
 impl Program {
     /// The threads that have turns.
@@ -50,7 +48,9 @@ impl Program {
     /// Two threads and the longest part at the end of their code that is the same, up to lists of their own. Nothing jumps out of it.
     pub(super) fn ends_alike(&self, threads: [usize; 2]) -> Result<Twins, BuildError> {
         let unlike = BuildError::Ends(threads[0], threads[1]);
-        let [Some(one), Some(two)] = threads.map(|thread| self.threads.get(thread)) else { return Err(unlike) };
+        let [Some(one), Some(two)] = threads.map(|thread| self.threads.get(thread)) else {
+            return Err(unlike);
+        };
         let free = |thread: &Thread| thread.turn.is_none() && thread.observed.registers == 0;
         if threads[0] == threads[1] || !free(one) || !free(two) {
             return Err(unlike);
@@ -84,7 +84,9 @@ impl Program {
         lists.dedup();
         let jumps_out = |length: usize| {
             let from = one.code.len() - length;
-            one.code[from..].iter().any(|instruction| instruction.clone().target().is_some_and(|target| *target < from))
+            one.code[from..]
+                .iter()
+                .any(|instruction| instruction.clone().target().is_some_and(|target| *target < from))
         };
         while jumps_out(length) {
             length -= 1;

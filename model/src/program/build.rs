@@ -1,8 +1,8 @@
 //! Building programs.
 
 use super::{
-    Action, Expr, Instruction, List, ListAction, ListDeclaration, Object, Place, Program, Register, Sequence,
-    Site, Term, Thread, Observed,
+    Action, Expr, Instruction, List, ListAction, ListDeclaration, Object, Observed, Place, Program, Register,
+    Sequence, Site, Term, Thread,
 };
 use crate::memory::{Barrier, LOCATIONS, Order, Value};
 
@@ -36,7 +36,9 @@ pub enum BuildError {
     #[error("thread `{0}` has more than one turn")]
     Turns(String),
     /// Threads that have nothing in common were said to end alike
-    #[error("threads {0} and {1} do not end alike: there is no such thread, or it has a turn or registers that somebody looks at")]
+    #[error(
+        "threads {0} and {1} do not end alike: there is no such thread, or it has a turn or registers that somebody looks at"
+    )]
     Ends(usize, usize),
     /// Threads with turns are alike
     #[error(
@@ -166,7 +168,8 @@ impl Builder {
         if let Some(unlike) = program.unlike() {
             return Err(unlike);
         }
-        let twins = self.twins.into_iter().map(|threads| program.ends_alike(threads)).collect::<Result<_, _>>()?;
+        let twins =
+            self.twins.into_iter().map(|threads| program.ends_alike(threads)).collect::<Result<_, _>>()?;
         Ok(Program { twins, ..program })
     }
 }

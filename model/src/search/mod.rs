@@ -212,7 +212,9 @@ pub enum Error {
     #[error("thread `{0}` loops without touching memory, overflows a list, or goes outside an array")]
     Broken(String),
     /// A mistake in the search: what it found is no execution of the memory model
-    #[error("the search found a violation that it cannot show: a mistake of its own, please report it with the program")]
+    #[error(
+        "the search found a violation that it cannot show: a mistake of its own, please report it with the program"
+    )]
     Lost,
 }
 
