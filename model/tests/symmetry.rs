@@ -106,12 +106,17 @@ fn nor_do_names_of_threads_that_end_alike() {
 fn the_end_that_two_threads_have_in_common_has_no_way_out_of_it() {
     let mut b = Builder::new();
     let (number_of_last, somebody) = (b.object("number of the last", 0), b.object("somebody", 0));
+    let arrived = b.object("arrived", 0);
     for number in [1, 2] {
         let mut p = Code::new(format!("thread {number}"));
         p.forever(|p| {
             p.store("be last", number_of_last, number, Relaxed);
             let others = p.swap("come", somebody, 1, Relaxed);
-            p.load("look", number_of_last, Relaxed);
+            p.add("arrive", arrived, 1, Relaxed);
+            p.forever(|p| {
+                let all = p.load("wait", arrived, Relaxed);
+                p.when(all.above(1), |p| p.leave());
+            });
             p.when(others, |p| p.leave());
         });
         b.thread(p);
