@@ -202,7 +202,7 @@ pub(crate) fn pool_mutant_misses(protocol: &str, mutant: &str, memory: Memory) -
     memory >= weakest
 }
 
-/// Searches the programs of a protocol of the pool, in all sizes that are searched under this memory.
+/// Searches the programs of a protocol of the pool, in all sizes.
 pub(crate) fn pool(protocol: &str, mutant: Option<&str>, memory: Memory, budget: Budget) -> Verdict {
     let names = (protocol.parse::<pool::Protocol>(), mutant.map(str::parse).transpose());
     let (Ok(protocol), Ok(mutant)) = names else {
@@ -210,10 +210,8 @@ pub(crate) fn pool(protocol: &str, mutant: Option<&str>, memory: Memory, budget:
     };
     let deadline = Instant::now() + budget.time;
     let mut before = 0;
-    // A mistake is looked for in every size. It may need one that is too large to be searched to the end.
-    let searched = |weakest: Memory| mutant.is_some() || memory <= weakest;
     let mut done: Vec<String> = Vec::new();
-    for (size, _) in protocol.sizes().iter().filter(|(_, weakest)| searched(*weakest)) {
+    for size in protocol.sizes() {
         let time = deadline.saturating_duration_since(Instant::now());
         let options = Options { max_time: Some(time), ..Options::default() };
         let report = pool::Pool::new(protocol, mutant, *size).and_then(|pool| pool.check(memory, options));

@@ -45,7 +45,9 @@
 //! - where nobody asks of an old value more than whether it is 0 ([`Future::exact`]), a message that says the same as the one after it,
 //!   if nothing can come between them: whoever could read it can read the next, with the same consequences;
 //! - `acq` of a thread that executes no acquire fence any more, `rel(x)` of one whose stores to `x` are all releases, the
-//!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more.
+//!   view of a message of `x` if nobody reads `x` any more, and `sc` if there is no `seq_cst` fence any more;
+//! - the order of messages of `x`, if each thread reads `x` at most once, having neither learnt anything nor written there before, and nobody looks at `x` in
+//!   the end ([`Future::once`]): what counts is who may read which; and of messages that say the same those that teach least are enough.
 //!
 //! And what a thread will know for certain before it can make use of it, it may as well know now:
 //!
@@ -337,75 +339,46 @@ impl Rc11 {
     /// Where each thread reads at most once, having learnt nothing before, nobody finds out in which order two messages are that the same
     /// threads may read. And whoever does not read may as well write behind all of them, where everybody may read.
     fn forget_order(&mut self, foreseen: &[Foreseen<'_>], exact: bool, x: usize) {
-        let bit = 1 << x;
-        let readers = || (0..foreseen.len()).filter(|thread| foreseen[*thread].0.all.reads & bit != 0);
-        let count = readers().count();
+        let (bit, span) = (1 << x, self.span(x));
+        let reads = |thread: usize| foreseen[thread].0.all.reads & bit != 0;
+        let readers = || (0..foreseen.len()).filter(|thread| reads(*thread));
         let loads = readers().any(|thread| foreseen[thread].0.loads & bit != 0);
         let exchanges = readers().any(|thread| foreseen[thread].0.all.writes & bit != 0);
-        let span = self.span(x);
         if loads && exchanges {
+            // Messages that have been read by a read-modify-write may be read by one thread and not by another.
             return;
         }
-        // The oldest message that each thread may read; who does not read knows the newest.
-        let last = span.len() - 1;
-        let oldest: SmallVec<[usize; 4]> = (0..foreseen.len())
-            .map(|thread| {
-                let reads = foreseen[thread].0.all.reads & bit != 0;
-                if reads { usize::from(self.threads[thread].current.0[x]) } else { last }
-            })
-            .collect();
-        let may_read = |position: usize| readers().filter(|thread| oldest[*thread] <= position).count();
+        let oldest: SmallVec<[u8; 4]> = self.threads.iter().map(|thread| thread.current.0[x]).collect();
+        let how_many_read = |position: u8| readers().filter(|thread| oldest[*thread] <= position).count();
         let mut kept: SmallVec<[(usize, Message); 8]> = SmallVec::new();
-        for position in 0..=last {
-            let mut message = self.messages[span.start + position];
-            let eligible = may_read(position);
-            if eligible == 0 {
-                continue;
-            }
-            message.glued = false;
-            if !exact {
-                message.value = Value::from(message.value != 0);
-            }
-            kept.push((eligible, message));
+        for (position, message) in self.history(x).iter().enumerate() {
+            let value = if exact { message.value } else { Value::from(message.value != 0) };
+            kept.push((how_many_read(position as u8), Message { value, glued: false, ..*message }));
         }
-        kept.sort_by_key(|(eligible, message)| (*eligible, message.value, message.view.0));
-        // Of messages of which others say the same to as many, and teach no more, there need be only as many as can be read.
-        let needed = if exchanges { count } else { 1 };
-        let mut index = 0;
-        while index < kept.len() {
-            let (eligible, message) = kept[index];
-            let better = |(number, (others, other)): (usize, &(usize, Message))| {
-                number != index
-                    && *others >= eligible
-                    && other.value == message.value
-                    && other.view.within(&message.view)
-            };
-            if kept.iter().enumerate().filter(|other| better(*other)).count() >= needed {
-                kept.remove(index);
-            } else {
-                index += 1;
-            }
-        }
+        kept.retain(|(readers, _)| *readers > 0);
+        kept.sort_by_key(|(readers, message)| (*readers, message.value, message.view));
+        leave_out_the_worse(&mut kept, if exchanges { readers().count() } else { 1 });
         if kept.is_empty() {
             kept.push((0, Message { value: 0, glued: false, view: View::default() }));
         }
-        let length = kept.len();
-        let first =
-            |eligible: usize| kept.iter().position(|(others, _)| *others >= eligible).unwrap_or(length - 1);
+        let last = kept.len() - 1;
+        let first_for = |how_many: usize| kept.iter().position(|(readers, _)| *readers >= how_many);
         self.views().for_each(|view| view.0[x] = 0);
-        for (thread, (future, _)) in foreseen.iter().enumerate().filter(|(_, (future, _))| future.touches(x))
-        {
-            let reads = future.all.reads & bit != 0;
-            let place = if reads { first(may_read(oldest[thread])) } else { length - 1 } as u8;
+        for (thread, (future, _)) in foreseen.iter().enumerate() {
+            let place = match reads(thread) {
+                true => first_for(how_many_read(oldest[thread])).unwrap_or(last),
+                false if future.touches(x) => last,
+                false => 0,
+            };
             let Thread { current, acquire, .. } = &mut self.threads[thread];
-            current.0[x] = place;
+            current.0[x] = place as u8;
             if future.acquire_fence {
-                acquire.0[x] = place;
+                acquire.0[x] = place as u8;
             }
         }
-        self.messages.splice(span.clone(), kept.into_iter().map(|(_, message)| message));
-        let less = (span.len() - length) as u8;
-        self.ends[x..].iter_mut().for_each(|end| *end -= less);
+        let fewer = (span.len() - kept.len()) as u8;
+        self.messages.splice(span, kept.into_iter().map(|(_, message)| message));
+        self.ends[x..].iter_mut().for_each(|end| *end -= fewer);
     }
 
     /// Of a lock only the last message is of use: whoever does not hold it can only read the last unlock.
@@ -592,6 +565,24 @@ impl Rc11 {
             if (this.value != 0) == (after.value != 0) && this.view == after.view {
                 self.remove(x, position);
             }
+        }
+    }
+}
+
+/// Of messages, each with how many threads may read it, leaves out those in whose place `enough` others can be read: they say the same,
+/// teach no more, and no fewer threads may read them.
+fn leave_out_the_worse(messages: &mut SmallVec<[(usize, Message); 8]>, enough: usize) {
+    let mut index = 0;
+    while index < messages.len() {
+        let (readers, message) = messages[index];
+        let others = messages.iter().enumerate().filter(|(other, _)| *other != index);
+        let better = others.filter(|(_, (others, other))| {
+            *others >= readers && other.value == message.value && other.view.within(&message.view)
+        });
+        if better.count() >= enough {
+            messages.remove(index);
+        } else {
+            index += 1;
         }
     }
 }

@@ -28,7 +28,7 @@
 //! use reveille_model::protocol::pool::{self, Mutant, Protocol};
 //! use reveille_model::search::Verdict;
 //!
-//! let (size, _) = Protocol::EnqueueIdle.sizes()[0];
+//! let size = Protocol::EnqueueIdle.sizes()[0];
 //! let report = pool::check(Protocol::EnqueueIdle, None, Memory::Tso, size)?;
 //! assert_eq!(report.verdict, Verdict::Complete);
 //! let unsound = Some(Mutant::WakerWithoutBarrier);
@@ -253,31 +253,22 @@ impl fmt::Display for Size {
 }
 
 impl Protocol {
-    /// The sizes that are searched, and the weakest memory model under which that takes no more than some seconds. Under that and the
-    /// stronger ones each passes, and each mutant is rejected in one of them.
-    pub fn sizes(self) -> &'static [(Size, Memory)] {
-        use Memory::{Rc11, Tso};
+    /// The sizes that are searched. Each passes under every memory model, and each mutant is rejected in one of them.
+    pub fn sizes(self) -> &'static [Size] {
         match self {
             Protocol::EnqueueIdle => {
-                const {
-                    let old_token = Size { tokens: 1, ..size(1, 2, 2) };
-                    &[(size(2, 1, 2), Rc11), (size(1, 2, 2), Rc11), (old_token, Tso)]
-                }
+                const { &[size(2, 1, 2), size(1, 2, 2), Size { tokens: 1, ..size(1, 2, 2) }] }
             }
-            Protocol::ShardScan => {
-                const { &[(size(1, 2, 2), Tso), (size(1, 1, 2), Rc11), (size(2, 1, 2), Rc11)] }
-            }
-            Protocol::Sparing => const { &[(size(1, 1, 2), Rc11), (size(1, 2, 2), Tso)] },
-            Protocol::Timeout => {
-                const { &[(size(1, 2, 0), Rc11), (size(1, 2, 1), Rc11), (size(1, 2, 2), Tso)] }
-            }
-            Protocol::Blocking => const { &[(size(1, 1, 1), Rc11)] },
-            Protocol::Hash => const { &[(size(1, 2, 1), Rc11), (size(2, 2, 1), Tso)] },
-            Protocol::Stalled => const { &[(size(1, 2, 2), Rc11)] },
-            Protocol::Exit => const { &[(size(0, 2, 0), Rc11), (size(1, 1, 1), Rc11)] },
-            Protocol::LastWorker => const { &[(size(2, 0, 2), Rc11)] },
-            Protocol::Cancel => const { &[(size(0, 1, 1), Rc11)] },
-            Protocol::CancelSearch => const { &[(size(0, 1, 2), Rc11)] },
+            Protocol::ShardScan => const { &[size(1, 2, 2), size(1, 1, 2), size(2, 1, 2)] },
+            Protocol::Sparing => const { &[size(1, 1, 2), size(1, 2, 2)] },
+            Protocol::Timeout => const { &[size(1, 2, 0), size(1, 2, 1), size(1, 2, 2)] },
+            Protocol::Blocking => const { &[size(1, 1, 1)] },
+            Protocol::Hash => const { &[size(1, 2, 1), size(2, 2, 1)] },
+            Protocol::Stalled => const { &[size(1, 2, 2)] },
+            Protocol::Exit => const { &[size(0, 2, 0), size(1, 1, 1)] },
+            Protocol::LastWorker => const { &[size(2, 0, 2)] },
+            Protocol::Cancel => const { &[size(0, 1, 1)] },
+            Protocol::CancelSearch => const { &[size(0, 1, 2)] },
         }
     }
 
@@ -295,7 +286,7 @@ impl Protocol {
             Protocol::Hash => {
                 (1..=2).contains(&submitters) && (workers, tokens) == (2, 0) && (1..=3).contains(&jobs)
             }
-            _ => self.sizes().iter().any(|(searched, _)| *searched == size),
+            _ => self.sizes().contains(&size),
         }
     }
 }
