@@ -81,7 +81,29 @@ impl Builder {
     }
 
     /// In the end nobody asks for the value of any other object: [`End::value`](crate::search::End::value) of one is 0. Without this, all
-    /// are asked for.
+    /// are asked for. The fewer there are, the more may be forgotten on the way.
+    ///
+    /// ```
+    /// use reveille_model::memory::Memory::Rc11;
+    /// use reveille_model::memory::Order::Relaxed;
+    /// use reveille_model::program::{Builder, Code};
+    /// use reveille_model::search::{Options, check};
+    ///
+    /// let mut b = Builder::new();
+    /// let (x, y) = (b.object("x", 0), b.object("y", 0));
+    /// b.observe_only(&[y]);
+    /// let mut p = Code::new("p");
+    /// p.store("store x", x, 1, Relaxed);
+    /// p.store("store y", y, 1, Relaxed);
+    /// b.thread(p);
+    /// let mut ends = Vec::new();
+    /// check(&b.build()?, Rc11, Options::default(), |end| {
+    ///     ends.push((end.value(x), end.value(y)));
+    ///     Vec::new()
+    /// })?;
+    /// assert_eq!(ends, [(0, 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn observe_only(&mut self, objects: &[Object]) {
         self.observed = Some(objects.iter().fold(0, |all, object| all | object.mask()));
     }

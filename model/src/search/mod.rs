@@ -8,7 +8,7 @@
 //! Where threads retry, something may be owed for ever although something always moves: [`check_liveness`] looks for that.
 //!
 //! A search that ends without a violation has seen every reachable state, up to the order of independent steps and the names of threads that
-//! are alike, and but for states of which another one, seen on no longer a way, can do all that they can. States are
+//! are, or end, alike, and but for states of which another one, seen on no longer a way, can do all that they can. States are
 //! compared by 64-bit hashes of what they have in common, and exactly by what else is kept of their memory: with n states the chance that two of
 //! them were taken for one is about n²/2⁶⁵, one in three hundred thousand for ten million.
 
@@ -39,8 +39,8 @@ use system::{Ahead, Move, State, System};
 pub struct Options {
     /// Leave out interleavings that differ only in the order of independent steps, and states that others cover. The verdict is the same.
     pub reduce: bool,
-    /// Leave out executions that differ only in the names of threads that are alike ([`Code::locked_in_turn`](crate::program::Code::locked_in_turn)), if
-    /// `reduce` too. The verdict is the same, but for their names.
+    /// Leave out executions that differ only in the names of threads that are alike ([`Code::locked_in_turn`](crate::program::Code::locked_in_turn)) or end
+    /// alike ([`Builder::end_alike`](crate::program::Builder::end_alike)), if `reduce` too. The verdict is the same, but for their names.
     pub symmetry: bool,
     /// Give up beyond so many states
     pub max_states: Option<usize>,

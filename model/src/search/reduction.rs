@@ -42,6 +42,11 @@
 //! lock. So no two of them are independent, executions that differ in the order of independent steps have them in the same order, and the
 //! argument above stands if it is read as one of executions in that order: a turn that has come does not go away. An end is still where
 //! nothing could move if there were no turns.
+//!
+//! **Threads that end alike** ([`Builder::end_alike`](crate::program::Builder::end_alike)). Where both have come to what they have in common, what is left of the
+//! program is the same for both, but for lists of their own. So if they exchange their names, with all that is theirs in memory and these
+//! lists, whatever could follow still can, under the other name: of two such states one is searched (`System::name`). There is one order for both, so it is always the same
+//! one, and a counterexample is found again from a state in which nobody has another's name.
 
 use std::cell::Cell;
 use std::collections::HashMap;
