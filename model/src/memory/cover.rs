@@ -135,6 +135,10 @@ mod tests {
         assert_eq!(covers(&read[0], &read[1], 0), (true, false));
         // Where somebody waits for the value, he who knows less might go on.
         assert_eq!(covers(&read[0], &read[1], 1), (false, false));
+        let no_less = |awaited| {
+            [read[1].knows_no_less(&read[0], 1, awaited), read[0].knows_no_less(&read[1], 1, awaited)]
+        };
+        assert_eq!((no_less(0), no_less(1)), ([true, false], [false, false]));
     }
 
     #[test]

@@ -454,6 +454,12 @@ pub trait Machine: Clone + Eq + Hash + Debug + Send + Sync + 'static {
         this == other
     }
 
+    /// After a read: does `thread` know no less than in the `other` memory, which another outcome of the same read has left, and of the `awaited`
+    /// locations the same? Then that one covers this one.
+    fn knows_no_less(&self, _other: &Self, _thread: usize, _awaited: u16) -> bool {
+        false
+    }
+
     /// Is this value nowhere where a read-modify-write of `thread` could read it now?
     fn lacks(&self, thread: usize, location: Location, value: Value) -> bool;
 

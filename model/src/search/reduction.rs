@@ -193,6 +193,9 @@ impl<'a, 'p, M: Machine> Blocks<'a, 'p, M> {
         let early = actor < BUFFERS && system.awaits_turn(&state, actor);
         if actor < BUFFERS {
             system.thread_moves(state, actor, &mut self.moves)?;
+            if system.reduce {
+                system.leave_out_the_worse(&mut self.moves);
+            }
         } else {
             System::drains(&state, &mut self.moves);
             self.moves.retain(|(mv, _)| mv.thread == actor - BUFFERS);

@@ -314,12 +314,11 @@ impl<'p> System<'p> {
 
     /// Where a thread is, as the number of a position of the `other`, if both do the same from there on.
     fn twin<M>(&self, state: &State<M>, thread: usize, from: [u16; 2], other: usize) -> Option<u32> {
-        let (number, code) = (state.threads[thread] as usize, &self.program.threads()[other]);
-        let (known, position) = {
-            let positions = &self.positions.borrow()[thread];
-            (positions.twins[number], positions.positions[number].0.moved(from[0], code, from[1]))
-        };
+        let number = state.threads[thread] as usize;
+        let known = self.positions.borrow()[thread].twins[number];
         known.unwrap_or_else(|| {
+            let code = &self.program.threads()[other];
+            let position = self.positions.borrow()[thread].positions[number].0.moved(from[0], code, from[1]);
             let twin = position.map(|position| self.number(other, position));
             self.positions.borrow_mut()[thread].twins[number] = Some(twin);
             twin
@@ -363,6 +362,16 @@ impl<'p> System<'p> {
             state.hash(&mut class);
         }
         mark.class = class.finish();
+    }
+
+    /// Of reads that lead to the same, leaves out those after which the thread knows no less than after another.
+    pub fn leave_out_the_worse<M: Machine>(&self, moves: &mut Vec<(Move, State<M>)>) {
+        moves.dedup_by(|(mv, later), (before, earlier)| {
+            (mv.written, before.written) == (None, None)
+                && later.threads == earlier.threads
+                && later.lists == earlier.lists
+                && later.memory.knows_no_less(&earlier.memory, mv.thread, self.awaited)
+        });
     }
 
     /// Appends all moves out of a state.

@@ -379,6 +379,16 @@ impl Machine for Rc11 {
         cover::covers(this, other, awaited)
     }
 
+    fn knows_no_less(&self, other: &Self, thread: usize, awaited: u16) -> bool {
+        let (this, other) = (&self.threads[thread], &other.threads[thread]);
+        let more = |this: &View, other: &View| {
+            let columns = this.0.iter().zip(other.0).enumerate();
+            let awaited = |location: usize| awaited & 1 << location != 0;
+            other.within(this) && columns.filter(|(x, _)| awaited(*x)).all(|(_, (mine, its))| *mine == its)
+        };
+        more(&this.current, &other.current) && more(&this.acquire, &other.acquire)
+    }
+
     fn lacks(&self, thread: usize, location: Location, value: Value) -> bool {
         let at = usize::from(location.0);
         let history = self.history(at);
