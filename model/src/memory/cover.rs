@@ -96,7 +96,7 @@ pub(super) fn covers(this: &[u8], other: &[u8], awaited: u16) -> bool {
 mod tests {
     use std::hash::DefaultHasher;
 
-    use super::super::Order::Relaxed;
+    use super::super::Order::{Relaxed, Release};
     use super::super::{Location, Machine, Operation, Rc11, Update};
 
     const X: Location = Location(0);
@@ -139,6 +139,20 @@ mod tests {
             [read[1].knows_no_less(&read[0], 1, awaited), read[0].knows_no_less(&read[1], 1, awaited)]
         };
         assert_eq!((no_less(0), no_less(1)), ([true, false], [false, false]));
+    }
+
+    #[test]
+    fn who_has_read_a_newer_message_may_have_less_to_learn_at_a_fence() {
+        let y = Operation::Store { location: Location(1), order: Relaxed, value: 1 };
+        let release = Operation::Store { location: X, order: Release, value: 1 };
+        let start = Rc11::new(&[0, 0], 3).unwrap();
+        let stores = [(0, y), (0, release), (1, store(2))];
+        let memory = stores
+            .iter()
+            .fold(start, |memory, (thread, operation)| outcomes(memory, *thread, *operation).pop().unwrap());
+        let read = outcomes(memory, 2, Operation::Load { location: X, order: Relaxed });
+        let no_less = |one: usize, other: usize| read[one].knows_no_less(&read[other], 2, 0);
+        assert!(no_less(1, 0) && !no_less(2, 1) && no_less(2, 0));
     }
 
     #[test]
