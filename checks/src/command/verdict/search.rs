@@ -68,8 +68,7 @@ impl Length {
     /// The time for a search, of what is left for all.
     fn time(self, left: Duration, share: Duration) -> Duration {
         match self {
-            Self::ToTheMiss => left / 2,
-            Self::ToTheEnd => left / 4,
+            Self::ToTheMiss | Self::ToTheEnd => left / 2,
             Self::Endless => share.min(left),
         }
     }
