@@ -13,7 +13,8 @@
 //! So one actor's *block* is a run of steps that move right, one more step, and all steps of whomever that are then done alone. Only the
 //! states between blocks are remembered; out of each of them one block of every actor is tried, or only the one of somebody alone. A block
 //! ends early where an actor would pass the same place in its code again. Of ways as long as each other on which the same actor goes on in
-//! the same block, one whose state can do all that those of the others can is followed for them (`Reached::covers`).
+//! the same block, one whose state can do all that those of the others can is followed for them (`Reached::covers`); and of reads that lead to the same, not those
+//! that teach more (`System::leave_out_the_worse`).
 //!
 //! Who is alone, and what the others may do, depends on no more than a `Situation`: places in the code, and whether awaited values are there. There are
 //! far fewer of them than steps, so each is judged once.
