@@ -10,6 +10,9 @@
 //!
 //! The semantics, what is not modelled, and measurements stand in the README of this crate.
 
+pub mod code;
+pub mod explore;
+pub mod graphs;
 pub mod litmus;
 pub mod memory;
 pub mod program;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::parse::{At, Condition as Syntax, Name, Operand, Order as Given, Read, Statement, Test, Thread};
-use super::{Error, Place, Variable};
+use super::parse::{At, Name, Operand, Order as Given, Read, Statement, Test, Thread};
+use super::{Condition, Error, Place, Variable, mention, register_variable, resolve};
 use crate::memory::{Barrier, Memory, Order, Value};
 use crate::program::{Builder, Code, Expr, Object, Program, Register, Term};
 use crate::search::End;
@@ -30,27 +30,6 @@ impl Source {
             Source::Object(object) => end.value(*object),
             Source::Register(thread, register) => end.register(*thread, *register),
             Source::Constant(value) => *value,
-        }
-    }
-}
-
-/// A condition over the values of a final state, by index.
-pub(super) enum Condition {
-    True,
-    Equal(usize, Value),
-    Not(Box<Condition>),
-    All(Vec<Condition>),
-    Any(Vec<Condition>),
-}
-
-impl Condition {
-    pub fn holds(&self, state: &[Value]) -> bool {
-        match self {
-            Condition::True => true,
-            Condition::Equal(index, value) => state[*index] == *value,
-            Condition::Not(condition) => !condition.holds(state),
-            Condition::All(conditions) => conditions.iter().all(|condition| condition.holds(state)),
-            Condition::Any(conditions) => conditions.iter().any(|condition| condition.holds(state)),
         }
     }
 }
@@ -135,52 +114,9 @@ pub(super) fn lower(test: &Test, text: &str, memory: Memory) -> Result<Lowered, 
         names.insert(variable, source);
     }
     let variables: Vec<(Variable, Source)> = names.into_iter().collect();
-    let condition = resolve(&test.condition, &variables);
+    let names: Vec<&Variable> = variables.iter().map(|(variable, _)| variable).collect();
+    let condition = resolve(&test.condition, &names);
     Ok(Lowered { program: builder.build()?, variables, condition })
-}
-
-fn register_variable(thread: usize, name: &str) -> Variable {
-    let letters = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    match name[letters.len()..].parse() {
-        Ok(number) if !name[letters.len()..].starts_with('0') || name.len() == letters.len() + 1 => {
-            Variable::Register(thread, letters.to_owned(), Some(number))
-        }
-        _ => Variable::Register(thread, name.to_owned(), None),
-    }
-}
-
-fn mention<'a>(condition: &'a Syntax, names: &mut Vec<&'a At<Name>>) {
-    match condition {
-        Syntax::True => (),
-        Syntax::Equal(name, _) => names.push(name),
-        Syntax::Not(condition) => mention(condition, names),
-        Syntax::All(conditions) | Syntax::Any(conditions) => {
-            conditions.iter().for_each(|condition| mention(condition, names))
-        }
-    }
-}
-
-/// Every name in the condition is one of the variables: [`mention`] found it.
-fn resolve(condition: &Syntax, variables: &[(Variable, Source)]) -> Condition {
-    let all =
-        |conditions: &[Syntax]| conditions.iter().map(|condition| resolve(condition, variables)).collect();
-    match condition {
-        Syntax::True => Condition::True,
-        Syntax::Equal(name, value) => {
-            let wanted = Name { thread: name.it.thread, name: name.it.name.clone() };
-            let is = |variable: &Variable| match wanted.thread {
-                Some(thread) => *variable == register_variable(thread, &wanted.name),
-                None => {
-                    matches!(variable, Variable::Shared(name) | Variable::Private(name) if *name == wanted.name)
-                }
-            };
-            let index = variables.iter().position(|(variable, _)| is(variable));
-            index.map_or(Condition::Any(Vec::new()), |index| Condition::Equal(index, *value))
-        }
-        Syntax::Not(condition) => Condition::Not(Box::new(resolve(condition, variables))),
-        Syntax::All(conditions) => Condition::All(all(conditions)),
-        Syntax::Any(conditions) => Condition::Any(all(conditions)),
-    }
 }
 
 struct Lowering<'a> {
@@ -382,7 +318,7 @@ impl Lowering<'_> {
     }
 }
 
-fn declarations<'a>(statements: &'a [Statement], names: &mut Vec<&'a At<String>>) {
+pub(super) fn declarations<'a>(statements: &'a [Statement], names: &mut Vec<&'a At<String>>) {
     for statement in statements {
         match statement {
             Statement::Declare(name, _) => names.push(name),

@@ -34,10 +34,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::memory::{Memory, Value};
-use crate::search;
+use crate::{explore, search};
 
 mod lower;
 mod parse;
+mod threads;
+
+use parse::{At, Condition as Syntax, Name};
 
 /// A place in a litmus file, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,9 @@ pub enum Error {
         /// The model that has no such access
         memory: Memory,
     },
+    /// An execution goes wrong: a race
+    #[error("{0}")]
+    Execution(String),
     /// The search failed
     #[error(transparent)]
     Search(#[from] search::Error),
@@ -163,6 +169,16 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
+    fn new(names: Vec<String>, values: BTreeSet<Vec<Value>>, condition: &Condition) -> Self {
+        let witnesses = values.iter().filter(|state| condition.holds(state)).count();
+        let observation = match witnesses {
+            0 => Observation::Never,
+            all if all == values.len() => Observation::Always,
+            _ => Observation::Sometimes,
+        };
+        Outcomes { observation, witnesses, names, values }
+    }
+
     /// The final states, each as `0:r0=1,1:r0=0,x=2`: registers by thread and number, shared locations by
     /// name, then locations that one thread keeps for itself. Sorted as tuples of integers.
     pub fn states(&self) -> impl ExactSizeIterator<Item = String> {
@@ -196,6 +212,31 @@ impl Test {
         self.run_with(memory, search::Options::default())
     }
 
+    /// All executions, each once: their number, and their final states.
+    ///
+    /// Under RC11 the states are those of herd's `rc11.cat`; seq_cst accesses are exact, and locations that are not atomic may be
+    /// shared: a race is an error.
+    pub fn explore(&self, memory: Memory) -> Result<(u64, Outcomes), Error> {
+        let runnable = Arc::new(threads::Runnable::new(&self.syntax, &self.text)?);
+        let values = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+        // A test is too small to be worth a second thread.
+        let options = explore::Options { workers: 1, ..explore::Options::default() };
+        let report = explore::explore(memory, options, {
+            let (runnable, values) = (runnable.clone(), values.clone());
+            move || {
+                runnable.run(|state| {
+                    values.lock().expect("nobody panics with it").insert(state);
+                })
+            }
+        });
+        if let Some(failed) = report.failed {
+            return Err(Error::Execution(failed.failure.to_string()));
+        }
+        let values = std::mem::take(&mut *values.lock().expect("nobody panics with it"));
+        let names = runnable.variables.iter().map(|(variable, _)| variable.to_string()).collect();
+        Ok((report.executions, Outcomes::new(names, values, &runnable.condition)))
+    }
+
     /// As [`Test::run`], with the search done in a certain way.
     pub fn run_with(&self, memory: Memory, options: search::Options) -> Result<Outcomes, Error> {
         let lowered = lower::lower(&self.syntax, &self.text, memory)?;
@@ -204,15 +245,73 @@ impl Test {
             values.insert(lowered.variables.iter().map(|(_, source)| source.value(end)).collect());
             Vec::new()
         })?;
-        let holds = |state: &Vec<Value>| lowered.condition.holds(state);
-        let witnesses = values.iter().filter(|state| holds(state)).count();
-        let observation = match witnesses {
-            0 => Observation::Never,
-            all if all == values.len() => Observation::Always,
-            _ => Observation::Sometimes,
-        };
         let names = lowered.variables.iter().map(|(variable, _)| variable.to_string()).collect();
-        Ok(Outcomes { observation, witnesses, names, values })
+        Ok(Outcomes::new(names, values, &lowered.condition))
+    }
+}
+
+/// A condition over the values of a final state, by index.
+enum Condition {
+    True,
+    Equal(usize, Value),
+    Not(Box<Condition>),
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+}
+
+impl Condition {
+    fn holds(&self, state: &[Value]) -> bool {
+        match self {
+            Condition::True => true,
+            Condition::Equal(index, value) => state[*index] == *value,
+            Condition::Not(condition) => !condition.holds(state),
+            Condition::All(conditions) => conditions.iter().all(|condition| condition.holds(state)),
+            Condition::Any(conditions) => conditions.iter().any(|condition| condition.holds(state)),
+        }
+    }
+}
+
+fn register_variable(thread: usize, name: &str) -> Variable {
+    let letters = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    match name[letters.len()..].parse() {
+        Ok(number) if !name[letters.len()..].starts_with('0') || name.len() == letters.len() + 1 => {
+            Variable::Register(thread, letters.to_owned(), Some(number))
+        }
+        _ => Variable::Register(thread, name.to_owned(), None),
+    }
+}
+
+fn mention<'a>(condition: &'a Syntax, names: &mut Vec<&'a At<Name>>) {
+    match condition {
+        Syntax::True => (),
+        Syntax::Equal(name, _) => names.push(name),
+        Syntax::Not(condition) => mention(condition, names),
+        Syntax::All(conditions) | Syntax::Any(conditions) => {
+            conditions.iter().for_each(|condition| mention(condition, names))
+        }
+    }
+}
+
+/// Every name in the condition is one of the variables: [`mention`] found it.
+fn resolve(condition: &Syntax, variables: &[&Variable]) -> Condition {
+    let all =
+        |conditions: &[Syntax]| conditions.iter().map(|condition| resolve(condition, variables)).collect();
+    match condition {
+        Syntax::True => Condition::True,
+        Syntax::Equal(name, value) => {
+            let wanted = Name { thread: name.it.thread, name: name.it.name.clone() };
+            let is = |variable: &Variable| match wanted.thread {
+                Some(thread) => *variable == register_variable(thread, &wanted.name),
+                None => {
+                    matches!(variable, Variable::Shared(name) | Variable::Private(name) if *name == wanted.name)
+                }
+            };
+            let index = variables.iter().position(|variable| is(variable));
+            index.map_or(Condition::Any(Vec::new()), |index| Condition::Equal(index, *value))
+        }
+        Syntax::Not(condition) => Condition::Not(Box::new(resolve(condition, variables))),
+        Syntax::All(conditions) => Condition::All(all(conditions)),
+        Syntax::Any(conditions) => Condition::Any(all(conditions)),
     }
 }
 

@@ -1,0 +1,484 @@
+//! One run of the program: the replay of a graph, then its extension to the end.
+//!
+//! The operations of a thread are answered on its own stack, without a switch, as long as it can go on. It is suspended where it
+//! has to wait: in the replay for the write that it reads; after it for its turn.
+
+use std::cell::Cell;
+use std::panic::Location as Source;
+
+use super::failure::{Diverged, Failure, Limit, Performed};
+use super::fiber::{self, Body, Ended, Fiber, TakeDown};
+use crate::graphs::{EventId, Graph, Op, Value};
+use crate::graphs::revisit::{Added, extend};
+
+/// What bounds a single execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most events
+    pub events: usize,
+    /// The most threads at a time
+    pub threads: usize,
+}
+
+impl Default for Limits {
+    /// Ten thousand events, 200 threads.
+    fn default() -> Self {
+        Limits { events: 10_000, threads: 200 }
+    }
+}
+
+/// An object of the program that operations name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What the program calls it
+    pub label: &'static str,
+    /// Which of those with this label it is, from 1
+    pub nth: u32,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) enum RunEnd {
+    /// All threads have ended
+    Complete,
+    /// No thread can go on, and every wait has seen the newest write
+    Stuck,
+    /// No thread can go on, but a wait has not seen the newest write: another graph has it
+    Stale,
+    /// Something is wrong
+    Failed(Box<Failure>),
+}
+
+struct ThreadState {
+    fiber: Box<Fiber>,
+    /// How many of its events have taken place in this run
+    done: usize,
+    /// How many locations it has made
+    locations: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It can be resumed
+    Ready,
+    /// It waits for this event of the replay
+    Replay(EventId),
+    /// It waits for the end of a thread
+    Join(usize),
+    /// It waits for a value
+    Blocked,
+    Ended,
+    /// There is none with this number
+    Free,
+}
+
+/// The objects that the program makes, which keep their numbers over all executions: the n-th that a thread makes is the same one.
+#[derive(Default)]
+pub(crate) struct Objects {
+    numbers: Vec<Vec<u32>>,
+    pub names: Vec<Named>,
+    count: u32,
+}
+
+impl Objects {
+    fn number(&mut self, thread: usize, nth: u32, label: &'static str) -> u32 {
+        if self.numbers.len() <= thread {
+            self.numbers.resize_with(thread + 1, Vec::new);
+        }
+        let own = &mut self.numbers[thread];
+        if let Some(&number) = own.get(nth as usize) {
+            self.names[number as usize].label = label;
+            return number;
+        }
+        let number = self.count;
+        own.push(number);
+        self.count += 1;
+        self.names.push(Named { label, nth: 1 });
+        number
+    }
+}
+
+/// A run of the program.
+pub(crate) struct Execution {
+    pub graph: Graph,
+    pub objects: Objects,
+    /// Graphs to be visited, apart from the one that this run goes on with
+    pub others: Vec<Graph>,
+    /// Tells the objects of this run from those of others
+    pub generation: u64,
+    limits: Limits,
+    threads: Vec<ThreadState>,
+    spare: Vec<Box<Fiber>>,
+    running: usize,
+    /// Events of the graph that have not taken place yet
+    to_replay: usize,
+    failure: Option<Box<Failure>>,
+    taken_down: bool,
+    /// Ends the run after each event that had other ways to be added
+    pub stop_at_choices: bool,
+    stopped: bool,
+    /// Remarks of the program, each with the number of its thread and of the event before which it was made; if they are wanted
+    pub notes: Option<Vec<(EventId, Value)>>,
+    pub thread_names: Vec<&'static str>,
+}
+
+thread_local! {
+    static CURRENT: Cell<*mut Execution> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// The run that this thread of the machine is in.
+///
+/// The reference must not be kept over a suspension: other fibers use the execution meanwhile.
+#[inline]
+pub(super) fn current<'a>() -> Option<&'a mut Execution> {
+    // SAFETY: `run` sets the pointer for its own length, and its `&mut self` is not used while a fiber runs. Each caller
+    // is done with the reference before it suspends.
+    unsafe { CURRENT.get().as_mut() }
+}
+
+impl Execution {
+    pub fn new(limits: Limits) -> Self {
+        Execution {
+            graph: Graph::new(crate::memory::Memory::Sc),
+            objects: Objects::default(),
+            others: Vec::new(),
+            generation: 0,
+            limits,
+            threads: Vec::new(),
+            spare: Vec::new(),
+            running: 0,
+            to_replay: 0,
+            failure: None,
+            taken_down: false,
+            stop_at_choices: false,
+            stopped: false,
+            notes: None,
+            thread_names: Vec::new(),
+        }
+    }
+
+    /// Runs the program: first what the graph has, then on to the end. Afterwards `graph` is complete, and `others` has the
+    /// graphs that are to be visited besides.
+    pub fn run(&mut self, graph: Graph, program: Body) -> RunEnd {
+        self.to_replay = graph.len;
+        self.graph = graph;
+        self.generation += 1;
+        self.failure = None;
+        self.taken_down = false;
+        self.stopped = false;
+        self.thread_names.clear();
+        if let Some(notes) = &mut self.notes {
+            notes.clear();
+        }
+        self.begin_thread(0, "main", program);
+        let this: *mut Execution = self;
+        let before = CURRENT.replace(this);
+        // SAFETY: `self` is borrowed for the length of this call, and used through this pointer only.
+        unsafe {
+            while Self::step(this) {}
+            Self::take_down(this);
+        }
+        CURRENT.set(before);
+        self.end()
+    }
+
+    /// Resumes the next thread. False if there is none.
+    ///
+    /// # Safety
+    /// The execution is borrowed mutably by the caller, who uses it through this pointer only. Fibers reach it by a copy of the
+    /// pointer, so no reference to it may be held while one of them runs.
+    unsafe fn step(this: *mut Execution) -> bool {
+        let fiber: *mut Fiber = {
+            // SAFETY: see above; it ends with this block.
+            let execution = unsafe { &mut *this };
+            if execution.failure.is_some() || execution.stopped {
+                return false;
+            }
+            let next = if execution.to_replay > 0 { execution.next_in_replay() } else { execution.next() };
+            let Some(next) = next else { return false };
+            execution.running = next;
+            let thread = &mut execution.threads[next];
+            thread.state = State::Ready;
+            &mut *thread.fiber
+        };
+        // SAFETY: the fiber is in a box of its own, which is neither dropped nor used by others while it runs.
+        let ended = unsafe { (*fiber).resume() };
+        // SAFETY: no fiber runs any more.
+        let execution = unsafe { &mut *this };
+        let running = execution.running;
+        match ended {
+            None => {}
+            Some(Ended::Returned | Ended::TakenDown) => execution.threads[running].state = State::Ended,
+            Some(Ended::Panicked(payload)) => {
+                execution.threads[running].state = State::Ended;
+                let message = message(&*payload);
+                execution.fail(Failure::Panic { thread: running, message });
+            }
+        }
+        true
+    }
+
+    fn next_in_replay(&self) -> Option<usize> {
+        (0..self.threads.len()).find(|&number| {
+            let thread = &self.threads[number];
+            let has_events = thread.done < self.graph.threads[number].events.len();
+            has_events
+                && match thread.state {
+                    State::Ready => true,
+                    State::Replay(event) => self.threads[event.thread()].done > event.index(),
+                    State::Join(joined) => self.threads[joined].done == self.graph.threads[joined].events.len(),
+                    State::Blocked | State::Ended | State::Free => false,
+                }
+        })
+    }
+
+    /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path): a function of the
+    /// graph alone.
+    fn next(&self) -> Option<usize> {
+        let can_go_on = |&number: &usize| match self.threads[number].state {
+            State::Ready | State::Replay(_) => true,
+            State::Join(joined) => self.graph.has_ended(joined),
+            State::Blocked | State::Ended | State::Free => false,
+        };
+        (0..self.threads.len())
+            .filter(can_go_on)
+            .min_by(|&a, &b| self.graph.threads[a].path.cmp(&self.graph.threads[b].path))
+    }
+
+    fn end(&mut self) -> RunEnd {
+        if let Some(failure) = self.failure.take() {
+            return RunEnd::Failed(failure);
+        }
+        let graph = &self.graph;
+        let alive = (0..graph.threads.len()).filter(|&thread| graph.is_alive(thread));
+        if alive.clone().all(|thread| graph.has_ended(thread)) {
+            return RunEnd::Complete;
+        }
+        let is_stale = |thread: usize| {
+            graph.threads[thread].events.last().is_some_and(|event| {
+                event.blocked && event.op.location().is_some_and(|location| graph.newest(location) != event.reads_from)
+            })
+        };
+        if alive.clone().any(is_stale) { RunEnd::Stale } else { RunEnd::Stuck }
+    }
+
+    fn begin_thread(&mut self, number: usize, name: &'static str, body: Body) {
+        let mut fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
+        fiber.start(body);
+        let thread = ThreadState { fiber, done: 0, locations: 0, state: State::Ready };
+        while self.thread_names.len() <= number {
+            self.thread_names.push("");
+        }
+        self.thread_names[number] = name;
+        while self.threads.len() < number {
+            let fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
+            self.threads.push(ThreadState { fiber, done: 0, locations: 0, state: State::Free });
+        }
+        if number < self.threads.len() {
+            let free = std::mem::replace(&mut self.threads[number], thread);
+            self.spare.push(free.fiber);
+        } else {
+            self.threads.push(thread);
+        }
+    }
+
+    /// Ends all threads where they stand. Destructors on their stacks run; their operations do nothing.
+    ///
+    /// # Safety
+    /// As [`step`](Self::step).
+    unsafe fn take_down(this: *mut Execution) {
+        // SAFETY: the reference ends with the expression, here and below.
+        let threads = unsafe { &mut *this }.threads.len();
+        unsafe { &mut *this }.taken_down = true;
+        for number in 0..threads {
+            let (fiber, body) = {
+                // SAFETY: as above.
+                let thread = unsafe { &mut (&mut *this).threads[number] };
+                if matches!(thread.state, State::Ended | State::Free) {
+                    continue;
+                }
+                let fiber: *mut Fiber = &mut *thread.fiber;
+                (fiber, thread.fiber.take())
+            };
+            match body {
+                Some(never_started) => drop(never_started),
+                None => {
+                    // SAFETY: as in `step`.
+                    unsafe { (*fiber).resume() };
+                }
+            }
+        }
+        // SAFETY: no fiber runs any more.
+        let execution = unsafe { &mut *this };
+        while let Some(thread) = execution.threads.pop() {
+            execution.spare.push(thread.fiber);
+        }
+    }
+
+    pub fn fail(&mut self, failure: Failure) {
+        self.failure.get_or_insert_with(|| Box::new(failure));
+    }
+
+    /// A new object of the running thread.
+    pub fn object(&mut self, label: &'static str, initial: Value) -> u32 {
+        if self.taken_down {
+            return 0;
+        }
+        let thread = &mut self.threads[self.running];
+        let nth = thread.locations;
+        thread.locations += 1;
+        let number = self.objects.number(self.running, nth, label);
+        self.graph.declare(number, initial);
+        number
+    }
+
+    /// Starts a thread with the number that its [`Op::Spawn`] has returned.
+    pub fn spawn(&mut self, number: Value, name: &'static str, body: Body) {
+        if self.taken_down {
+            drop(body);
+        } else {
+            self.begin_thread(number as usize, name, body);
+        }
+    }
+
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    pub fn is_taken_down(&self) -> bool {
+        self.taken_down
+    }
+
+    pub fn note(&mut self, note: Value) {
+        let at = EventId::new(self.running, self.threads[self.running].done);
+        if let Some(notes) = &mut self.notes
+            && !self.taken_down
+        {
+            notes.push((at, note));
+        }
+    }
+
+    /// Performs an operation of the running thread, if it can be done now.
+    #[inline]
+    fn perform(&mut self, op: Op, source: &'static Source<'static>) -> Option<Value> {
+        let number = self.running;
+        let thread = &mut self.threads[number];
+        let own = &self.graph.threads[number].events;
+        if let Some(event) = own.get(thread.done) {
+            // Replay.
+            if event.op != op || !std::ptr::eq(event.source, source) && event.source != source {
+                let diverged = Diverged {
+                    thread: number,
+                    before: Performed { op: event.op, source: event.source },
+                    now: Performed { op, source },
+                };
+                self.fail(Failure::Limit(Limit::Diverged(Box::new(diverged))));
+                return None;
+            }
+            if event.op.reads() && !event.reads_from.is_initial() {
+                let write = event.reads_from;
+                if self.threads[write.thread()].done <= write.index() {
+                    self.threads[number].state = State::Replay(write);
+                    return None;
+                }
+            }
+            if let Op::Join { thread: joined } = op {
+                let joined = joined as usize;
+                if self.threads[joined].done < self.graph.threads[joined].events.len() {
+                    self.threads[number].state = State::Join(joined);
+                    return None;
+                }
+            }
+            let thread = &mut self.threads[number];
+            thread.done += 1;
+            self.to_replay -= 1;
+            if event.blocked {
+                thread.state = State::Blocked;
+                return None;
+            }
+            return Some(event.read);
+        }
+        if self.to_replay > 0 {
+            return None;
+        }
+        if let Op::Join { thread: joined } = op
+            && !self.graph.has_ended(joined as usize)
+        {
+            thread.state = State::Join(joined as usize);
+            return None;
+        }
+        if self.graph.len >= self.limits.events {
+            let limit = Limit::Events { most: self.limits.events, thread: number, last: Performed { op, source } };
+            self.fail(Failure::Limit(limit));
+            return None;
+        }
+        if op == Op::Spawn && self.graph.threads.len() >= self.limits.threads {
+            self.fail(Failure::Limit(Limit::Threads { most: self.limits.threads }));
+            return None;
+        }
+        if self.stopped {
+            return None;
+        }
+        let others = self.others.len();
+        let added = extend(&mut self.graph, number, op, source, &mut self.others);
+        self.threads[number].done += 1;
+        if self.stop_at_choices && self.others.len() > others {
+            self.stopped = true;
+        }
+        if let Op::CellRead { location } | Op::CellWrite { location } = op {
+            self.find_race(EventId::new(number, self.threads[number].done - 1), location);
+        }
+        match added {
+            Added::Value(value) => Some(value),
+            Added::Blocked => {
+                self.threads[number].state = State::Blocked;
+                None
+            }
+        }
+    }
+
+    /// Whether the access of a cell races with one that is there.
+    fn find_race(&mut self, id: EventId, cell: u32) {
+        let graph = &self.graph;
+        let (event, location) = (graph.event(id), graph.location(cell));
+        let is_write = matches!(event.op, Op::CellWrite { .. });
+        let others = location.writes.iter().skip(1).chain(location.reads.iter().filter(|_| is_write));
+        let race = others.copied().find(|&other| other != id && !event.happens_before.contains(other));
+        if let Some(other) = race {
+            let performed = |id: EventId| {
+                let event = graph.event(id);
+                (id.thread(), Performed { op: event.op, source: event.source })
+            };
+            let failure = Failure::Race { cell, first: performed(other), second: performed(id) };
+            self.fail(failure);
+        }
+    }
+}
+
+/// Performs an operation of the thread that runs, when its turn has come. `None` if the run is being taken down.
+pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value> {
+    loop {
+        let execution = current().expect("an operation of the program outside of an execution");
+        if execution.taken_down {
+            if fiber::is_running() && !std::thread::panicking() {
+                std::panic::resume_unwind(Box::new(TakeDown));
+            }
+            return None;
+        }
+        if let Some(value) = execution.perform(op, source) {
+            // What was asked has been done; if it went wrong, the thread goes no further.
+            if execution.failure.is_none() {
+                return Some(value);
+            }
+        }
+        fiber::suspend();
+    }
+}
+
+/// The text of a panic.
+fn message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
+}

@@ -1,0 +1,100 @@
+//! Coroutines that threads of the program run on. A fiber is used again for the next thread: making a stack is dear.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, Yielder};
+
+/// A thread's code.
+pub(super) type Body = Box<dyn FnOnce() + 'static>;
+
+/// How a thread's code came to its end.
+pub(super) enum Ended {
+    /// It returned
+    Returned,
+    /// It panicked, with this payload
+    Panicked(Box<dyn Any + Send>),
+    /// It was taken down
+    TakenDown,
+}
+
+/// The payload by which a thread is taken down.
+pub(super) struct TakeDown;
+
+/// A stack with a thread's code on it, or none.
+pub(super) struct Fiber {
+    coroutine: Coroutine<(), Option<Ended>, ()>,
+    body: Rc<Cell<Option<Body>>>,
+    yielder: Rc<Cell<*const Yielder<(), Option<Ended>>>>,
+}
+
+thread_local! {
+    /// The yielder of the fiber that runs on this thread of the machine; null outside of all.
+    static RUNNING: Cell<*const Yielder<(), Option<Ended>>> = const { Cell::new(std::ptr::null()) };
+}
+
+/// The size of a stack.
+const STACK: usize = 256 * 1024;
+
+impl Fiber {
+    pub fn new() -> Self {
+        let body: Rc<Cell<Option<Body>>> = Rc::default();
+        let yielder = Rc::new(Cell::new(std::ptr::null()));
+        let stack = DefaultStack::new(STACK).expect("memory for the stack of a thread of the program");
+        let coroutine = Coroutine::with_stack(stack, {
+            let (body, own) = (body.clone(), yielder.clone());
+            move |yielder: &Yielder<(), Option<Ended>>, ()| {
+                own.set(yielder);
+                RUNNING.set(yielder);
+                loop {
+                    if let Some(body) = body.take() {
+                        let ended = match panic::catch_unwind(AssertUnwindSafe(body)) {
+                            Ok(()) => Ended::Returned,
+                            Err(payload) if payload.is::<TakeDown>() => Ended::TakenDown,
+                            Err(payload) => Ended::Panicked(payload),
+                        };
+                        yielder.suspend(Some(ended));
+                    } else {
+                        yielder.suspend(None);
+                    }
+                }
+            }
+        });
+        Fiber { coroutine, body, yielder }
+    }
+
+    /// Gives it a thread's code, which the next resume starts.
+    pub fn start(&mut self, body: Body) {
+        self.body.set(Some(body));
+    }
+
+    /// Goes on until the code suspends itself or ends.
+    pub fn resume(&mut self) -> Option<Ended> {
+        RUNNING.set(self.yielder.get());
+        let ended = self.coroutine.resume(()).as_yield().expect("a fiber has no end");
+        RUNNING.set(std::ptr::null());
+        ended
+    }
+
+    /// Takes back code that was not started.
+    pub fn take(&mut self) -> Option<Body> {
+        self.body.take()
+    }
+}
+
+/// Suspends the fiber that runs, until it is resumed.
+pub(super) fn suspend() {
+    let yielder = RUNNING.get();
+    assert!(!yielder.is_null(), "an operation outside of a thread of the program");
+    // SAFETY: the yielder lives on the stack of its coroutine, whose body never returns, and RUNNING is that of the
+    // coroutine we run on: `resume` sets it before it switches, and resets it after.
+    unsafe { &*yielder }.suspend(None);
+}
+
+/// Whether a fiber runs.
+pub(super) fn is_running() -> bool {
+    !RUNNING.get().is_null()
+}

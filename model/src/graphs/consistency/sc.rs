@@ -1,0 +1,67 @@
+//! Sequential consistency: program order, reads-from, coherence order and from-read have no cycle together
+//! (Shasha and Snir, *Efficient and correct execution of parallel programs that share memory*, TOPLAS 1988).
+
+use super::super::{EventId, Graph, Op};
+
+/// See [`super::floor`].
+pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
+    let location = graph.location(op.atomic().expect("an access"));
+    let mut before = Before { graph, known: vec![0; graph.threads.len()], new: Vec::new() };
+    before.include(id.thread(), id.index());
+    before.close();
+    let newest_known =
+        location.writes.iter().rposition(|write| write.is_initial() || before.known[write.thread()] > write.index());
+    newest_known.unwrap_or(0)
+}
+
+/// What is before an event: a prefix of every thread.
+struct Before<'a> {
+    graph: &'a Graph,
+    known: Vec<usize>,
+    /// Ranges of events that were included and not followed yet: thread, from, to
+    new: Vec<(usize, usize, usize)>,
+}
+
+impl Before<'_> {
+    fn include(&mut self, thread: usize, events: usize) {
+        let known = self.known[thread];
+        if known < events {
+            self.new.push((thread, known, events));
+            self.known[thread] = events;
+        }
+    }
+
+    fn include_event(&mut self, id: EventId) {
+        if !id.is_initial() {
+            self.include(id.thread(), id.index() + 1);
+        }
+    }
+
+    fn close(&mut self) {
+        let graph = self.graph;
+        while let Some((thread, from, to)) = self.new.pop() {
+            if from == 0 && let Some(start) = graph.threads[thread].started_by {
+                self.include_event(start);
+            }
+            for event in &graph.threads[thread].events[from..to] {
+                if let Op::Join { thread } = event.op {
+                    self.include(thread as usize, graph.threads[thread as usize].events.len());
+                }
+                if event.op.reads() {
+                    self.include_event(event.reads_from);
+                }
+                if event.writes {
+                    // The write before it in coherence order, and the reads of that write. Older ones are before these.
+                    let location = graph.location(event.op.atomic().expect("a write has a location"));
+                    let previous = location.writes[event.position as usize - 1];
+                    self.include_event(previous);
+                    for &read in &location.reads {
+                        if graph.event(read).reads_from == previous {
+                            self.include_event(read);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! x86-TSO: as sequential consistency, but a thread's load may pass its own earlier stores, and may read one of them before
+//! others see it (Owens, Sarkar and Sewell, *A better x86 memory model: x86-TSO*, TPHOLs 2009; in the axiomatic form of
+//! Alglave, Maranget and Tautschnig, *Herding cats*, TOPLAS 2014).
+//!
+//! A `seq_cst` fence is an `mfence`, and other fences are nothing. Every read-modify-write is locked, one that fails too. A
+//! `seq_cst` store is a store and an `mfence`. The start and the end of a thread, and waiting for it, drain its stores.
+
+use std::sync::atomic::Ordering;
+
+use super::super::{Event, EventId, Graph, Op};
+
+/// See [`super::floor`].
+pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
+    let number = op.atomic().expect("an access");
+    let location = graph.location(number);
+    let nothing = Known { all: 0, loads: 0 };
+    let mut before = Before { graph, known: vec![nothing; graph.threads.len()], new: Vec::new() };
+    match op {
+        Op::Load { .. } => before.include_loads(id.thread(), id.index()),
+        _ => before.include_all(id.thread(), id.index()),
+    }
+    before.close();
+    // Coherence holds within the thread too, where a load passes its stores to other locations only.
+    let own = graph.threads[id.thread()].events[..id.index()].iter().filter(|event| event.op.atomic() == Some(number));
+    let own = own.map(|event| match event.writes {
+        true => event.position as usize,
+        false => graph.position(event.reads_from),
+    });
+    let newest_known =
+        location.writes.iter().rposition(|write| write.is_initial() || before.known[write.thread()].all > write.index());
+    own.max().unwrap_or(0).max(newest_known.unwrap_or(0))
+}
+
+/// What of a thread is before an event.
+#[derive(Clone, Copy)]
+struct Known {
+    /// So many events: all of these
+    all: usize,
+    /// So many events, but of those after `all` only the loads
+    loads: usize,
+}
+
+struct Before<'a> {
+    graph: &'a Graph,
+    known: Vec<Known>,
+    /// Events that were included and not followed yet
+    new: Vec<EventId>,
+}
+
+/// Whether nothing passes it: stores before it have reached memory when the next load looks.
+fn is_barrier(event: &Event) -> bool {
+    match event.op {
+        Op::Fence { order } | Op::Store { order, .. } => order == Ordering::SeqCst,
+        Op::Rmw { .. } | Op::Spawn | Op::Join { .. } | Op::End => true,
+        Op::Load { .. } | Op::Choose { .. } | Op::CellRead { .. } | Op::CellWrite { .. } => false,
+    }
+}
+
+impl Before<'_> {
+    /// The first so many events of the thread.
+    fn include_all(&mut self, thread: usize, events: usize) {
+        let known = self.known[thread];
+        for index in known.all..events {
+            let is_new = index >= known.loads || !matches!(self.graph.threads[thread].events[index].op, Op::Load { .. });
+            if is_new {
+                self.new.push(EventId::new(thread, index));
+            }
+        }
+        let known = &mut self.known[thread];
+        known.all = known.all.max(events);
+        known.loads = known.loads.max(known.all);
+        self.include_start(thread);
+    }
+
+    /// The loads among the first so many events of the thread, and all that is before a barrier among them.
+    fn include_loads(&mut self, thread: usize, events: usize) {
+        let own = &self.graph.threads[thread].events;
+        let known = self.known[thread].loads;
+        if known < events {
+            if let Some(barrier) = own[known..events].iter().rposition(is_barrier) {
+                self.include_all(thread, known + barrier + 1);
+            }
+            for (index, event) in own.iter().enumerate().take(events).skip(self.known[thread].loads) {
+                if matches!(event.op, Op::Load { .. }) {
+                    self.new.push(EventId::new(thread, index));
+                }
+            }
+            self.known[thread].loads = self.known[thread].loads.max(events);
+        }
+        self.include_start(thread);
+    }
+
+    fn include_start(&mut self, thread: usize) {
+        if let Some(start) = self.graph.threads[thread].started_by
+            && self.known[start.thread()].all <= start.index()
+        {
+            self.include_all(start.thread(), start.index() + 1);
+        }
+    }
+
+    fn include_event(&mut self, id: EventId) {
+        if id.is_initial() {
+            return;
+        }
+        match self.graph.event(id).op {
+            Op::Load { .. } => self.include_loads(id.thread(), id.index() + 1),
+            _ => self.include_all(id.thread(), id.index() + 1),
+        }
+    }
+
+    fn close(&mut self) {
+        let graph = self.graph;
+        while let Some(id) = self.new.pop() {
+            let event = graph.event(id);
+            if let Op::Join { thread } = event.op {
+                self.include_all(thread as usize, graph.threads[thread as usize].events.len());
+            }
+            if event.op.reads() && event.reads_from.thread() != id.thread() {
+                self.include_event(event.reads_from);
+            }
+            if event.writes {
+                let location = graph.location(event.op.atomic().expect("a write has a location"));
+                let previous = location.writes[event.position as usize - 1];
+                self.include_event(previous);
+                for &read in &location.reads {
+                    if graph.event(read).reads_from == previous {
+                        self.include_event(read);
+                    }
+                }
+            }
+        }
+    }
+}

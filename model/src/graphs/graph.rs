@@ -1,0 +1,343 @@
+//! The execution graph: the events of each thread, what each read reads from, and the order of the writes to each location.
+
+use std::panic::Location as Source;
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use super::event::{acquires, releases};
+use super::{Clock, Event, EventId, Op, Value};
+use crate::memory::Memory;
+
+/// A thread of an execution.
+#[derive(Clone, Debug)]
+pub struct Thread {
+    /// What it has done, in program order
+    pub events: Vec<Event>,
+    /// The event that started it; `None` for the first thread, and for a number that is free
+    pub started_by: Option<EventId>,
+    /// The way to it in the tree of threads: which of its parent's threads it is, which of its grandparent's its parent
+    /// is, and so on from the root. It is the same in whatever order the threads were started.
+    pub path: SmallVec<[u16; 4]>,
+    /// How many threads it has started
+    pub started: u16,
+}
+
+/// An atomic location, or a cell.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// What it begins with
+    pub initial: Value,
+    /// Its writes in coherence order, the initial one first
+    pub writes: SmallVec<[EventId; 8]>,
+    /// Its reads, those of read-modify-writes too, in no order
+    pub reads: SmallVec<[EventId; 8]>,
+}
+
+/// An execution graph, complete or not.
+///
+/// It is kept consistent and closed: what is in it may happen, and what a read reads from is in it.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// The memory model under which it is built
+    pub memory: Memory,
+    /// The threads, by number
+    pub threads: Vec<Thread>,
+    /// The locations, by number
+    pub locations: Vec<Location>,
+    /// The stamp of the next event
+    pub next_stamp: u32,
+    /// How many events there are
+    pub len: usize,
+    /// Fences of `seq_cst`, in no order
+    pub fences: Vec<EventId>,
+    /// Accesses of `seq_cst`, in no order
+    pub seq_cst: Vec<EventId>,
+}
+
+impl Graph {
+    /// A graph without events, and with one thread.
+    pub fn new(memory: Memory) -> Self {
+        let first = Thread { events: Vec::new(), started_by: None, path: SmallVec::new(), started: 0 };
+        Graph {
+            memory,
+            threads: vec![first],
+            locations: Vec::new(),
+            next_stamp: 0,
+            len: 0,
+            fences: Vec::new(),
+            seq_cst: Vec::new(),
+        }
+    }
+
+    /// Makes a location known, if it is not.
+    pub fn declare(&mut self, location: u32, initial: Value) {
+        while self.locations.len() <= location as usize {
+            self.locations.push(Location {
+                initial: 0,
+                writes: SmallVec::from_slice(&[EventId::INITIAL]),
+                reads: SmallVec::new(),
+            });
+        }
+        self.locations[location as usize].initial = initial;
+    }
+
+    /// The event at this place.
+    #[inline]
+    pub fn event(&self, id: EventId) -> &Event {
+        &self.threads[id.thread()].events[id.index()]
+    }
+
+    /// The event at this place.
+    #[inline]
+    pub fn event_mut(&mut self, id: EventId) -> &mut Event {
+        &mut self.threads[id.thread()].events[id.index()]
+    }
+
+    /// The location with this number.
+    #[inline]
+    pub fn location(&self, location: u32) -> &Location {
+        &self.locations[location as usize]
+    }
+
+    /// The place of a write in the coherence order of its location.
+    #[inline]
+    pub fn position(&self, write: EventId) -> usize {
+        if write.is_initial() { 0 } else { self.event(write).position as usize }
+    }
+
+    /// The value of a write to this location.
+    #[inline]
+    pub fn value(&self, location: u32, write: EventId) -> Value {
+        if write.is_initial() { self.location(location).initial } else { self.event(write).wrote }
+    }
+
+    /// The newest write to a location.
+    #[inline]
+    pub fn newest(&self, location: u32) -> EventId {
+        let writes = &self.location(location).writes;
+        writes[writes.len() - 1]
+    }
+
+    /// Whether this write belongs to a read-modify-write, so that nothing may come between it and what that has read.
+    #[inline]
+    pub fn is_rmw(&self, write: EventId) -> bool {
+        !write.is_initial() && matches!(self.event(write).op, Op::Rmw { .. })
+    }
+
+    /// Whether the thread with this number has been started and not been taken back.
+    pub fn is_alive(&self, thread: usize) -> bool {
+        thread == 0 || self.threads.get(thread).is_some_and(|thread| thread.started_by.is_some())
+    }
+
+    /// Whether a thread has ended.
+    pub fn has_ended(&self, thread: usize) -> bool {
+        self.threads[thread].events.last().is_some_and(|event| event.op == Op::End)
+    }
+
+    /// What comes before the event with this number of this thread, itself excluded: under program order and reads-from, and by
+    /// happens-before.
+    pub fn before(&self, id: EventId) -> (&Clock, &Clock) {
+        let previous = match id.index().checked_sub(1) {
+            Some(previous) => Some(EventId::new(id.thread(), previous)),
+            None => self.threads[id.thread()].started_by,
+        };
+        static NOTHING: std::sync::LazyLock<Clock> = std::sync::LazyLock::new(Clock::default);
+        match previous {
+            Some(previous) => {
+                let event = self.event(previous);
+                (&event.porf, &event.happens_before)
+            }
+            None => (&NOTHING, &NOTHING),
+        }
+    }
+
+    /// Under SC and x86-TSO whoever reads a value knows what its writer knew.
+    fn order_in_force(&self, order: Ordering) -> Ordering {
+        if self.memory == Memory::Rc11 { order } else { Ordering::AcqRel }
+    }
+
+    /// Adds an event at the end of its thread; a write has no place in the coherence order yet. `stamp` is that of the
+    /// event if it was in the graph before.
+    ///
+    /// `read` is what the event has got: the outcome of a choice, the number of a thread. For a read it is the value of
+    /// `reads_from`.
+    pub fn push(
+        &mut self,
+        thread: usize,
+        op: Op,
+        source: &'static Source<'static>,
+        reads_from: EventId,
+        read: Value,
+        stamp: Option<u32>,
+    ) -> EventId {
+        let id = EventId::new(thread, self.threads[thread].events.len());
+        let (porf, happens_before) = self.before(id);
+        let (mut porf, mut happens_before) = (porf.clone(), happens_before.clone());
+        porf.include(thread, id.index() + 1);
+        happens_before.include(thread, id.index() + 1);
+        let stamp = stamp.unwrap_or(self.next_stamp);
+        self.next_stamp += 1;
+        let blocked = op.until().is_some_and(|until| !until.satisfied(read));
+        let mut event = Event {
+            op,
+            source,
+            reads_from,
+            read,
+            wrote: 0,
+            writes: false,
+            blocked,
+            position: 0,
+            stamp,
+            write_stamp: stamp,
+            porf: Clock::default(),
+            happens_before: Clock::default(),
+            message: Clock::default(),
+        };
+        match op {
+            Op::Load { location, .. } | Op::Rmw { location, .. } => {
+                if !reads_from.is_initial() {
+                    let write = self.event(reads_from);
+                    porf.join(&write.porf);
+                    if acquires(self.order_in_force(event.order())) {
+                        happens_before.join(&write.message);
+                    }
+                }
+                self.locations[location as usize].reads.push(id);
+            }
+            Op::Fence { order } => {
+                if acquires(order) && self.memory == Memory::Rc11 {
+                    // A fence acquires whatever was read before it.
+                    for earlier in &self.threads[thread].events {
+                        if earlier.op.reads() && !earlier.reads_from.is_initial() {
+                            happens_before.join(&self.event(earlier.reads_from).message);
+                        }
+                    }
+                }
+                if order == Ordering::SeqCst {
+                    self.fences.push(id);
+                }
+            }
+            Op::Join { thread: joined } => {
+                let end = self.threads[joined as usize].events.last().expect("a thread that is joined has ended");
+                porf.join(&end.porf);
+                happens_before.join(&end.happens_before);
+            }
+            Op::CellRead { location } => self.locations[location as usize].reads.push(id),
+            Op::CellWrite { location } => self.locations[location as usize].writes.push(id),
+            Op::Store { .. } | Op::Spawn | Op::Choose { .. } | Op::End => {}
+        }
+        if op.atomic().is_some() && event.order() == Ordering::SeqCst {
+            self.seq_cst.push(id);
+        }
+        event.porf = porf;
+        event.happens_before = happens_before;
+        self.threads[thread].events.push(event);
+        self.len += 1;
+        id
+    }
+
+    /// Gives the write part of the last event of a thread its place in the coherence order.
+    pub fn place(&mut self, id: EventId, position: usize, write_stamp: u32) {
+        let message = self.message(id);
+        let event = self.event_mut(id);
+        let location = event.op.atomic().expect("a write has a location");
+        event.wrote = event.will_write().expect("it writes");
+        event.writes = true;
+        event.write_stamp = write_stamp;
+        event.message = message;
+        let Graph { threads, locations, .. } = self;
+        let writes = &mut locations[location as usize].writes;
+        writes.insert(position, id);
+        for (position, write) in writes.iter().enumerate().skip(position) {
+            threads[write.thread()].events[write.index()].position = position as u16;
+        }
+    }
+
+    /// What a read that acquires this write gets to know: the happens-before prefixes of all releases whose release sequence the
+    /// write is in.
+    fn message(&self, id: EventId) -> Clock {
+        let event = self.event(id);
+        let location = event.op.location();
+        if releases(self.order_in_force(event.order())) {
+            let mut message = event.happens_before.clone();
+            if matches!(event.op, Op::Rmw { .. }) && !event.reads_from.is_initial() {
+                message.join(&self.event(event.reads_from).message);
+            }
+            return message;
+        }
+        let mut message = Clock::default();
+        let earlier = &self.threads[id.thread()].events[..id.index()];
+        // A release fence before it, or an earlier release write of the same thread to the same location. The last one
+        // knows most.
+        let release = |event: &&Event| match event.op {
+            Op::Fence { order } => releases(order),
+            _ => event.writes && event.op.location() == location && releases(event.order()),
+        };
+        if let Some(release) = earlier.iter().rev().find(release) {
+            message.join(&release.happens_before);
+        }
+        // A read-modify-write goes on with the release sequences that it reads from.
+        if matches!(event.op, Op::Rmw { .. }) && !event.reads_from.is_initial() {
+            message.join(&self.event(event.reads_from).message);
+        }
+        message
+    }
+
+    /// The part of this graph that has so many events of each thread. It has to be closed.
+    pub fn restrict(&self, keep: &Clock) -> Graph {
+        let kept = |id: &EventId| keep.contains(*id);
+        let mut len = 0;
+        let threads = self.threads.iter().enumerate();
+        let mut threads: Vec<Thread> = threads
+            .map(|(number, thread)| {
+                let keep = keep.of(number);
+                len += keep;
+                let started_by = thread.started_by.filter(kept);
+                let mut events = Vec::with_capacity(keep + 8);
+                events.extend_from_slice(&thread.events[..keep]);
+                let started = match keep == thread.events.len() {
+                    true => thread.started,
+                    false => events.iter().filter(|event| event.op == Op::Spawn).count() as u16,
+                };
+                Thread { events, started_by, path: thread.path.clone(), started }
+            })
+            .collect();
+        let locations = self.locations.iter().map(|location| {
+            let writes: SmallVec<[EventId; 8]> = location.writes.iter().copied().filter(kept).collect();
+            if writes.len() < location.writes.len() {
+                for (position, write) in writes.iter().enumerate().skip(1) {
+                    threads[write.thread()].events[write.index()].position = position as u16;
+                }
+            }
+            let reads = location.reads.iter().copied().filter(kept).collect();
+            Location { initial: location.initial, writes, reads }
+        });
+        Graph {
+            memory: self.memory,
+            locations: locations.collect(),
+            next_stamp: self.next_stamp,
+            len,
+            fences: self.fences.iter().copied().filter(kept).collect(),
+            seq_cst: self.seq_cst.iter().copied().filter(kept).collect(),
+            threads,
+        }
+    }
+
+    /// Starts a thread: the event is a [`Op::Spawn`], and its thread's last. Returns the number.
+    pub fn start(&mut self, thread: usize, source: &'static Source<'static>) -> usize {
+        let free = (1..self.threads.len()).find(|&number| !self.is_alive(number));
+        let number = free.unwrap_or(self.threads.len());
+        let spawn = self.push(thread, Op::Spawn, source, EventId::INITIAL, number as Value, None);
+        let parent = &mut self.threads[thread];
+        let mut path = parent.path.clone();
+        path.push(parent.started);
+        parent.started += 1;
+        let started = Thread { events: Vec::new(), started_by: Some(spawn), path, started: 0 };
+        match free {
+            Some(number) => self.threads[number] = started,
+            None => self.threads.push(started),
+        }
+        number
+    }
+}

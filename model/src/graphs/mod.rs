@@ -1,0 +1,13 @@
+//! The exact engine's ground: execution graphs, what makes one consistent, and how one is extended so that each comes up once.
+//!
+//! It knows no code: a graph is given operations, and says what they may read. Who asks for them is [`code`](crate::code).
+
+mod clock;
+pub mod consistency;
+mod event;
+mod graph;
+pub mod revisit;
+
+pub use clock::Clock;
+pub use event::{Event, EventId, Modify, Op, Until, Value};
+pub use graph::{Graph, Location, Thread};

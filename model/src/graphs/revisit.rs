@@ -1,0 +1,242 @@
+//! How a graph is extended by one event, in all ways, so that each execution comes up exactly once.
+//!
+//! This is TruSt (Kokologiannakis, Marmanis, Gladstein and Vafeiadis, *Truly stateless, optimal dynamic partial order
+//! reduction*, POPL 2022). The search keeps one graph and adds the next event of a thread that is a function of the graph:
+//!
+//! - a **read** may read from any write that is there and that consistency allows ([`floor`]): one graph each;
+//! - a **write** may take any place in coherence order that consistency allows: one graph each;
+//! - a read that was added *before* the write that it should read from is mended afterwards: the new write **revisits** it.
+//!   What was added after the read, and is not in the prefix of the write under program order and reads-from (*porf*), is deleted: it
+//!   may depend on what was read. The search adds it again.
+//!
+//! Why *every* execution comes up: take its events in an order that respects porf. If a read comes before its
+//! write in the order of the search, the search first lets it read the newest write that is there, goes on to the write, and
+//! revisits.
+//!
+//! Why it comes up *once*: a revisit deletes events, and other graphs differ from this one in what is deleted only. All of
+//! them would come to the same. So only one of them may make the revisit: the one in which everything that is deleted, and the read
+//! itself, had been added [maximally](is_maximal): reads read the newest write, writes are the newest, choices have
+//! their first outcome, as seen when they were added. There is exactly one such way to add a set of events, and there always
+//! is one: the newest write is always allowed.
+
+use std::panic::Location as Source;
+
+use super::consistency::floor;
+use super::{Clock, EventId, Graph, Op, Value};
+
+/// What became of an extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// The event is in the graph, which has its newest form; this is what it has read or been given
+    Value(Value),
+    /// It is in the graph and waits for another value than the newest
+    Blocked,
+}
+
+/// Adds an event to the graph. Of all the ways to do it, the graph takes the newest: a read reads from the newest write, a write becomes
+/// the newest, a choice has its first outcome. All others go to `others`, revisits included.
+pub fn extend(
+    graph: &mut Graph,
+    thread: usize,
+    op: Op,
+    source: &'static Source<'static>,
+    others: &mut Vec<Graph>,
+) -> Added {
+    match op {
+        Op::Load { .. } | Op::Rmw { .. } => extend_read(graph, thread, op, source, others),
+        Op::Store { .. } => {
+            extend_store(graph, thread, op, source, others);
+            Added::Value(0)
+        }
+        Op::Spawn => Added::Value(graph.start(thread, source) as Value),
+        Op::Choose { outcomes } => {
+            for outcome in 1..outcomes as Value {
+                let mut other = graph.clone();
+                other.push(thread, op, source, EventId::INITIAL, outcome, None);
+                others.push(other);
+            }
+            graph.push(thread, op, source, EventId::INITIAL, 0, None);
+            Added::Value(0)
+        }
+        Op::Fence { .. } | Op::Join { .. } | Op::CellRead { .. } | Op::CellWrite { .. } | Op::End => {
+            graph.push(thread, op, source, EventId::INITIAL, 0, None);
+            Added::Value(0)
+        }
+    }
+}
+
+fn extend_store(
+    graph: &mut Graph,
+    thread: usize,
+    op: Op,
+    source: &'static Source<'static>,
+    others: &mut Vec<Graph>,
+) {
+    let id = graph.push(thread, op, source, EventId::INITIAL, 0, None);
+    revisits(graph, id, others);
+    let lowest = floor(graph, id, &op) + 1;
+    let stamp = graph.event(id).stamp;
+    let newest = graph.location(op.location().expect("a store has a location")).writes.len();
+    for position in places(graph, &op, lowest).filter(|&position| position < newest) {
+        let mut other = graph.clone();
+        other.place(id, position, stamp);
+        others.push(other);
+    }
+    graph.place(id, newest, stamp);
+}
+
+/// The places for a write in the coherence order, from the lowest: not between a read-modify-write and what it has read.
+fn places(graph: &Graph, op: &Op, lowest: usize) -> impl DoubleEndedIterator<Item = usize> {
+    let writes = &graph.location(op.location().expect("a write has a location")).writes;
+    (lowest..=writes.len()).filter(|&place| writes.get(place).is_none_or(|&write| !graph.is_rmw(write)))
+}
+
+fn extend_read(
+    graph: &mut Graph,
+    thread: usize,
+    op: Op,
+    source: &'static Source<'static>,
+    others: &mut Vec<Graph>,
+) -> Added {
+    let number = op.location().expect("a read has a location");
+    let id = EventId::new(thread, graph.threads[thread].events.len());
+    let lowest = floor(graph, id, &op);
+    let writes = graph.location(number).writes.clone();
+    let newest = writes.len() - 1;
+    for (position, &write) in writes.iter().enumerate().skip(lowest) {
+        let value = graph.value(number, write);
+        let ends_wait = op.until().is_none_or(|until| until.satisfied(value));
+        if position == newest {
+            break;
+        }
+        // A read that waits is given the newest write only, unless another one ends its wait.
+        if !ends_wait {
+            continue;
+        }
+        let mut other = graph.clone();
+        other.push(thread, op, source, write, value, None);
+        if let Some(other) = with_write_part(other, id, others) {
+            others.push(other);
+        }
+    }
+    let write = writes[newest];
+    let value = graph.value(number, write);
+    graph.push(thread, op, source, write, value, None);
+    if graph.event(id).blocked {
+        return Added::Blocked;
+    }
+    if graph.event(id).will_write().is_some() {
+        revisits(graph, id, others);
+        graph.place(id, newest + 1, graph.event(id).stamp);
+    }
+    Added::Value(value)
+}
+
+/// The graph with the write part of its event `id`, if that is a read-modify-write that writes: right after what it has read.
+/// `None` if another one is there already; what its write part revisits stands all the same.
+fn with_write_part(mut graph: Graph, id: EventId, others: &mut Vec<Graph>) -> Option<Graph> {
+    let event = graph.event(id);
+    if !matches!(event.op, Op::Rmw { .. }) || event.will_write().is_none() {
+        return Some(graph);
+    }
+    revisits(&graph, id, others);
+    let location = event.op.location().expect("an access");
+    let place = graph.position(event.reads_from) + 1;
+    if graph.location(location).writes.get(place).is_some_and(|&next| graph.is_rmw(next)) {
+        return None;
+    }
+    let stamp = graph.next_stamp;
+    graph.next_stamp += 1;
+    graph.place(id, place, stamp);
+    Some(graph)
+}
+
+/// All graphs in which an earlier read reads from the write `id` instead, which has no place in the coherence order yet.
+fn revisits(graph: &Graph, id: EventId, others: &mut Vec<Graph>) {
+    let write = graph.event(id);
+    let location = write.op.location().expect("a write has a location");
+    for &read in &graph.location(location).reads {
+        if !write.porf.contains(read) {
+            revisit(graph, read, id, others);
+        }
+    }
+}
+
+/// See [`revisits`]: those of one read.
+fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
+    let (old, write) = (graph.event(read), graph.event(id));
+    let value = write.will_write().expect("it is a write");
+    let is_newest_only = old.op.until().is_some_and(|until| !until.satisfied(value));
+    // What is kept of each thread: what was added before the read, and the prefix of the write.
+    let mut keep = write.porf.clone();
+    for (thread, own) in graph.threads.iter().enumerate() {
+        keep.include(thread, own.events.partition_point(|event| event.stamp < old.stamp));
+    }
+    for (thread, own) in graph.threads.iter().enumerate() {
+        for index in keep.of(thread)..own.events.len() {
+            if !is_maximal(graph, EventId::new(thread, index), &write.porf) {
+                return;
+            }
+        }
+    }
+    let rest = graph.restrict(&keep);
+    let floor = floor(&rest, id, &write.op).max(floor(&rest, read, &old.op));
+    let location = write.op.location().expect("a write has a location");
+    let newest = rest.location(location).writes.len();
+    let places: Vec<usize> = match write.op {
+        Op::Rmw { .. } => {
+            let place = rest.position(write.reads_from) + 1;
+            let is_free = rest.location(location).writes.get(place).is_none_or(|&next| !rest.is_rmw(next));
+            (is_free && place > floor).then_some(place).into_iter().collect()
+        }
+        _ => places(&rest, &write.op, floor + 1).collect(),
+    };
+    for place in places {
+        if is_newest_only && place < newest {
+            continue;
+        }
+        let mut other = rest.clone();
+        let stamp = other.next_stamp;
+        other.next_stamp += 1;
+        other.place(id, place, stamp);
+        let moved = other.push(read.thread(), old.op, old.source, id, value, Some(old.stamp));
+        debug_assert_eq!(moved, read);
+        if let Some(other) = with_write_part(other, read, others) {
+            others.push(other);
+        }
+    }
+}
+
+/// Whether an event was added maximally, as seen from a write with this prefix that wants to delete it: a read reads the newest
+/// write, a write is the newest, of those that were there when it was added or that stay.
+fn is_maximal(graph: &Graph, id: EventId, porf: &Clock) -> bool {
+    let event = graph.event(id);
+    let written_before = |write: EventId, stamp: u32| {
+        porf.contains(write) || write.is_initial() || graph.event(write).write_stamp <= stamp
+    };
+    match event.op {
+        Op::Choose { .. } => return event.read == 0,
+        Op::Load { .. } | Op::Store { .. } | Op::Rmw { .. } => {}
+        _ => return true,
+    }
+    let location = graph.location(event.op.location().expect("an access"));
+    if event.op.reads() {
+        let later = &location.writes[graph.position(event.reads_from) + 1..];
+        if later.iter().any(|&write| write != id && written_before(write, event.stamp)) {
+            return false;
+        }
+    }
+    if event.writes {
+        let later = &location.writes[event.position as usize + 1..];
+        if later.iter().any(|&write| written_before(write, event.write_stamp)) {
+            return false;
+        }
+        // No read that was there before it reads from it.
+        let is_earlier_reader =
+            |read: EventId| graph.event(read).reads_from == id && graph.event(read).stamp <= event.write_stamp;
+        if location.reads.iter().any(|&read| is_earlier_reader(read)) {
+            return false;
+        }
+    }
+    true
+}
