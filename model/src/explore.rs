@@ -60,7 +60,6 @@ pub struct Failed {
 
 /// What the workers of a search share.
 struct Shared {
-    memory: Memory,
     options: Options,
     deadline: Option<Instant>,
     /// Graphs for whoever has none
@@ -88,7 +87,6 @@ pub fn explore(memory: Memory, options: Options, program: impl Fn() + Send + Syn
     let deadline = options.max_time.map(|time| Instant::now() + time);
     let workers = options.workers.max(1);
     let shared = Arc::new(Shared {
-        memory,
         deadline,
         queue: Mutex::new(Queue { graphs: VecDeque::from([Graph::new(memory)]), waiting: 0 }),
         change: Condvar::new(),

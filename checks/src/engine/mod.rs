@@ -1,5 +1,6 @@
 //! Searches: a scenario and a budget go in, a [`Verdict`] comes out.
 
+mod exact;
 pub(crate) mod loom;
 pub(crate) mod model;
 mod panics;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use reveille::sync::Primitives;
+use reveille_model::memory::Memory;
 use serde::{Deserialize, Serialize};
 
 use crate::flavour::script::{self, Script};
@@ -25,6 +27,12 @@ pub const VERSIONS: [(&str, &str); 2] = [("loom", "0.7.3"), ("shuttle", "0.9.9")
 /// An engine together with the memory that it shows to the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Engine {
+    /// The exact engine under sequential consistency.
+    ExactSc,
+    /// The exact engine under x86-TSO.
+    ExactTso,
+    /// The exact engine under RC11.
+    ExactRc11,
     /// The formal model under sequential consistency.
     ModelSc,
     /// The formal model under x86-TSO.
@@ -43,7 +51,10 @@ pub enum Engine {
 
 impl Engine {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
+        Self::ExactSc,
+        Self::ExactTso,
+        Self::ExactRc11,
         Self::ModelSc,
         Self::ModelTso,
         Self::ModelRc11,
@@ -56,6 +67,7 @@ impl Engine {
     /// Its name in JSON and on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ExactSc | Self::ExactTso | Self::ExactRc11 => "exact",
             Self::ModelSc | Self::ModelTso | Self::ModelRc11 => "model",
             Self::LoomSc | Self::LoomC11 => "loom",
             Self::Shuttle => "shuttle",
@@ -63,12 +75,32 @@ impl Engine {
         }
     }
 
+    /// The memory that the model searches a program of its own under, if this is the model.
+    pub fn of_the_model(self) -> Option<Memory> {
+        match self {
+            Self::ModelSc => Some(Memory::Sc),
+            Self::ModelTso => Some(Memory::Tso),
+            Self::ModelRc11 => Some(Memory::Rc11),
+            _ => None,
+        }
+    }
+
+    /// The memory that the exact engine runs the code under, if this is that engine.
+    pub fn of_the_exact_engine(self) -> Option<Memory> {
+        match self {
+            Self::ExactSc => Some(Memory::Sc),
+            Self::ExactTso => Some(Memory::Tso),
+            Self::ExactRc11 => Some(Memory::Rc11),
+            _ => None,
+        }
+    }
+
     /// The name of its memory in JSON.
     pub fn memory(self) -> &'static str {
         match self {
-            Self::ModelSc | Self::LoomSc | Self::Shuttle => "sc",
-            Self::ModelTso => "tso",
-            Self::ModelRc11 => "rc11",
+            Self::ExactSc | Self::ModelSc | Self::LoomSc | Self::Shuttle => "sc",
+            Self::ExactTso | Self::ModelTso => "tso",
+            Self::ExactRc11 | Self::ModelRc11 => "rc11",
             Self::LoomC11 => "c11",
             Self::Hardware => "x86",
         }
@@ -106,6 +138,10 @@ pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verd
         let left = deadline.saturating_duration_since(Instant::now());
         let share = Budget { time: left / (scripts.len() - i) as u32, ..budget };
         let verdict = match engine {
+            Engine::ExactSc | Engine::ExactTso | Engine::ExactRc11 => {
+                let memory = engine.of_the_exact_engine().expect("it is one of its engines");
+                exact::search(memory, scenario, script, share)
+            }
             Engine::LoomSc | Engine::LoomC11 => loom::search(engine, scenario, script, share),
             Engine::Shuttle => shuttle::search(scenario, script, share),
             Engine::ModelSc | Engine::ModelTso | Engine::ModelRc11 | Engine::Hardware => {

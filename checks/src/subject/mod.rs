@@ -11,7 +11,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use reveille::gate::Gate;
-use reveille_model::memory::Memory;
 
 use crate::engine::{self, Budget, Engine};
 use crate::scenario::{self, Consumer, PollWake};
@@ -202,13 +201,8 @@ impl FromStr for GateName {
 
 /// Searches a cell of the verdict.
 pub fn search(gate: GateName, consumer: Consumer, engine: Engine, budget: Budget) -> Verdict {
-    let memory = match engine {
-        Engine::ModelSc => Memory::Sc,
-        Engine::ModelTso => Memory::Tso,
-        Engine::ModelRc11 => Memory::Rc11,
-        Engine::LoomSc | Engine::LoomC11 | Engine::Shuttle | Engine::Hardware => {
-            return with_gate!(gate, G => engine::search(engine, &PollWake::<G>::new(consumer), budget));
-        }
+    let Some(memory) = engine.of_the_model() else {
+        return with_gate!(gate, G => engine::search(engine, &PollWake::<G>::new(consumer), budget));
     };
     engine::model::search(gate.name(), consumer.name(), scenario::POLL_WAKE_LEGEND, memory, budget)
 }
@@ -257,10 +251,13 @@ impl Needs {
     /// Whether `engine` can show a miss that takes this.
     pub fn shows_under(self, engine: Engine) -> bool {
         match engine {
-            Engine::ModelSc | Engine::LoomSc | Engine::Shuttle => self == Needs::Interleaving,
-            Engine::ModelTso | Engine::ModelRc11 | Engine::LoomC11 | Engine::Hardware => {
-                self != Needs::Nothing
-            }
+            Engine::ExactSc | Engine::ModelSc | Engine::LoomSc | Engine::Shuttle => self == Needs::Interleaving,
+            Engine::ExactTso
+            | Engine::ExactRc11
+            | Engine::ModelTso
+            | Engine::ModelRc11
+            | Engine::LoomC11
+            | Engine::Hardware => self != Needs::Nothing,
         }
     }
 }

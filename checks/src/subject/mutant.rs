@@ -44,13 +44,6 @@ struct Entry {
 
 type Search<E> = Box<dyn Fn(E, Budget) -> Verdict + Send + Sync>;
 
-const MODEL: [(Engine, Memory); 3] =
-    [(Engine::ModelSc, Memory::Sc), (Engine::ModelTso, Memory::Tso), (Engine::ModelRc11, Memory::Rc11)];
-
-fn memory(engine: Engine) -> Option<Memory> {
-    MODEL.into_iter().find(|(of, _)| *of == engine).map(|(_, memory)| memory)
-}
-
 impl Entry {
     /// A mistake that is made in the code, in the model, on the machine, or in several of them.
     fn made(
@@ -66,15 +59,15 @@ impl Entry {
         ];
         let pointless = move |engine: Engine| {
             let [code, model, hardware] = missing;
-            let why = match (engine, memory(engine)) {
+            let why = match (engine, engine.of_the_model()) {
                 (Engine::Hardware, _) => hardware,
                 (_, Some(_)) => model,
                 (_, None) => code,
             };
             why.map(str::to_owned)
         };
-        let search = move |engine, budget: Budget| {
-            let verdict = match (engine, memory(engine)) {
+        let search = move |engine: Engine, budget: Budget| {
+            let verdict = match (engine, engine.of_the_model()) {
                 (Engine::Hardware, _) => hardware.map(|stress| stress(budget.time)),
                 (_, Some(memory)) => model.as_ref().map(|search| search(memory, budget)),
                 (_, None) => code.as_ref().map(|search| search(engine, budget)),

@@ -56,6 +56,10 @@ struct ThreadState {
     /// How many locations it has made
     locations: u32,
     state: State,
+    /// Whether a panic was unwinding, here or on another fiber's stack, when it was suspended
+    unwinding: bool,
+    /// Whether it has been told that it is taken down
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +143,7 @@ pub(super) fn current<'a>() -> Option<&'a mut Execution> {
 
 impl Execution {
     pub fn new(limits: Limits) -> Self {
+        fiber::quiet_panics();
         Execution {
             graph: Graph::new(crate::memory::Memory::Sc),
             objects: Objects::default(),
@@ -266,14 +271,14 @@ impl Execution {
     fn begin_thread(&mut self, number: usize, name: &'static str, body: Body) {
         let mut fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
         fiber.start(body);
-        let thread = ThreadState { fiber, done: 0, locations: 0, state: State::Ready };
+        let thread = ThreadState { fiber, done: 0, locations: 0, state: State::Ready, unwinding: false, told: false };
         while self.thread_names.len() <= number {
             self.thread_names.push("");
         }
         self.thread_names[number] = name;
         while self.threads.len() < number {
             let fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
-            self.threads.push(ThreadState { fiber, done: 0, locations: 0, state: State::Free });
+            self.threads.push(ThreadState { fiber, done: 0, locations: 0, state: State::Free, unwinding: false, told: false });
         }
         if number < self.threads.len() {
             let free = std::mem::replace(&mut self.threads[number], thread);
@@ -299,7 +304,9 @@ impl Execution {
                     continue;
                 }
                 let fiber: *mut Fiber = &mut *thread.fiber;
-                (fiber, thread.fiber.take())
+                let body = thread.fiber.take();
+                unsafe { &mut *this }.running = number;
+                (fiber, body)
             };
             match body {
                 Some(never_started) => drop(never_started),
@@ -461,8 +468,13 @@ pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value>
     loop {
         let execution = current().expect("an operation of the program outside of an execution");
         if execution.taken_down {
-            if fiber::is_running() && !std::thread::panicking() {
-                std::panic::resume_unwind(Box::new(TakeDown));
+            if fiber::is_running() {
+                let thread = &mut execution.threads[execution.running];
+                let is_unwinding = if thread.told { std::thread::panicking() } else { thread.unwinding };
+                thread.told = true;
+                if !is_unwinding {
+                    std::panic::resume_unwind(Box::new(TakeDown));
+                }
             }
             return None;
         }
@@ -472,6 +484,8 @@ pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value>
                 return Some(value);
             }
         }
+        let running = execution.running;
+        execution.threads[running].unwinding = std::thread::panicking();
         fiber::suspend();
     }
 }

@@ -6,8 +6,10 @@ mod clock;
 pub mod consistency;
 mod event;
 mod graph;
+mod linear;
 pub mod revisit;
 
 pub use clock::Clock;
 pub use event::{Event, EventId, Modify, Op, Until, Value};
+pub use linear::linearize;
 pub use graph::{Graph, Location, Thread};

@@ -185,12 +185,15 @@ impl Psc<'_> {
         from != to && target.writes && at < target.position as usize
     }
 
-    /// The accesses of a location that happen after this event.
+    /// The accesses of a location that happen after this event. Those of a cell order nothing.
     fn after(&self, event: EventId, location: u32) -> impl Iterator<Item = EventId> {
         let graph = self.graph;
         let location = graph.location(location);
         let accesses = location.writes.iter().copied().skip(1).chain(location.reads.iter().copied());
-        accesses.filter(move |&access| access != event && graph.event(access).happens_before.contains(event))
+        accesses.filter(move |&access| {
+            let accessed = graph.event(access);
+            access != event && accessed.op.atomic().is_some() && accessed.happens_before.contains(event)
+        })
     }
 
     /// Whether an access of the location happens after this one and is in the clock.
