@@ -103,6 +103,30 @@ impl Objects {
     }
 }
 
+/// A way down the tree of choices, each of which is taken with the same chance.
+pub(crate) struct Descent {
+    pub random: fastrand::Rng,
+    /// How many leaves there were if every choice came with the same number of ways everywhere (Knuth, *Estimating the
+    /// efficiency of backtrack programs*, 1975): its mean over many ways down is the number of leaves
+    pub weight: f64,
+    /// The graph to go on with, if it is not the one of this run
+    pub next: Option<Graph>,
+}
+
+impl Descent {
+    /// Chooses between the graph of the run and the others. True if it is one of the others.
+    fn choose(&mut self, others: &mut Vec<Graph>) -> bool {
+        if others.is_empty() {
+            return false;
+        }
+        self.weight *= (others.len() + 1) as f64;
+        let choice = self.random.usize(..=others.len());
+        self.next = (choice < others.len()).then(|| others.swap_remove(choice));
+        others.clear();
+        self.next.is_some()
+    }
+}
+
 /// A run of the program.
 pub(crate) struct Execution {
     pub graph: Graph,
@@ -119,8 +143,8 @@ pub(crate) struct Execution {
     to_replay: usize,
     failure: Option<Box<Failure>>,
     taken_down: bool,
-    /// Ends the run after each event that had other ways to be added
-    pub stop_at_choices: bool,
+    /// Goes down the tree of choices at random, instead of leaving the other ways to the caller
+    pub descent: Option<Descent>,
     stopped: bool,
     /// Remarks of the program, each with the number of its thread and of the event before which it was made; if they are wanted
     pub notes: Option<Vec<(EventId, Value)>>,
@@ -156,7 +180,7 @@ impl Execution {
             to_replay: 0,
             failure: None,
             taken_down: false,
-            stop_at_choices: false,
+            descent: None,
             stopped: false,
             notes: None,
             thread_names: Vec::new(),
@@ -427,11 +451,10 @@ impl Execution {
         if self.stopped {
             return None;
         }
-        let others = self.others.len();
         let added = extend(&mut self.graph, number, op, source, &mut self.others);
         self.threads[number].done += 1;
-        if self.stop_at_choices && self.others.len() > others {
-            self.stopped = true;
+        if let Some(descent) = &mut self.descent {
+            self.stopped = descent.choose(&mut self.others);
         }
         if let Op::CellRead { location } | Op::CellWrite { location } = op {
             self.find_race(EventId::new(number, self.threads[number].done - 1), location);
