@@ -4,7 +4,7 @@
 //! [`scenarios`] are searched for an execution that loses then. What nobody needs has to say why it stays.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reveille::gate::PerEntry;
 use reveille_model::memory::{Barrier, Memory, Order};
@@ -106,7 +106,7 @@ impl Row {
 /// One row for each ordering in the library's source.
 pub fn rows() -> Vec<Row> {
     // A few executions come by everything.
-    let budget = Budget { time: Duration::from_millis(100), ..Budget::default() };
+    let budget = Budget::of_executions(1_000);
     let mut executed = Vec::new();
     for scenario in scenarios() {
         let (_, places) = listing(|| scenario.search(Engine::LoomC11, budget));
@@ -309,7 +309,7 @@ pub enum Probe {
     },
 }
 
-/// How much of the time each round gets; most mistakes show at once in one of the scenarios.
+/// How much of the budget each round gets; most mistakes show at once in one of the scenarios.
 const ROUNDS: [f64; 3] = [0.02, 0.08, 0.9];
 
 /// Makes a mistake in the scenarios, and searches them for an execution that loses something, within `budget` in all.
@@ -329,10 +329,9 @@ pub fn probe(mutation: &Mutation, scenarios: &[&AnyScenario], engines: &[Engine]
     let mut states = None;
     for (round, share) in ROUNDS.into_iter().enumerate() {
         searches.retain(|(.., struck)| *struck);
-        let share = budget.time.mul_f64(share) / searches.len().max(1) as u32;
+        let share = budget.part(share / searches.len().max(1) as f64);
         for (engine, scenario, comes_by) in &mut searches {
-            let budget = Budget { time: share, ..budget };
-            let (verdict, struck) = with_mutation(mutation, || scenario.search(*engine, budget));
+            let (verdict, struck) = with_mutation(mutation, || scenario.search(*engine, share));
             *comes_by = struck > 0;
             explored += if *comes_by { verdict.explored() } else { 0 };
             if let Verdict::Misses { counterexample, .. } = verdict {

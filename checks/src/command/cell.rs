@@ -47,7 +47,8 @@ pub fn run(args: &Args) -> Outcome {
     let start = Instant::now();
     let engine = *Engine::ALL.get(args.engine).ok_or("there is no such engine")?;
     let time = Duration::from_millis(args.milliseconds);
-    let verdict = subject::search_path(&args.case, engine, Budget { time, seed: args.seed })?;
+    let budget = Budget { seed: args.seed, ..Budget::of_time(time) };
+    let verdict = subject::search_path(&args.case, engine, budget)?;
     let finding = Finding { verdict, seconds: start.elapsed().as_secs_f64() };
     say(serde_json::to_string(&finding)?);
     Ok(true)

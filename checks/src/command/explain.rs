@@ -73,7 +73,7 @@ fn explain<C: Case>(case: C, args: &Args) -> Outcome {
         if shown.contains(&kind) {
             continue;
         }
-        let budget = Budget { time: args.budget, seed: args.seed };
+        let budget = Budget { seed: args.seed, ..Budget::of_time(args.budget) };
         if case.pointless(engine).is_some() {
             continue;
         }

@@ -55,7 +55,8 @@ pub struct ProbeArgs {
 pub fn probe(args: &ProbeArgs) -> Outcome {
     end_with_the_parent();
     let mutation: Mutation = serde_json::from_str(&args.mutation)?;
-    let budget = Budget { time: Duration::from_millis(args.milliseconds), seed: args.seed };
+    let time = Duration::from_millis(args.milliseconds);
+    let budget = Budget { seed: args.seed, ..Budget::of_time(time) };
     let engines = orderings::engines(mutation.change);
     let scenarios = orderings::scenarios();
     let scenarios: Vec<_> =

@@ -87,7 +87,7 @@ impl Case for WakeCase {
         match (engine, self.pointless(engine)) {
             (_, Some(why)) => Verdict::Skipped { why },
             (Engine::Hardware, None) => {
-                crate::with_gate!(self.gate, G => hardware::<G>(self.to_string(), budget.time))
+                crate::with_gate!(self.gate, G => hardware::<G>(self.to_string(), budget))
             }
             (engine, None) => search(self.gate, self.consumer, engine, budget),
         }
@@ -104,8 +104,8 @@ impl Case for WakeCase {
 }
 
 /// A stress run as a verdict.
-fn hardware<G: Gate>(scenario: String, time: Duration) -> Verdict {
-    let report = match stress::stress::<G>(u64::MAX, time) {
+fn hardware<G: Gate>(scenario: String, budget: Budget) -> Verdict {
+    let report = match stress::stress::<G>(budget.executions, budget.time) {
         Ok(report) => report,
         Err(error) => return Verdict::Skipped { why: error.to_string() },
     };
