@@ -68,9 +68,16 @@ fn differs(mutant: MutantCase, row: &ReadmeRow) -> Vec<String> {
         let Some(caught) = caught.filter(|_| engine != Engine::Hardware) else { continue };
         let start = std::time::Instant::now();
         let verdict = mutant.search(engine, if caught { TO_FIND } else { to_pass() });
-        println!("QQ {:.2} {} {mutant}: {engine:?} {:?}", start.elapsed().as_secs_f64(), verdict.explored(), verdict.misses());
+        println!(
+            "QQ {:.2} {} {mutant}: {engine:?} {:?}",
+            start.elapsed().as_secs_f64(),
+            verdict.explored(),
+            verdict.misses()
+        );
         match (verdict.misses() == Some(true), caught) {
-            (true, false) => differs.push(format!("{mutant}: {engine:?} catches it after {}", verdict.explored())),
+            (true, false) => {
+                differs.push(format!("{mutant}: {engine:?} catches it after {}", verdict.explored()))
+            }
             (false, true) => differs.push(format!("{mutant}: {engine:?} does not catch it: {verdict:?}")),
             _ => {}
         }

@@ -272,7 +272,9 @@ fn adjudicate<C: Case>(found: &mut [Found<C>], budget: Duration, args: &Args) {
         }
         let verdict = match rc11(found, case) {
             Some(cell) => cell.finding.verdict.clone(),
-            None => case.search(Engine::ModelRc11, Budget { seed: args.seed, ..Budget::of_time(budget / 10) }),
+            None => {
+                case.search(Engine::ModelRc11, Budget { seed: args.seed, ..Budget::of_time(budget / 10) })
+            }
         };
         let finding = &mut found[i].finding;
         finding.verdict = finding.verdict.clone().adjudicated(&verdict);
