@@ -7,7 +7,7 @@ use reveille::gate::{Gate, WakeOne};
 use reveille::pool::Pool;
 use reveille::sync::Primitives;
 use reveille::wait_queue::WaitQueue;
-use reveille_checks::engine::{self, Budget, Engine};
+use reveille_checks::engine::{self, Budget, ENOUGH, Engine};
 use reveille_checks::mutants::*;
 use reveille_checks::report;
 use reveille_checks::scenario::{Consumer, PollWake};
@@ -16,7 +16,7 @@ use reveille_checks::trace::{Op, Trace};
 use reveille_checks::verdict::{End, Verdict};
 
 /// For a search that has to find something: it ends when it has.
-const TO_FIND: Budget = Budget::of_executions(1_000_000);
+const TO_FIND: Budget = Budget::of_executions(ENOUGH);
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {
     Budget::to_pass(5_000)

@@ -66,14 +66,8 @@ fn differs(mutant: MutantCase, row: &ReadmeRow) -> Vec<String> {
     for (engine, &caught) in Engine::ALL.into_iter().zip(&row.caught) {
         // What the hardware hits is a matter of the machine.
         let Some(caught) = caught.filter(|_| engine != Engine::Hardware) else { continue };
-        let start = std::time::Instant::now();
         let verdict = mutant.search(engine, if caught { TO_FIND } else { to_pass() });
-        println!(
-            "QQ {:.2} {} {mutant}: {engine:?} {:?}",
-            start.elapsed().as_secs_f64(),
-            verdict.explored(),
-            verdict.misses()
-        );
+        println!("{mutant}: {engine:?}, {} executions or states", verdict.explored());
         match (verdict.misses() == Some(true), caught) {
             (true, false) => {
                 differs.push(format!("{mutant}: {engine:?} catches it after {}", verdict.explored()))

@@ -1,7 +1,7 @@
 //! What the worker pool promises, each sentence a test under loom. The same search that finds nothing in the pool finds every
 //! mutant that it can see. See one again: `cargo run --release -- explain PROTOCOL [MUTANT]`.
 
-use reveille_checks::engine::{self, Budget, Engine};
+use reveille_checks::engine::{self, Budget, ENOUGH, Engine};
 use reveille_checks::report;
 use reveille_checks::scenario::Protocol;
 use reveille_checks::subject::pool::{MUTANTS, Mutant};
@@ -10,7 +10,7 @@ use reveille_checks::verdict::Verdict;
 use reveille_checks::zoo::{Exhibit, Form, Shown};
 
 /// For a search that has to find something: it ends when it has.
-const TO_FIND: Budget = Budget::of_executions(1_000_000);
+const TO_FIND: Budget = Budget::of_executions(ENOUGH);
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {
     Budget::to_pass(5_000)

@@ -2,7 +2,7 @@
 //! because shuttle's hook for panics is the process's.
 
 use reveille::pool::Layout;
-use reveille_checks::engine::{self, Budget, Engine};
+use reveille_checks::engine::{self, Budget, ENOUGH, Engine};
 use reveille_checks::report;
 use reveille_checks::scenario::{PoolScenario, Protocol};
 use reveille_checks::subject::pool::MUTANTS;
@@ -10,7 +10,7 @@ use reveille_checks::verdict::Verdict;
 use reveille_checks::zoo::{Exhibit, Form, Shown};
 
 /// For a search that has to find something: it ends when it has. An eighth of it goes to the schedules in depth-first order.
-const TO_FIND: Budget = Budget::of_executions(40_000);
+const TO_FIND: Budget = Budget::of_executions(ENOUGH);
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {
     Budget::to_pass(5_000)

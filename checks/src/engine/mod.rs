@@ -63,6 +63,15 @@ impl Engine {
         }
     }
 
+    /// How much it has to look at for its silence to contradict a documented miss: executions, or states. Not a time, which would say
+    /// something about the machine.
+    pub fn enough(self) -> u64 {
+        match self {
+            Self::ModelSc | Self::ModelTso | Self::ModelRc11 => ENOUGH * model::STATES,
+            Self::LoomSc | Self::LoomC11 | Self::Shuttle | Self::Hardware => ENOUGH,
+        }
+    }
+
     /// The name of its memory in JSON.
     pub fn memory(self) -> &'static str {
         match self {
@@ -91,6 +100,9 @@ pub struct Budget {
 
 /// More time than a search takes, and little enough to be reckoned with.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// So many executions show every miss that is documented, as the tests of this crate make sure.
+pub const ENOUGH: u64 = 50_000;
 
 impl Budget {
     /// So many executions, however long they take.

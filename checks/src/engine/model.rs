@@ -16,7 +16,7 @@ use crate::trace::{self, Object, Op, Trace};
 use crate::verdict::{ALL_STATES, Counterexample, End, Verdict};
 
 /// How many states take about as long as an execution of the code: a budget of executions allows so many states for each.
-const STATES: u64 = 20;
+pub(crate) const STATES: u64 = 20;
 
 /// Searches the program of a gate with a consumer, which the model knows by the same names.
 pub(crate) fn search(gate: &str, consumer: &str, legend: &str, memory: Memory, budget: Budget) -> Verdict {

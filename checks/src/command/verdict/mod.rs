@@ -212,7 +212,7 @@ fn settle<C: Case>(found: &[Found<C>], args: &Args) -> bool {
                 engine.memory(),
                 match finding.verdict.misses() {
                     Some(true) => "a miss, and this project documents that there is none",
-                    _ => "no miss within the budget, and this project documents one; try a longer --budget",
+                    _ => "no miss, and this project documents one",
                 }
             ));
         }
