@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use comfy_table::{Cell, CellAlignment, Color};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use reveille_checks::engine::Budget;
+use reveille_checks::engine::{Budget, ENOUGH};
 use reveille_checks::flavour::weakened::Mutation;
 use reveille_checks::orderings::{self, Probe, Row};
 use reveille_checks::report;
@@ -71,6 +71,8 @@ struct Found {
     row: Row,
     /// Of each change what came of it, or why nothing did
     probes: Vec<Result<Probe, String>>,
+    /// Whether time was up too early, counted in executions, for something that is needed to show
+    unfinished: bool,
     price: Option<f64>,
 }
 
@@ -82,9 +84,11 @@ impl Found {
         self.probes.first().filter(|_| all).and_then(|probe| probe.as_ref().ok())
     }
 
-    /// Whether the source explains what was found. Without a result there is nothing to explain.
+    /// Whether the source explains what was found. Without a result there is nothing to explain, and a search that had to end too early
+    /// contradicts nothing.
     fn is_explained(&self) -> bool {
-        self.probes.iter().all(Result::is_ok) && self.row.is_explained(self.needed().is_some())
+        self.unfinished
+            || self.probes.iter().all(Result::is_ok) && self.row.is_explained(self.needed().is_some())
     }
 }
 
@@ -146,7 +150,7 @@ pub fn run(args: &Args) -> Outcome {
 fn search(rows: Vec<Row>, args: &Args, start: Instant) -> Vec<Found> {
     let mut found: Vec<_> = rows
         .into_iter()
-        .map(|row| Found { price: orderings::price(&row), row, probes: Vec::new() })
+        .map(|row| Found { price: orderings::price(&row), row, probes: Vec::new(), unfinished: false })
         .collect();
     let tasks: Vec<(usize, Mutation)> = (0..found.len())
         .filter(|&i| found[i].row.is_reached())
@@ -182,16 +186,21 @@ fn search(rows: Vec<Row>, args: &Args, start: Instant) -> Vec<Found> {
                     };
                     let Some((i, mutation, time)) = next else { break };
                     progress.set_message(mutation.to_string());
+                    let begun = Instant::now();
                     let probe = probe_in_child(mutation, &found[i].row.scenarios, time, args.seed);
-                    probes.lock().expect("no panic inside").push((i, probe));
+                    let silent = matches!(probe, Ok(Probe::NotNeeded { explored, .. }) if explored < ENOUGH);
+                    let unfinished =
+                        silent && begun.elapsed() >= time && found[i].row.used.why_kept().is_none();
+                    probes.lock().expect("no panic inside").push((i, probe, unfinished));
                     progress.inc(1);
                 }
             });
         }
     });
     progress.finish_and_clear();
-    for (i, probe) in probes.into_inner().expect("no panic inside") {
+    for (i, probe, unfinished) in probes.into_inner().expect("no panic inside") {
         found[i].probes.push(probe);
+        found[i].unfinished |= unfinished;
     }
     found
 }
@@ -280,7 +289,9 @@ fn consequence(found: &Found) -> Cell {
     let probes = found.probes.iter().map(|probe| probe.as_ref().map_or_else(Clone::clone, not_needed));
     let said: Vec<_> = probes.filter(|said| !said.is_empty()).collect();
     let why = found.row.why_kept().map(str::to_owned);
-    let text = said.into_iter().chain(why).collect::<Vec<_>>().join("; ");
+    let unfinished =
+        found.unfinished.then(|| "no result: time was up too early, try a longer --budget".into());
+    let text = unfinished.into_iter().chain(said).chain(why).collect::<Vec<_>>().join("; ");
     if found.is_explained() {
         Cell::new(text)
     } else {
