@@ -306,6 +306,8 @@ pub enum Probe {
         explored: u64,
         /// The states of the model's programs under RC11, if it has some and its search ended.
         states: Option<u64>,
+        /// Whether every one of the searches ended by itself.
+        ended: bool,
     },
 }
 
@@ -327,12 +329,15 @@ pub fn probe(mutation: &Mutation, scenarios: &[&AnyScenario], engines: &[Engine]
         .collect();
     let mut explored = 0;
     let mut states = None;
+    let mut ended = false;
     for (round, share) in ROUNDS.into_iter().enumerate() {
         searches.retain(|(.., struck)| *struck);
         let share = budget.part(share / searches.len().max(1) as f64);
+        ended = true;
         for (engine, scenario, comes_by) in &mut searches {
             let (verdict, struck) = with_mutation(mutation, || scenario.search(*engine, share));
             *comes_by = struck > 0;
+            ended &= matches!(verdict, Verdict::Complete { .. });
             explored += if *comes_by { verdict.explored() } else { 0 };
             if let Verdict::Misses { counterexample, .. } = verdict {
                 let refuted = || matches!(ask_the_model(), Some(Verdict::Complete { .. }));
@@ -360,5 +365,5 @@ pub fn probe(mutation: &Mutation, scenarios: &[&AnyScenario], engines: &[Engine]
         }
     }
     let reached = searches.iter().filter(|(.., struck)| *struck).count() / engines.len().max(1);
-    Probe::NotNeeded { scenarios: reached, explored, states }
+    Probe::NotNeeded { scenarios: reached, explored, states, ended }
 }

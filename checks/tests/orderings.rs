@@ -124,7 +124,7 @@ fn is_explained(row: &Row) -> bool {
                 println!("{mutation}: caught in {scenario} by {engine:?}, {explored} executions");
                 true
             }
-            Probe::NotNeeded { scenarios, explored, states } => {
+            Probe::NotNeeded { scenarios, explored, states, .. } => {
                 println!("{mutation}: nothing lost in {scenarios} scenarios, {explored} executions, {states:?} states");
                 false
             }

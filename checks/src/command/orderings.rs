@@ -71,8 +71,6 @@ struct Found {
     row: Row,
     /// Of each change what came of it, or why nothing did
     probes: Vec<Result<Probe, String>>,
-    /// Whether time was up too early, counted in executions, for something that is needed to show
-    unfinished: bool,
     price: Option<f64>,
 }
 
@@ -84,10 +82,21 @@ impl Found {
         self.probes.first().filter(|_| all).and_then(|probe| probe.as_ref().ok())
     }
 
+    /// Whether time was up too early, counted in executions, for what is needed to show. The model's searches have no such end.
+    fn is_unfinished(&self) -> bool {
+        let early = |probe: &Result<Probe, String>| match probe {
+            Ok(Probe::NotNeeded { explored, states, ended, .. }) => {
+                !ended && states.is_none() && *explored < ENOUGH
+            }
+            _ => false,
+        };
+        self.row.used.why_kept().is_none() && self.probes.iter().any(early)
+    }
+
     /// Whether the source explains what was found. Without a result there is nothing to explain, and a search that had to end too early
     /// contradicts nothing.
     fn is_explained(&self) -> bool {
-        self.unfinished
+        self.is_unfinished()
             || self.probes.iter().all(Result::is_ok) && self.row.is_explained(self.needed().is_some())
     }
 }
@@ -150,7 +159,7 @@ pub fn run(args: &Args) -> Outcome {
 fn search(rows: Vec<Row>, args: &Args, start: Instant) -> Vec<Found> {
     let mut found: Vec<_> = rows
         .into_iter()
-        .map(|row| Found { price: orderings::price(&row), row, probes: Vec::new(), unfinished: false })
+        .map(|row| Found { price: orderings::price(&row), row, probes: Vec::new() })
         .collect();
     let tasks: Vec<(usize, Mutation)> = (0..found.len())
         .filter(|&i| found[i].row.is_reached())
@@ -186,21 +195,16 @@ fn search(rows: Vec<Row>, args: &Args, start: Instant) -> Vec<Found> {
                     };
                     let Some((i, mutation, time)) = next else { break };
                     progress.set_message(mutation.to_string());
-                    let begun = Instant::now();
                     let probe = probe_in_child(mutation, &found[i].row.scenarios, time, args.seed);
-                    let silent = matches!(probe, Ok(Probe::NotNeeded { explored, .. }) if explored < ENOUGH);
-                    let unfinished =
-                        silent && begun.elapsed() >= time && found[i].row.used.why_kept().is_none();
-                    probes.lock().expect("no panic inside").push((i, probe, unfinished));
+                    probes.lock().expect("no panic inside").push((i, probe));
                     progress.inc(1);
                 }
             });
         }
     });
     progress.finish_and_clear();
-    for (i, probe, unfinished) in probes.into_inner().expect("no panic inside") {
+    for (i, probe) in probes.into_inner().expect("no panic inside") {
         found[i].probes.push(probe);
-        found[i].unfinished |= unfinished;
     }
     found
 }
@@ -290,7 +294,7 @@ fn consequence(found: &Found) -> Cell {
     let said: Vec<_> = probes.filter(|said| !said.is_empty()).collect();
     let why = found.row.why_kept().map(str::to_owned);
     let unfinished =
-        found.unfinished.then(|| "no result: time was up too early, try a longer --budget".into());
+        found.is_unfinished().then(|| "no result: time was up too early, try a longer --budget".into());
     let text = unfinished.into_iter().chain(said).chain(why).collect::<Vec<_>>().join("; ");
     if found.is_explained() {
         Cell::new(text)
@@ -301,7 +305,7 @@ fn consequence(found: &Found) -> Cell {
 
 fn not_needed(probe: &Probe) -> String {
     match probe {
-        Probe::NotNeeded { scenarios, explored, states } => {
+        Probe::NotNeeded { scenarios, explored, states, .. } => {
             let states =
                 states.map_or(String::new(), |states| format!(", nor by the model's {states} states"));
             format!("not needed by any scenario ({explored} executions of {scenarios}{states})")
