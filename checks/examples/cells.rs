@@ -5,7 +5,7 @@ use reveille_checks::scenario::Consumer;
 use reveille_checks::subject::{GateName, PoolCase, Case, documented_miss, search};
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let budget = Budget { time: Duration::from_secs(args.get(2).and_then(|a| a.parse().ok()).unwrap_or(20)), ..Budget::default() };
+    let budget = Budget::of_time(Duration::from_secs(args.get(2).and_then(|a| a.parse().ok()).unwrap_or(20)));
     let engines = [Engine::ExactSc, Engine::ExactTso, Engine::ExactRc11];
     let start = Instant::now();
     if args[1] == "pool" {

@@ -73,7 +73,7 @@ fn explain<C: Case>(case: C, args: &Args) -> Outcome {
         if shown.contains(&kind) {
             continue;
         }
-        let budget = Budget { time: args.budget, seed: args.seed };
+        let budget = Budget { seed: args.seed, ..Budget::of_time(args.budget) };
         if case.pointless(engine).is_some() {
             continue;
         }
@@ -82,6 +82,7 @@ fn explain<C: Case>(case: C, args: &Args) -> Outcome {
             let ask = || case.search(Engine::ModelRc11, budget);
             verdict = verdict.adjudicated(rc11.get_or_insert_with(ask));
         }
+        verdict = case.weighed(engine, verdict);
         contradicted |= case.contradicts(engine, &verdict).unwrap_or(false);
         let what = if kind { "states" } else { "executions" };
         searched += &format!("{} {}: {} {what}", engine.name(), engine.memory(), verdict.explored());
@@ -92,6 +93,7 @@ fn explain<C: Case>(case: C, args: &Args) -> Outcome {
                     ": an ALARM, refuted by the model's complete search under RC11 ({refuted_by} states)\n"
                 )
             }
+            Verdict::Inconclusive { why } => format!(", no result ({why})\n"),
             verdict => match verdict.bound() {
                 None => ", the search ended: no miss\n".into(),
                 Some(bound) => format!(", no miss within the bound ({bound})\n"),

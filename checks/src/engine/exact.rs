@@ -1,9 +1,9 @@
 //! The exact engine: every execution of the code that SC, x86-TSO or RC11 allows, each once.
 
-use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use reveille_model::code::Failure;
-use reveille_model::explore::{self, Failed, Options, Report};
+use reveille_model::explore::{self, Failed, Options};
 use reveille_model::graphs::{EventId, Graph, Modify, Op as Asked, linearize};
 use reveille_model::memory::Memory;
 
@@ -14,42 +14,85 @@ use crate::scenario::Scenario;
 use crate::trace::{Object, Op, Step, Trace, order, stale};
 use crate::verdict::{Counterexample, End, Verdict};
 
+/// So many ways down the tree of choices are tried before the search goes depth first: they find most of what is
+/// there to be found, and tell about how large the tree is.
+const DESCENTS: u64 = 200;
+
+/// Depth first gets this share of the budget; if it does not end within it, the rest goes to random descents.
+const DEPTH_FIRST: f64 = 0.7;
+
 pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script, budget: Budget) -> Verdict {
-    // On this very thread: the mistakes of `Weakened` are told to a thread.
-    let options = Options { workers: 1, max_time: Some(budget.time), ..Options::default() };
-    let report = explore::explore(memory, options, {
+    let start = Instant::now();
+    let program = {
         let (scenario, script) = (scenario.clone(), script.clone());
         move || {
             script::follow(&script);
             exact::begin();
             scenario.run::<Weakened<Exact>>();
         }
-    });
-    verdict(report, memory, scenario, script)
+    };
+    let miss = |failed: Option<Failed>, explored, how: &str| {
+        failed.map(|failed| verdict(&failed, memory, scenario, script, explored, how))
+    };
+    let descend = |descents: u64, seed: u64, budget: Budget| {
+        let options = Options { max_time: Some(budget.time), ..Options::default() };
+        explore::sample(memory, &options, seed, descents.min(budget.executions), program.clone())
+    };
+
+    let first = descend(DESCENTS, budget.seed, budget.part(0.2));
+    if let Some(found) = miss(first.failed, first.until_failure, "at random") {
+        return found;
+    }
+    let left = budget.less(first.descents, start).part(DEPTH_FIRST);
+    let options = Options {
+        // On this very thread: the mistakes of `Weakened` are told to a thread.
+        workers: 1,
+        max_time: Some(left.time),
+        max_executions: Some(left.executions),
+        ..Options::default()
+    };
+    let report = explore::explore(memory, options, program.clone());
+    let explored = report.executions;
+    if let Some(found) = miss(report.failed, report.until_failure, "depth first") {
+        return found;
+    }
+    if report.complete {
+        return Verdict::Complete { explored };
+    }
+    let left = budget.less(first.descents + explored, start);
+    let rest = descend(u64::MAX, budget.seed + 1, left);
+    let descents = first.descents + rest.descents;
+    if let Some(found) = miss(rest.failed, explored + first.descents + rest.until_failure, "at random") {
+        return found;
+    }
+    // The estimate from more descents is the better one.
+    let estimate = if rest.descents > first.descents { rest.estimate } else { first.estimate };
+    let by = format!("{explored} executions depth first and {descents} at random, of {estimate}");
+    Verdict::Bounded { explored: explored + descents, by, preemptions: None }
 }
 
-fn verdict<S: Scenario>(report: Report, memory: Memory, scenario: &S, script: &Script) -> Verdict {
-    let explored = report.executions;
-    let Some(failed) = report.failed else {
-        return match report.complete {
-            true => Verdict::Complete { explored },
-            false => {
-                Verdict::Bounded { explored, by: format!("{explored} executions, then time was up"), preemptions: None }
-            }
-        };
-    };
+/// An execution that went wrong, as a verdict.
+fn verdict<S: Scenario>(
+    failed: &Failed,
+    memory: Memory,
+    scenario: &S,
+    script: &Script,
+    explored: u64,
+    how: &str,
+) -> Verdict {
     if let Failure::Limit(limit) = &failed.failure {
         return Verdict::Inconclusive { why: limit.to_string() };
     }
-    let trace = trace(&failed, scenario.main_thread());
+    let trace = trace(failed, scenario.main_thread());
     let end = match &failed.failure {
         Failure::Stuck => End::Stuck(scenario.owed(&trace)),
+        Failure::Panic { message, .. } => End::Violation(message.clone()),
         failure => End::Violation(failure.to_string()),
     };
     let counterexample = Counterexample {
         scenario: scenario.name(),
         legend: scenario.legend().into(),
-        found_by: format!("the exact engine, memory {memory}, {script}"),
+        found_by: format!("the exact engine, memory {memory}, {how}, {script}"),
         end,
         trace,
     };
@@ -106,10 +149,7 @@ fn row(graph: &Graph, id: EventId, newest: &mut [u64], threads: &[&'static str])
         }
         Asked::Store { order: by, value, .. } => {
             newest[object] = value;
-            match by {
-                Ordering::Release if false => return None,
-                _ => Op::Store { object, order: order(by), wrote: value as usize },
-            }
+            Op::Store { object, order: order(by), wrote: value as usize }
         }
         Asked::Rmw { until: Some(_), modify, .. } => {
             if event.writes {

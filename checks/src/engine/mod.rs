@@ -95,6 +95,15 @@ impl Engine {
         }
     }
 
+    /// How much it has to look at for its silence to contradict a documented miss: executions, or states. Not a time, which would say
+    /// something about the machine.
+    pub fn enough(self) -> u64 {
+        match self {
+            Self::ModelSc | Self::ModelTso | Self::ModelRc11 => ENOUGH * model::STATES,
+            Self::ExactSc | Self::ExactTso | Self::ExactRc11 | Self::LoomSc | Self::LoomC11 | Self::Shuttle | Self::Hardware => ENOUGH,
+        }
+    }
+
     /// The name of its memory in JSON.
     pub fn memory(self) -> &'static str {
         match self {
@@ -107,36 +116,83 @@ impl Engine {
     }
 }
 
-/// How long and with what chance a search goes on.
+/// How far and with what chance a search goes on: until its executions or its time are spent, whichever is first.
+///
+/// A test counts executions. They are the same on every machine, and what a second is worth is not.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
+    /// The executions of the search, in all its scripts and bounds together. For each of them the model may search some
+    /// states.
+    pub executions: u64,
     /// The time for the search, in all its scripts and bounds together.
     pub time: Duration,
     /// The seed of everything random.
     pub seed: u64,
 }
 
+/// More time than a search takes, and little enough to be reckoned with.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// So many executions show every miss that is documented, as the tests of this crate make sure.
+pub const ENOUGH: u64 = 50_000;
+
+impl Budget {
+    /// So many executions, however long they take.
+    pub const fn of_executions(executions: u64) -> Self {
+        Self { executions, time: FOR_EVER, seed: 0x5eed }
+    }
+
+    /// So much time, however many executions that is.
+    pub const fn of_time(time: Duration) -> Self {
+        Self { executions: u64::MAX, time, seed: 0x5eed }
+    }
+
+    /// For a test whose search is to find nothing: so many executions; or as many seconds as `REVEILLE_BUDGET` names, for
+    /// who wants to search longer.
+    pub fn to_pass(executions: u64) -> Self {
+        let asked: Option<f64> = std::env::var("REVEILLE_BUDGET").ok().and_then(|text| text.parse().ok());
+        let time = asked.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        time.map_or(Self::of_executions(executions), Self::of_time)
+    }
+
+    /// This share of it.
+    #[must_use]
+    pub fn part(self, share: f64) -> Self {
+        let executions = (self.executions as f64 * share).ceil() as u64;
+        Self { executions, time: self.time.mul_f64(share), ..self }
+    }
+
+    /// What is left of it after so many executions, begun at `start`.
+    fn less(self, executions: u64, start: Instant) -> Self {
+        let executions = self.executions.saturating_sub(executions);
+        Self { executions, time: self.time.saturating_sub(start.elapsed()), ..self }
+    }
+
+    fn is_spent(self) -> bool {
+        self.executions == 0 || self.time.is_zero()
+    }
+}
+
 impl Default for Budget {
     /// Two seconds.
     fn default() -> Self {
-        Self { time: Duration::from_secs(2), seed: 0x5eed }
+        Self::of_time(Duration::from_secs(2))
     }
 }
 
 /// Searches `scenario` with `engine` for an execution that gets stuck or panics.
 ///
-/// The scripts of the scenario are tried one after the other, each with its share of the time that is left.
+/// The scripts of the scenario are tried one after the other, each with its share of the budget that is left.
 /// The model and the hardware do not run scenarios: the model has [programs](crate::subject::search), and the hardware is
 /// [`stress`](crate::stress).
 pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verdict {
-    let deadline = Instant::now() + budget.time;
+    let start = Instant::now();
     let scripts = scenario.scripts();
     let mut explored = 0;
     let mut bounds = Vec::new();
     let mut fewest = Vec::new();
     for (i, script) in scripts.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = Budget { time: left / (scripts.len() - i) as u32, ..budget };
+        let share = budget.less(explored, start).part(1.0 / (scripts.len() - i) as f64);
         let verdict = match engine {
             Engine::ExactSc | Engine::ExactTso | Engine::ExactRc11 => {
                 let memory = engine.of_the_exact_engine().expect("it is one of its engines");
@@ -174,7 +230,7 @@ pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verd
 
 /// What became of a run over many executions.
 pub(crate) enum Run {
-    /// It came to the end of its schedules, or of its time.
+    /// It came to the end of its schedules, or of its budget.
     Ended,
     /// An execution got stuck or panicked.
     Failed(Counterexample),

@@ -35,6 +35,26 @@ pub trait Case: fmt::Display + Copy + PartialEq + Send + Sync {
     /// Whether this project documents that `engine` finds a miss. Each finds those that its memory allows.
     fn documented_miss(&self, engine: Engine) -> bool;
 
+    /// What a verdict says beside the documentation: where that has a miss, a search that had to end [too early](Engine::enough) to see it
+    /// says nothing. The hardware samples executions, and its silence says little in any case.
+    fn weighed(&self, engine: Engine, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Bounded { explored, .. }
+                if engine != Engine::Hardware
+                    && self.documented_miss(engine)
+                    && explored < engine.enough() =>
+            {
+                let why = format!(
+                    "time was up after {explored} executions or states, and the miss that is documented may take {}: a longer \
+                     --budget",
+                    engine.enough()
+                );
+                Verdict::Inconclusive { why }
+            }
+            verdict => verdict,
+        }
+    }
+
     /// Whether a verdict contradicts the documentation. `None` where it could not say anything.
     ///
     /// The hardware samples executions; that it hits no stall where one is possible contradicts nothing.
@@ -86,7 +106,7 @@ impl Case for WakeCase {
         match (engine, self.pointless(engine)) {
             (_, Some(why)) => Verdict::Skipped { why },
             (Engine::Hardware, None) => {
-                crate::with_gate!(self.gate, G => hardware::<G>(self.to_string(), budget.time))
+                crate::with_gate!(self.gate, G => hardware::<G>(self.to_string(), budget))
             }
             (engine, None) => search(self.gate, self.consumer, engine, budget),
         }
@@ -103,8 +123,8 @@ impl Case for WakeCase {
 }
 
 /// A stress run as a verdict.
-fn hardware<G: Gate>(scenario: String, time: Duration) -> Verdict {
-    let report = match stress::stress::<G>(u64::MAX, time) {
+fn hardware<G: Gate>(scenario: String, budget: Budget) -> Verdict {
+    let report = match stress::stress::<G>(budget.executions, budget.time) {
         Ok(report) => report,
         Err(error) => return Verdict::Skipped { why: error.to_string() },
     };

@@ -12,7 +12,6 @@
 
 use std::fmt;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use reveille::gate::PerEntry;
 use reveille_model::memory::Memory;
@@ -50,7 +49,7 @@ impl Entry {
         name: String,
         code: Option<Search<Engine>>,
         model: Option<Search<Memory>>,
-        hardware: Option<fn(Duration) -> Verdict>,
+        hardware: Option<fn(Budget) -> Verdict>,
     ) -> Self {
         let missing = [
             code.is_none().then_some("the model only has this"),
@@ -68,7 +67,7 @@ impl Entry {
         };
         let search = move |engine: Engine, budget: Budget| {
             let verdict = match (engine, engine.of_the_model()) {
-                (Engine::Hardware, _) => hardware.map(|stress| stress(budget.time)),
+                (Engine::Hardware, _) => hardware.map(|stress| stress(budget)),
                 (_, Some(memory)) => model.as_ref().map(|search| search(memory, budget)),
                 (_, None) => code.as_ref().map(|search| search(engine, budget)),
             };
@@ -140,8 +139,8 @@ fn of_the_gate() -> Vec<Entry> {
         let scenario = PollWake::<Mutant<M>>::new(consumer);
         Some(Box::new(move |engine, budget| engine::search(engine, &scenario, budget)))
     }
-    fn stress<const M: u8>(time: Duration) -> Verdict {
-        hardware::<Mutant<M>>("per-entry with a mistake".into(), time)
+    fn stress<const M: u8>(budget: Budget) -> Verdict {
+        hardware::<Mutant<M>>("per-entry with a mistake".into(), budget)
     }
     let model = |consumer: Consumer, mutant: Mistake| -> Option<Search<Memory>> {
         Some(Box::new(move |memory, budget| {
@@ -274,9 +273,9 @@ fn search_code(mutation: &Mutation, engine: Engine, budget: Budget) -> Verdict {
     let mut explored = 0;
     let mut comes_by = false;
     for round in [0.1, 0.9] {
-        let time = budget.time.mul_f64(round / scenarios.len().max(1) as f64);
+        let share = budget.part(round / scenarios.len().max(1) as f64);
         for scenario in &scenarios {
-            let search = || scenario.search(engine, Budget { time, ..budget });
+            let search = || scenario.search(engine, share);
             let (verdict, struck) = with_mutation(mutation, search);
             comes_by |= struck > 0;
             explored += verdict.explored();
@@ -288,7 +287,7 @@ fn search_code(mutation: &Mutation, engine: Engine, budget: Budget) -> Verdict {
     match comes_by {
         false => Verdict::Inconclusive { why: format!("nobody came by {mutation}") },
         true => {
-            let by = format!("{} scenarios, {:.1} s", scenarios.len(), budget.time.as_secs_f64());
+            let by = format!("a share of the budget in each of {} scenarios", scenarios.len());
             Verdict::Bounded { explored, by, preemptions: None }
         }
     }

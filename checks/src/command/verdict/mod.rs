@@ -212,7 +212,7 @@ fn settle<C: Case>(found: &[Found<C>], args: &Args) -> bool {
                 engine.memory(),
                 match finding.verdict.misses() {
                     Some(true) => "a miss, and this project documents that there is none",
-                    _ => "no miss within the budget, and this project documents one; try a longer --budget",
+                    _ => "no miss, and this project documents one",
                 }
             ));
         }
@@ -272,7 +272,9 @@ fn adjudicate<C: Case>(found: &mut [Found<C>], budget: Duration, args: &Args) {
         }
         let verdict = match rc11(found, case) {
             Some(cell) => cell.finding.verdict.clone(),
-            None => case.search(Engine::ModelRc11, Budget { time: budget / 10, seed: args.seed }),
+            None => {
+                case.search(Engine::ModelRc11, Budget { seed: args.seed, ..Budget::of_time(budget / 10) })
+            }
         };
         let finding = &mut found[i].finding;
         finding.verdict = finding.verdict.clone().adjudicated(&verdict);
