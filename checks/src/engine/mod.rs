@@ -75,6 +75,9 @@ impl Engine {
         }
     }
 
+    /// Those that judge a miss which loom reports under c11, the best first.
+    pub const JUDGES: [Self; 2] = [Self::ExactRc11, Self::ModelRc11];
+
     /// The memory that the model searches a program of its own under, if this is the model.
     pub fn of_the_model(self) -> Option<Memory> {
         match self {

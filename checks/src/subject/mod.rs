@@ -32,6 +32,11 @@ pub trait Case: fmt::Display + Copy + PartialEq + Send + Sync {
     /// Why there is nothing to ask this engine.
     fn pointless(&self, engine: Engine) -> Option<String>;
 
+    /// Whether the engine is expected to come to the end of its search.
+    fn ends(&self, engine: Engine) -> bool {
+        engine.of_the_model().is_some()
+    }
+
     /// Whether this project documents that `engine` finds a miss. Each finds those that its memory allows.
     fn documented_miss(&self, engine: Engine) -> bool;
 
@@ -110,6 +115,10 @@ impl Case for WakeCase {
             }
             (engine, None) => search(self.gate, self.consumer, engine, budget),
         }
+    }
+
+    fn ends(&self, engine: Engine) -> bool {
+        engine.of_the_model().or(engine.of_the_exact_engine()).is_some()
     }
 
     fn pointless(&self, engine: Engine) -> Option<String> {

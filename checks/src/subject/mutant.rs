@@ -74,7 +74,7 @@ impl Entry {
             match (verdict, &model) {
                 // Loom may be wrong, and the model, where it has the same, is not.
                 (Some(verdict @ Verdict::Misses { .. }), Some(model)) if engine == Engine::LoomC11 => {
-                    verdict.adjudicated(&model(Memory::Rc11, budget))
+                    verdict.adjudicated(Engine::ModelRc11, &model(Memory::Rc11, budget))
                 }
                 (Some(verdict), _) => verdict,
                 (None, _) => Verdict::Skipped { why: "there is no such thing".into() },

@@ -49,7 +49,7 @@ pub(in crate::command) fn search<C: Case>(
 enum Length {
     /// Where a miss is documented a search ends with it.
     ToTheMiss,
-    /// The model's searches end.
+    /// Those of the model end, and many of the exact engine's.
     ToTheEnd,
     Endless,
 }
@@ -58,7 +58,7 @@ impl Length {
     fn of<C: Case>((case, engine): (C, Engine)) -> Self {
         if engine != Engine::Hardware && case.documented_miss(engine) {
             Self::ToTheMiss
-        } else if engine.name() == "model" {
+        } else if case.ends(engine) {
             Self::ToTheEnd
         } else {
             Self::Endless
