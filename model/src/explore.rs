@@ -1,6 +1,7 @@
 //! The search: every execution of a program, depth first on several CPUs; or some of them, at random.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -56,6 +57,21 @@ pub struct Failed {
     pub threads: Vec<&'static str>,
     /// Its remarks: each was made before this event
     pub notes: Vec<(EventId, Value)>,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A failure knows objects and threads by their numbers only.
+        match &self.failure {
+            Failure::Race { cell, first: (first, a), second: (second, b) } => {
+                let label = self.names[*cell as usize].label;
+                let thread = |id: &EventId| self.threads[id.thread()];
+                write!(f, "a race on `{label}`: {a} in `{}` and ", thread(first))?;
+                write!(f, "{b} in `{}`, with nothing between that orders them", thread(second))
+            }
+            failure => failure.fmt(f),
+        }
+    }
 }
 
 /// What the workers of a search share.
