@@ -117,6 +117,8 @@ impl Psc<'_> {
                         self.after(from, location).any(|event| {
                             let event = graph.event(event);
                             match event.writes {
+                                // Accesses of a cell are ordered by happens-before, or race.
+                                _ if event.op.atomic().is_none() => false,
                                 true => event.position as usize <= seen,
                                 false => graph.position(event.reads_from) < seen,
                             }
