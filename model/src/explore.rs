@@ -66,6 +66,21 @@ pub struct Failed {
     pub notes: Vec<(EventId, Value)>,
 }
 
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A failure knows objects and threads by their numbers only.
+        match &self.failure {
+            Failure::Race { cell, first: (first, a), second: (second, b) } => {
+                let label = self.names[*cell as usize].label;
+                let thread = |id: &EventId| self.threads[id.thread()];
+                write!(f, "a race on `{label}`: {a} in `{}` and ", thread(first))?;
+                write!(f, "{b} in `{}`, with nothing between that orders them", thread(second))
+            }
+            failure => failure.fmt(f),
+        }
+    }
+}
+
 /// What the workers of a search share.
 struct Shared {
     options: Options,

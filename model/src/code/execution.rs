@@ -478,7 +478,7 @@ impl Execution {
         if let Some(other) = race {
             let performed = |id: EventId| {
                 let event = graph.event(id);
-                (id.thread(), Performed { op: event.op, source: event.source })
+                (id, Performed { op: event.op, source: event.source })
             };
             let failure = Failure::Race { cell, first: performed(other), second: performed(id) };
             self.fail(failure);
