@@ -171,8 +171,10 @@ impl Psc<'_> {
         let first = (from.index() + 1..own.len()).find(|&index| own[index].op.location() != source.op.location());
         let other = &graph.threads[to.thread()].events;
         let last = (0..to.index()).rev().find(|&index| other[index].op.location() != Some(location));
+        // The start of a thread is before its first access, as an event of its own.
+        let last = last.map(|index| EventId::new(to.thread(), index)).or(graph.threads[to.thread()].started_by);
         match (first, last) {
-            (Some(first), Some(last)) => other[last].happens_before.contains(EventId::new(from.thread(), first)),
+            (Some(first), Some(last)) => graph.event(last).happens_before.contains(EventId::new(from.thread(), first)),
             _ => false,
         }
     }
