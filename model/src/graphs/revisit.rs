@@ -101,13 +101,18 @@ fn extend_read(
     let number = op.location().expect("a read has a location");
     let id = EventId::new(thread, graph.threads[thread].events.len());
     let lowest = floor(graph, id, &op);
+    // An exchange that fails has another order, which may allow older writes.
+    let lowest_failed = op.failed().map_or(lowest, |failed| floor(graph, id, &failed));
     let writes = graph.location(number).writes.clone();
     let newest = writes.len() - 1;
-    for (position, &write) in writes.iter().enumerate().skip(lowest) {
+    for (position, &write) in writes.iter().enumerate().skip(lowest_failed.min(lowest)) {
         let value = graph.value(number, write);
         let ends_wait = op.until().is_none_or(|until| until.satisfied(value));
         if position == newest {
             break;
+        }
+        if position < if op.writes_after(value) { lowest } else { lowest_failed } {
+            continue;
         }
         // A read that waits is given the newest write only, unless another one ends its wait.
         if !ends_wait {
@@ -180,7 +185,8 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
         }
     }
     let rest = graph.restrict(&keep);
-    let floor = floor(&rest, id, &write.op).max(floor(&rest, read, &old.op));
+    let read_op = old.op.failed().filter(|_| !old.op.writes_after(value)).unwrap_or(old.op);
+    let floor = floor(&rest, id, &write.op).max(floor(&rest, read, &read_op));
     let location = write.op.location().expect("a write has a location");
     let newest = rest.location(location).writes.len();
     let places: Vec<usize> = match write.op {
