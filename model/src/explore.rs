@@ -1,6 +1,7 @@
 //! The search: every execution of a program, depth first on several CPUs; or some of them, at random.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -72,7 +73,11 @@ struct Shared {
     executions: AtomicU64,
     stale: AtomicU64,
     failed: Mutex<Option<Failed>>,
+    visit: Box<Visit>,
 }
+
+/// What is done at the end of each graph, and whether the search goes on.
+type Visit = dyn Fn(&Graph, &RunEnd) -> ControlFlow<()> + Send + Sync;
 
 struct Queue {
     graphs: VecDeque<Graph>,
@@ -84,6 +89,20 @@ struct Queue {
 /// `program` is run once an execution, and more often: to repeat the beginning of an execution when it is to go on in
 /// another way.
 pub fn explore(memory: Memory, options: Options, program: impl Fn() + Send + Sync + 'static) -> Report {
+    explore_with(memory, options, program, |_, end| match end {
+        RunEnd::Complete | RunEnd::Stale => ControlFlow::Continue(()),
+        RunEnd::Stuck | RunEnd::Failed(_) => ControlFlow::Break(()),
+    })
+}
+
+/// As [`explore`], but shows each graph at its end to `visit`, which says whether the search goes on. Those that are
+/// [stale](RunEnd::Stale) are no executions. The report has the first execution that went wrong.
+pub(crate) fn explore_with(
+    memory: Memory,
+    options: Options,
+    program: impl Fn() + Send + Sync + 'static,
+    visit: impl Fn(&Graph, &RunEnd) -> ControlFlow<()> + Send + Sync + 'static,
+) -> Report {
     let program: Arc<dyn Fn() + Send + Sync> = Arc::new(program);
     let deadline = options.max_time.map(|time| Instant::now() + time);
     let workers = options.workers.max(1);
@@ -97,6 +116,7 @@ pub fn explore(memory: Memory, options: Options, program: impl Fn() + Send + Syn
         executions: AtomicU64::new(0),
         stale: AtomicU64::new(0),
         failed: Mutex::new(None),
+        visit: Box::new(visit),
         options,
     });
     let work = || {
@@ -132,6 +152,9 @@ fn worker(shared: &Shared, workers: usize, program: &Arc<dyn Fn() + Send + Sync>
         }
         let end = execution.run(graph, body(program));
         stack.append(&mut execution.others);
+        if (shared.visit)(&execution.graph, &end).is_break() {
+            shared.stop();
+        }
         match end {
             RunEnd::Complete => {
                 if shared.executions.fetch_add(1, Relaxed) + 1 == shared.options.max_executions.unwrap_or(u64::MAX) {
@@ -194,9 +217,12 @@ impl Shared {
         self.change.notify_all();
     }
 
-    /// Keeps an execution that went wrong, and ends the search.
+    /// Keeps the first execution that went wrong.
     fn fail(&self, execution: &mut Execution, failure: Failure, program: &Arc<dyn Fn() + Send + Sync>) {
-        self.stop();
+        let mut failed = self.failed.lock().expect("no worker panics");
+        if failed.is_some() {
+            return;
+        }
         let graph = execution.graph.clone();
         // Once more, for the remarks.
         execution.notes = Some(Vec::new());
@@ -205,6 +231,6 @@ impl Shared {
         let notes = execution.notes.take().unwrap_or_default();
         let names = execution.objects.names.clone();
         let threads = execution.thread_names.clone();
-        *self.failed.lock().expect("no worker panics") = Some(Failed { failure, graph, names, threads, notes });
+        *failed = Some(Failed { failure, graph, names, threads, notes });
     }
 }
