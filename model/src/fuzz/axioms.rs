@@ -59,9 +59,10 @@ impl Relation {
     fn closure(&self) -> Self {
         let mut closed = *self;
         for middle in 0..self.len {
-            for a in 0..self.len {
-                if closed.rows[a] >> middle & 1 == 1 {
-                    closed.rows[a] |= closed.rows[middle];
+            let further = closed.rows[middle];
+            if further != 0 {
+                for row in &mut closed.rows[..self.len] {
+                    *row |= further * (*row >> middle & 1);
                 }
             }
         }
@@ -95,13 +96,13 @@ fn bits(set: Set) -> impl Iterator<Item = usize> {
         .map(|set| set.trailing_zeros() as usize)
 }
 
-/// Which models allow a graph: SC, x86-TSO, RC11.
-pub fn allowed(graph: &Bare) -> [bool; 3] {
+/// Which models allow a graph, of those that are asked: SC, x86-TSO, RC11.
+pub fn allowed(graph: &Bare, asked: [bool; 3]) -> [bool; 3] {
     let relations = Relations::new(graph);
     if !relations.rmw_are_atomic() {
         return [false; 3];
     }
-    [relations.sc(), relations.tso(), relations.rc11()]
+    [asked[0] && relations.sc(), asked[1] && relations.tso(), asked[2] && relations.rc11()]
 }
 
 struct Relations<'a> {
@@ -160,7 +161,8 @@ impl<'a> Relations<'a> {
         }
         let mut accesses = vec![0; graph.coherence.len()];
         for (a, event) in events.iter().enumerate() {
-            let Some((event, location)) = event.and_then(|event| Some((event, event.op.atomic()? as usize))) else {
+            let Some((event, location)) = event.and_then(|event| Some((event, event.op.atomic()? as usize)))
+            else {
                 continue;
             };
             accesses[location] |= 1 << a;
@@ -224,10 +226,12 @@ impl<'a> Relations<'a> {
     /// As in herd's `rc11.cat`, where a read-modify-write is a single event.
     fn rc11(&self) -> bool {
         let all = !0;
-        let releases =
-            self.set(|event| matches!(event.order(), Some(Ordering::Release | Ordering::AcqRel | Ordering::SeqCst)));
-        let acquires =
-            self.set(|event| matches!(event.order(), Some(Ordering::Acquire | Ordering::AcqRel | Ordering::SeqCst)));
+        let releases = self.set(|event| {
+            matches!(event.order(), Some(Ordering::Release | Ordering::AcqRel | Ordering::SeqCst))
+        });
+        let acquires = self.set(|event| {
+            matches!(event.order(), Some(Ordering::Acquire | Ordering::AcqRel | Ordering::SeqCst))
+        });
         let seq_cst = self.set(|event| event.order() == Some(Ordering::SeqCst));
         let fences = self.set(|event| matches!(event.op, Op::Fence { .. }));
         let writes = self.set(|event| event.wrote.is_some());
@@ -236,7 +240,8 @@ impl<'a> Relations<'a> {
         let sb = self.po;
         // Synchronizes-with.
         let chains = self.rf.between(all, rmws).closure().or_same();
-        let sequences = sb.and(&self.loc).between(writes, writes).or_same().between(writes, writes).then(&chains);
+        let sequences =
+            sb.and(&self.loc).between(writes, writes).or_same().between(writes, writes).then(&chains);
         let released = sb.between(fences, all).or_same().then(&sequences).between(releases, all);
         let acquired = sb.between(reads, fences).or_same().between(reads, acquires);
         let sw = released.then(&self.rf).then(&acquired);
@@ -245,6 +250,9 @@ impl<'a> Relations<'a> {
         let eco = self.rf.or(&self.co).or(&self.fr).closure();
         if !hb.is_irreflexive() || !hb.then(&eco).is_irreflexive() {
             return false;
+        }
+        if seq_cst == 0 {
+            return true;
         }
         // The partial order of seq_cst.
         let elsewhere = sb.minus(&self.loc);

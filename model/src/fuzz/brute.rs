@@ -4,14 +4,18 @@
 //! A read reads from a write that is there: in some order of the threads it is.
 
 use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use foldhash::fast::FixedState;
+
 use super::axioms;
-use super::program::{Next, Program};
+use super::program::{Next, Program, with_order};
 use crate::graphs::{self, EventId, Op, Value};
 
 /// An event without what follows from the rest of the graph.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     pub op: Op,
     pub reads_from: EventId,
@@ -33,12 +37,31 @@ impl Step {
 }
 
 /// A graph with what tells executions apart, and nothing else. Threads have the numbers of the program's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bare {
-    pub threads: Vec<Vec<Step>>,
+    pub threads: Vec<Arc<Vec<Step>>>,
     /// The writes of each location, without the initial one
-    pub coherence: Vec<Vec<EventId>>,
+    pub coherence: Vec<Arc<Vec<EventId>>>,
 }
+
+/// What was read says what was done, in executions of one program.
+impl Hash for Bare {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for thread in &self.threads {
+            state.write_usize(thread.len());
+            for step in thread.iter() {
+                state.write_usize(step.reads_from.thread() << 16 | step.reads_from.index());
+                state.write_u64(step.read);
+            }
+        }
+        for write in self.coherence.iter().flat_map(|writes| writes.iter()) {
+            state.write_usize(write.thread() << 16 | write.index());
+        }
+    }
+}
+
+/// A set with a fast hash.
+pub type Set<T> = HashSet<T, FixedState>;
 
 /// An execution, and whether it is one under SC, x86-TSO and RC11.
 pub struct Allowed {
@@ -51,18 +74,18 @@ pub struct Allowed {
 /// All executions. `None` if more graphs than `most` would have to be looked at.
 pub fn executions(program: &Program, most: usize) -> Option<Vec<Allowed>> {
     let empty = Bare {
-        threads: vec![Vec::new(); program.threads.len()],
-        coherence: vec![Vec::new(); program.locations.len()],
+        threads: vec![Arc::default(); program.threads.len()],
+        coherence: vec![Arc::default(); program.locations.len()],
     };
     let mut executions = Vec::new();
-    let mut seen = HashSet::with_hasher(foldhash::fast::FixedState::default());
+    let mut seen: Set<Bare> = Set::default();
     let mut stack = vec![(empty, [true; 3])];
     while let Some((graph, by)) = stack.pop() {
         let next: Vec<Next> = (0..program.threads.len()).map(|thread| graph.next(program, thread)).collect();
         if next.iter().all(|next| matches!(next, Next::None)) {
             executions.push(Allowed { graph: graph.clone(), by, stuck: false });
         } else if let Some(stuck) = graph.stuck(program, &next) {
-            executions.push(Allowed { by: axioms::allowed(&stuck), graph: stuck, stuck: true });
+            executions.push(Allowed { by: axioms::allowed(&stuck, by), graph: stuck, stuck: true });
         }
         // What has one outcome and is not prevented by others is added at once.
         let is_alone = |op: &Op| matches!(op, Op::Fence { .. } | Op::Spawn | Op::Join { .. });
@@ -71,7 +94,9 @@ pub fn executions(program: &Program, most: usize) -> Option<Vec<Allowed>> {
             Next::None => false,
         };
         let mut movers: Vec<usize> = (0..next.len()).filter(can_move).collect();
-        if let Some(&alone) = movers.iter().find(|&&thread| matches!(&next[thread], Next::Op(op, _) if is_alone(op))) {
+        if let Some(&alone) =
+            movers.iter().find(|&&thread| matches!(&next[thread], Next::Op(op, _) if is_alone(op)))
+        {
             movers = vec![alone];
         }
         for thread in movers {
@@ -80,7 +105,7 @@ pub fn executions(program: &Program, most: usize) -> Option<Vec<Allowed>> {
                 if seen.contains(&successor) {
                     continue;
                 }
-                let by = axioms::allowed(&successor);
+                let by = axioms::allowed(&successor, by);
                 if by != [false; 3] {
                     seen.insert(successor.clone());
                     stack.push((successor, by));
@@ -103,27 +128,61 @@ impl Bare {
             true => id,
             false => EventId::new(numbers[id.thread()], id.index()),
         };
-        let mut threads = vec![Vec::new(); program.threads.len()];
+        let mut threads: Vec<Arc<Vec<Step>>> = vec![Arc::default(); program.threads.len()];
         for (thread, &number) in graph.threads.iter().zip(&numbers) {
             let events = thread.events.iter().filter(|event| event.op != Op::End);
-            threads[number].extend(events.map(|event| Step {
-                op: match event.op {
-                    Op::Join { thread } => Op::Join { thread: numbers[thread as usize] as u8 },
-                    op => op,
-                },
-                reads_from: renumber(event.reads_from),
-                read: if event.op == Op::Spawn { numbers[event.read as usize] as Value } else { event.read },
-                wrote: event.writes.then_some(event.wrote),
-                blocked: event.blocked,
-            }));
+            threads[number] = Arc::new(
+                events
+                    .map(|event| Step {
+                        op: match event.op {
+                            Op::Join { thread } => Op::Join { thread: numbers[thread as usize] as u8 },
+                            op => op,
+                        },
+                        reads_from: renumber(event.reads_from),
+                        read: if event.op == Op::Spawn {
+                            numbers[event.read as usize] as Value
+                        } else {
+                            event.read
+                        },
+                        wrote: event.writes.then_some(event.wrote),
+                        blocked: event.blocked,
+                    })
+                    .collect(),
+            );
         }
-        let writes = |location: &graphs::Location| location.writes[1..].iter().map(|&id| renumber(id)).collect();
+        let writes = |location: &graphs::Location| {
+            Arc::new(location.writes[1..].iter().map(|&id| renumber(id)).collect())
+        };
         Bare { threads, coherence: graph.locations.iter().map(writes).collect() }
+    }
+
+    /// The graph without orders and fences, which have nothing to do with what happens in it.
+    pub fn without_orders(&self) -> Self {
+        let is_fence = |step: &&Step| matches!(step.op, Op::Fence { .. });
+        let renumber = |id: &EventId| match id.is_initial() {
+            true => *id,
+            false => {
+                let fences = self.threads[id.thread()][..id.index()].iter().filter(is_fence).count();
+                EventId::new(id.thread(), id.index() - fences)
+            }
+        };
+        let bare = |step: &Step| {
+            let (op, reads_from) = (with_order(step.op, Ordering::Relaxed), renumber(&step.reads_from));
+            Step { op, reads_from, ..step.clone() }
+        };
+        let thread = |steps: &Arc<Vec<Step>>| {
+            Arc::new(steps.iter().filter(|step| !is_fence(step)).map(bare).collect())
+        };
+        let writes = |writes: &Arc<Vec<EventId>>| Arc::new(writes.iter().map(renumber).collect());
+        Bare {
+            threads: self.threads.iter().map(thread).collect(),
+            coherence: self.coherence.iter().map(writes).collect(),
+        }
     }
 
     fn next(&self, program: &Program, thread: usize) -> Next {
         let starts = |step: &Step| step.op == Op::Spawn && step.read == thread as Value;
-        match thread == 0 || self.threads.iter().flatten().any(starts) {
+        match thread == 0 || self.threads.iter().any(|steps| steps.iter().any(starts)) {
             true => program.next(thread, &self.threads[thread]),
             false => Next::None,
         }
@@ -159,7 +218,13 @@ impl Bare {
             if until.satisfied(read) {
                 return None;
             }
-            stuck.threads[thread].push(Step { op, reads_from: newest, read, wrote: None, blocked: true });
+            Arc::make_mut(&mut stuck.threads[thread]).push(Step {
+                op,
+                reads_from: newest,
+                read,
+                wrote: None,
+                blocked: true,
+            });
         }
         Some(stuck)
     }
@@ -171,9 +236,9 @@ impl Bare {
         let mut add = |step: Step, place: Option<usize>| {
             let mut graph = self.clone();
             if let (Some(place), Some(location)) = (place, op.atomic()) {
-                graph.coherence[location as usize].insert(place, id);
+                Arc::make_mut(&mut graph.coherence[location as usize]).insert(place, id);
             }
-            graph.threads[thread].push(step);
+            Arc::make_mut(&mut graph.threads[thread]).push(step);
             successors.push(graph);
         };
         let step = Step { op, reads_from: EventId::INITIAL, read: 0, wrote: None, blocked: false };
@@ -185,7 +250,7 @@ impl Bare {
             }
             Op::Load { location, .. } | Op::Rmw { location, .. } => {
                 let initial = [EventId::INITIAL];
-                let writes = initial.iter().chain(&self.coherence[location as usize]);
+                let writes = initial.iter().chain(self.coherence[location as usize].iter());
                 for (place, &reads_from) in writes.enumerate() {
                     let read = self.value(program, location, reads_from);
                     let wrote = match op {

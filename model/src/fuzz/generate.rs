@@ -50,7 +50,13 @@ fn unlock(lock: u32) -> Do {
 }
 
 fn unpark(token: u32) -> Do {
-    Do::Op(Op::Rmw { location: token, order: Release, failure: Relaxed, modify: Modify::Swap(1), until: None })
+    Do::Op(Op::Rmw {
+        location: token,
+        order: Release,
+        failure: Relaxed,
+        modify: Modify::Swap(1),
+        until: None,
+    })
 }
 
 fn park(token: u32) -> Do {
@@ -68,7 +74,13 @@ impl Make {
             Orders::Any => *pick(&mut self.rng, any),
             Orders::Relaxed => Relaxed,
             Orders::Pairs => pair,
-            Orders::SeqCst => if self.rng.u32(..4) == 0 { pair } else { SeqCst },
+            Orders::SeqCst => {
+                if self.rng.u32(..4) == 0 {
+                    pair
+                } else {
+                    SeqCst
+                }
+            }
         }
     }
 
@@ -125,8 +137,7 @@ impl Make {
             }
             20..25 => {
                 let location = self.shared + self.rng.u32(..locations);
-                let until =
-                    if self.rng.bool() { Until::Differs(0) } else { Until::Is(self.rng.u64(..3)) };
+                let until = if self.rng.bool() { Until::Differs(0) } else { Until::Is(self.rng.u64(..3)) };
                 Do::Op(match self.rng.bool() {
                     true => Op::Load { location, order: self.load_order(), until: Some(until) },
                     false => Op::Rmw {
@@ -146,10 +157,10 @@ impl Make {
     fn accesses(mut self) -> Program {
         let locations = *pick(&mut self.rng, &[1, 2, 2, 2, 3]);
         let threads = self.rng.usize(2..5);
-        let each = [0, 0, 5, 3, 2][threads];
+        let each = [0, 0, 6, 4, 3][threads];
         let mut bodies = Vec::new();
         for _ in 0..threads {
-            let statements = self.rng.usize(each - 1..each + 2);
+            let statements = self.rng.usize(each - 2..each + 1);
             bodies.push((0..statements).map(|_| self.statement(locations)).collect());
         }
         self.started(vec![0; locations as usize], bodies, locations)
@@ -163,7 +174,7 @@ impl Make {
         let mut bodies = Vec::new();
         for _ in 0..threads {
             let mut body = Vec::new();
-            for _ in 0..[0, 0, 2, 1, 1][threads] {
+            for _ in 0..self.rng.usize(1..[0, 0, 4, 3, 2][threads]) {
                 body.extend(self.section(locks, &mut Vec::new()));
             }
             bodies.push(body);
@@ -201,11 +212,11 @@ impl Make {
         let mut bodies = Vec::new();
         for _ in 0..threads {
             let mut body = Vec::new();
-            for _ in 0..self.rng.usize(1..[0, 0, 6, 5, 4][threads]) {
+            for _ in 0..self.rng.usize(2..[0, 0, 7, 6, 5][threads]) {
                 let token = self.rng.u32(..tokens);
                 match self.rng.u32(..10) {
-                    0..3 => body.push(unpark(token)),
-                    3..6 => body.push(park(token)),
+                    0..4 => body.push(unpark(token)),
+                    4..6 => body.push(park(token)),
                     6 => body.extend([lock(tokens), unpark(token), unlock(tokens)]),
                     7 => body.extend([lock(tokens), self.access(1), unlock(tokens)]),
                     _ => body.push(self.statement(1)),
@@ -227,7 +238,10 @@ impl Make {
         for thread in (1..threads).rev() {
             let parent = if nested && thread == threads - 1 { thread - 1 } else { 0 };
             let at = match parent {
-                0 => bodies[0].iter().position(|statement| matches!(statement, Do::Spawn(_))).unwrap_or(bodies[0].len()),
+                0 => bodies[0]
+                    .iter()
+                    .position(|statement| matches!(statement, Do::Spawn(_)))
+                    .unwrap_or(bodies[0].len()),
                 _ => bodies[parent].len(),
             };
             let at = self.rng.usize(..at + 1);

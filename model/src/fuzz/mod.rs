@@ -10,21 +10,27 @@ mod brute;
 mod generate;
 mod program;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::ops::ControlFlow;
+use std::panic;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use brute::{Allowed, Bare};
+use brute::{Allowed, Bare, Set};
+use foldhash::fast::FixedState;
 use program::Program;
 
-use crate::code::RunEnd;
+use crate::code::{Limits, RunEnd};
 use crate::explore::{Options, explore_with};
+use crate::graphs::rules::{Rule, tests::LEFT_OUT};
 use crate::memory::Memory;
 
 /// Programs with more graphs than these are left out.
-const MOST_GRAPHS: usize = 20_000;
+const MOST_GRAPHS: usize = 3_000;
+
+/// So many programs are enough to see that a rule is left out.
+const MOST_PROGRAMS_FOR_A_RULE: u64 = 2_000;
 
 /// How many programs.
 fn programs() -> u64 {
@@ -57,7 +63,7 @@ fn search(program: &Program, memory: Memory, most: usize) -> Searched {
             if found.0.len() + found.1 > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     };
-    let options = Options { workers: 1, ..Options::default() };
+    let options = Options { workers: 1, max_executions: None, max_time: None, limits: Limits::default() };
     let report = explore_with(memory, options, program.clone().code(), visit);
     let mut found = found.lock().unwrap();
     let failed = match report.failed {
@@ -70,12 +76,13 @@ fn search(program: &Program, memory: Memory, most: usize) -> Searched {
 
 /// What the engine has wrong, compared with the brute force.
 fn wrong(searched: &Searched, allowed: &[&Allowed]) -> Option<String> {
-    let mut text = searched.failed.iter().map(|failure| format!("the engine fails: {failure}\n")).collect::<String>();
-    let mut times: HashMap<(&Bare, bool), u32> = HashMap::new();
+    let mut text =
+        searched.failed.iter().map(|failure| format!("the engine fails: {failure}\n")).collect::<String>();
+    let mut times: HashMap<(&Bare, bool), u32, FixedState> = HashMap::default();
     for (graph, stuck) in &searched.executions {
         *times.entry((graph, *stuck)).or_default() += 1;
     }
-    let should: HashSet<(&Bare, bool)> = allowed.iter().map(|allowed| (&allowed.graph, allowed.stuck)).collect();
+    let should: Set<(&Bare, bool)> = allowed.iter().map(|allowed| (&allowed.graph, allowed.stuck)).collect();
     assert_eq!(should.len(), allowed.len(), "the brute force finds each execution once");
     let mut count = [0; 3];
     let mut say = |kind: usize, what: &str, graph: &Bare| {
@@ -101,7 +108,8 @@ fn wrong(searched: &Searched, allowed: &[&Allowed]) -> Option<String> {
         return None;
     }
     let [more, twice, less] = count;
-    write!(text, "{} executions, of which {more} not allowed, {twice} repeated, {less} missing", times.len()).unwrap();
+    write!(text, "{} executions, of which {more} not allowed, {twice} repeated, {less} missing", times.len())
+        .unwrap();
     Some(text)
 }
 
@@ -140,24 +148,28 @@ fn compare(program: &Program, sums: &Sums) -> Option<(Memory, String)> {
         return None;
     };
     sums.programs.fetch_add(1, Relaxed);
-    for (index, memory) in Memory::ALL.into_iter().enumerate() {
+    judge(program, &allowed, sums)
+}
+
+/// See [`compare`].
+fn judge(program: &Program, allowed: &[Allowed], sums: &Sums) -> Option<(Memory, String)> {
+    Memory::ALL.into_iter().enumerate().find_map(|(index, memory)| {
         let allowed: Vec<&Allowed> = allowed.iter().filter(|allowed| allowed.by[index]).collect();
         let searched = search(program, memory, 20 * allowed.len() + 1000);
         sums.executions[index].fetch_add(allowed.len() as u64, Relaxed);
         sums.stuck[index].fetch_add(allowed.iter().filter(|allowed| allowed.stuck).count() as u64, Relaxed);
         sums.stale.fetch_add(searched.stale, Relaxed);
-        if let Some(wrong) = wrong(&searched, &allowed) {
-            return Some((memory, wrong));
-        }
-    }
-    None
+        wrong(&searched, &allowed).map(|wrong| (memory, wrong))
+    })
 }
 
 /// The smallest program that is wrong still, and what is wrong.
 fn shrink(mut program: Program, mut wrong: (Memory, String)) -> (Program, Memory, String) {
     let sums = Sums::default();
-    while let Some((smaller, why)) =
-        program.smaller().into_iter().find_map(|smaller| compare(&smaller, &sums).map(|wrong| (smaller, wrong)))
+    while let Some((smaller, why)) = program
+        .smaller()
+        .into_iter()
+        .find_map(|smaller| compare(&smaller, &sums).map(|wrong| (smaller, wrong)))
     {
         (program, wrong) = (smaller, why);
     }
@@ -191,7 +203,9 @@ fn the_engine_finds_what_brute_force_finds() {
         }
         if let Some(wrong) = compare(&program, &sums) {
             let (smaller, memory, wrong) = shrink(program.clone(), wrong);
-            panic!("seed {seed}, {memory}: program\n{program}shrunk to\n{smaller}{wrong}\nsee REVEILLE_FUZZ_SEED={seed}");
+            panic!(
+                "seed {seed}, {memory}: program\n{program}shrunk to\n{smaller}{wrong}\nsee REVEILLE_FUZZ_SEED={seed}"
+            );
         }
     });
     let load = |sums: &[AtomicU64; 3]| sums.each_ref().map(|sum| sum.load(Relaxed));
@@ -204,4 +218,76 @@ fn the_engine_finds_what_brute_force_finds() {
         sums.stale.load(Relaxed),
         start.elapsed()
     );
+}
+
+/// The executions that the engine finds, without orders and fences. `None` if they are too many.
+fn found(program: &Program, memory: Memory) -> Option<Set<(Bare, bool)>> {
+    let searched = search(program, memory, 1_000);
+    let executions = searched.executions.into_iter();
+    searched
+        .failed
+        .is_none()
+        .then(|| executions.map(|(graph, stuck)| (graph.without_orders(), stuck)).collect())
+}
+
+/// What SC allows is allowed on x86-TSO, and what that allows in RC11. A stronger order or one more fence allows nothing new. And
+/// with `seq_cst` everywhere all models are SC.
+#[test]
+fn the_models_obey_their_laws() {
+    let judged = AtomicU64::new(0);
+    let judge = |seed: u64| {
+        let mut program = generate::program(seed);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut before = Memory::ALL.map(|memory| found(&program, memory));
+        let fails = |law: &str, program: &Program| panic!("seed {seed}: {law}\n{program}");
+        for _ in 0..3 {
+            let [Some(sc), Some(tso), Some(rc11)] = &before else { return };
+            if !sc.is_subset(tso) || !tso.is_subset(rc11) {
+                fails("the models are not in each other", &program);
+            }
+            let mut stronger = program.stronger();
+            let now = stronger.swap_remove(rng.usize(..stronger.len()));
+            let after = Memory::ALL.map(|memory| found(&now, memory));
+            for (before, after) in before.iter().flatten().zip(after.iter().flatten()) {
+                if !after.is_subset(before) {
+                    fails(&format!("this allows more than\n{program}"), &now);
+                }
+            }
+            (program, before) = (now, after);
+        }
+        let all = Memory::ALL.map(|memory| found(&program.clone().seq_cst(), memory));
+        if all[0] != before[0] || all[1] != all[0] || all[2] != all[0] {
+            fails("seq_cst everywhere is not SC", &program);
+        }
+        judged.fetch_add(1, Relaxed);
+    };
+    for_seeds(0..programs() / 10, judge);
+    println!("{} programs obey the laws", judged.into_inner());
+}
+
+/// Leaves out one rule of the engine after the other. Each time a program shows that it is needed.
+#[test]
+fn every_rule_is_needed() {
+    let mut left: Vec<Rule> = Rule::ALL.to_vec();
+    for seed in 0..MOST_PROGRAMS_FOR_A_RULE {
+        let program = generate::program(seed);
+        let Some(allowed) = brute::executions(&program, MOST_GRAPHS) else { continue };
+        left.retain(|&rule| {
+            LEFT_OUT.set(Some(rule));
+            // Without a rule the engine may come to what it holds to be impossible.
+            let judged = panic::catch_unwind(|| judge(&program, &allowed, &Sums::default()));
+            LEFT_OUT.set(None);
+            let why = match judged {
+                Ok(None) => return true,
+                Ok(Some((memory, why))) => format!("{memory}, {}", why.lines().last().unwrap_or("")),
+                Err(_) => "a panic".to_owned(),
+            };
+            println!("{rule:?}: {} programs; {why}", seed + 1);
+            false
+        });
+        if left.is_empty() {
+            return;
+        }
+    }
+    panic!("nobody misses {left:?}");
 }

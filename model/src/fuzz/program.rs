@@ -3,7 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use super::brute::Step;
 use crate::code;
@@ -141,35 +141,115 @@ impl Program {
 
     /// The program with one statement less, or one branch instead of an `if`: in all ways.
     pub fn smaller(&self) -> Vec<Program> {
-        fn cuts(body: &[Do]) -> Vec<Vec<Do>> {
+        self.changed(&|statement| match statement {
+            Do::Spawn(_) | Do::Join(_) => Vec::new(),
+            Do::If(_, then, otherwise) => vec![Vec::new(), then.clone(), otherwise.clone()],
+            _ => vec![Vec::new()],
+        })
+    }
+
+    /// The program with one order stronger, or with one more fence: in all ways.
+    pub fn stronger(&self) -> Vec<Program> {
+        self.changed(&|statement| {
+            let with = |op: Op| vec![Do::Op(op)];
+            let mut all: Vec<Vec<Do>> = match *statement {
+                Do::Op(Op::Load { location, order, until }) => {
+                    stronger(order, Acquire).map(|order| with(Op::Load { location, order, until })).collect()
+                }
+                Do::Op(Op::Store { location, order, value }) => {
+                    stronger(order, Release).map(|order| with(Op::Store { location, order, value })).collect()
+                }
+                Do::Op(Op::Rmw { location, order, failure, modify, until }) => {
+                    let success = stronger(order, AcqRel).map(|order| (order, failure));
+                    let failure = stronger(failure, Acquire).map(|failure| (order, failure));
+                    let both = success.chain(failure.filter(|_| until.is_none()));
+                    both.map(|(order, failure)| with(Op::Rmw { location, order, failure, modify, until }))
+                        .collect()
+                }
+                Do::Op(Op::Fence { order }) => {
+                    stronger(order, AcqRel).map(|order| with(Op::Fence { order })).collect()
+                }
+                Do::StoreRegister { location, order } => stronger(order, Release)
+                    .map(|order| vec![Do::StoreRegister { location, order }])
+                    .collect(),
+                _ => Vec::new(),
+            };
+            for order in [Acquire, Release, AcqRel, SeqCst] {
+                all.push(vec![Do::Op(Op::Fence { order }), statement.clone()]);
+            }
+            all
+        })
+    }
+
+    /// The program with one statement replaced by others, in all ways that `change` names.
+    fn changed(&self, change: &dyn Fn(&Do) -> Vec<Vec<Do>>) -> Vec<Program> {
+        fn bodies(body: &[Do], change: &dyn Fn(&Do) -> Vec<Vec<Do>>) -> Vec<Vec<Do>> {
             let mut all = Vec::new();
             for (index, statement) in body.iter().enumerate() {
-                let mut with = |instead: &[Do]| {
-                    all.push([&body[..index], instead, &body[index + 1..]].concat());
-                };
-                match statement {
-                    Do::Spawn(_) | Do::Join(_) => continue,
-                    Do::If(value, then, otherwise) => {
-                        with(then);
-                        with(otherwise);
-                        cuts(then).into_iter().for_each(|then| with(&[Do::If(*value, then, otherwise.clone())]));
-                        cuts(otherwise).into_iter().for_each(|other| with(&[Do::If(*value, then.clone(), other)]));
-                    }
-                    _ => {}
+                let mut instead = change(statement);
+                if let Do::If(value, then, otherwise) = statement {
+                    let then_changed = bodies(then, change).into_iter();
+                    instead.extend(then_changed.map(|then| vec![Do::If(*value, then, otherwise.clone())]));
+                    let otherwise_changed = bodies(otherwise, change).into_iter();
+                    instead.extend(otherwise_changed.map(|other| vec![Do::If(*value, then.clone(), other)]));
                 }
-                with(&[]);
+                let around = (&body[..index], &body[index + 1..]);
+                all.extend(instead.into_iter().map(|instead| [around.0, &instead, around.1].concat()));
             }
             all
         }
         let mut all = Vec::new();
         for thread in 0..self.threads.len() {
-            for body in cuts(&self.threads[thread]) {
-                let mut smaller = self.clone();
-                smaller.threads[thread] = body;
-                all.push(smaller);
+            for body in bodies(&self.threads[thread], change) {
+                let mut changed = self.clone();
+                changed.threads[thread] = body;
+                all.push(changed);
             }
         }
         all
+    }
+
+    /// The program with each order replaced by `seq_cst`.
+    pub fn seq_cst(mut self) -> Program {
+        fn body(statements: &mut [Do]) {
+            for statement in statements {
+                match statement {
+                    Do::Op(op) => *op = with_order(*op, SeqCst),
+                    Do::StoreRegister { order, .. } => *order = SeqCst,
+                    Do::If(_, then, otherwise) => {
+                        body(then);
+                        body(otherwise);
+                    }
+                    Do::Spawn(_) | Do::Join(_) => {}
+                }
+            }
+        }
+        self.threads.iter_mut().for_each(|thread| body(thread));
+        self
+    }
+}
+
+/// The orders that are stronger by one step, of those of an operation that has `pair` and `seq_cst`.
+fn stronger(order: Ordering, pair: Ordering) -> impl Iterator<Item = Ordering> {
+    let stronger: &[Ordering] = match order {
+        Relaxed if pair == AcqRel => &[Acquire, Release],
+        Relaxed if pair == Acquire => &[Acquire],
+        Relaxed => &[Release],
+        Acquire | Release if pair == AcqRel => &[AcqRel],
+        SeqCst => &[],
+        _ => &[SeqCst],
+    };
+    stronger.iter().copied()
+}
+
+/// The operation with this order wherever it has one.
+pub fn with_order(op: Op, order: Ordering) -> Op {
+    match op {
+        Op::Load { location, until, .. } => Op::Load { location, order, until },
+        Op::Store { location, value, .. } => Op::Store { location, order, value },
+        Op::Rmw { location, modify, until, .. } => Op::Rmw { location, order, failure: order, modify, until },
+        Op::Fence { .. } => Op::Fence { order },
+        op => op,
     }
 }
 
@@ -225,7 +305,12 @@ fn write_op(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
             write!(f, "r = x{location}.modify({}, {order:?}, {failure:?})", modification(modify))
         }
         Op::Rmw { location, order, modify, until: Some(until), .. } => {
-            write!(f, "r = x{location}.wait_modify({}, {}, {order:?})", condition(until), modification(modify))
+            write!(
+                f,
+                "r = x{location}.wait_modify({}, {}, {order:?})",
+                condition(until),
+                modification(modify)
+            )
         }
         Op::Fence { order } => write!(f, "fence({order:?})"),
         Op::Choose { outcomes } => write!(f, "r = choose({outcomes})"),

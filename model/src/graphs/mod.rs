@@ -7,6 +7,7 @@ pub mod consistency;
 mod event;
 mod graph;
 pub mod revisit;
+pub(crate) mod rules;
 
 pub use clock::Clock;
 pub use event::{Event, EventId, Modify, Op, Until, Value};

@@ -22,6 +22,7 @@
 use std::panic::Location as Source;
 
 use super::consistency::floor;
+use super::rules::{Rule, without};
 use super::{Clock, EventId, Graph, Op, Value};
 
 /// What became of an extension.
@@ -77,7 +78,7 @@ fn extend_store(
     let lowest = floor(graph, id, &op) + 1;
     let stamp = graph.event(id).stamp;
     let newest = graph.location(op.location().expect("a store has a location")).writes.len();
-    for position in places(graph, &op, lowest).filter(|&position| position < newest) {
+    for position in places(graph, &op, lowest).filter(|&position| position < newest && !without(Rule::OlderPlaces)) {
         let mut other = graph.clone();
         other.place(id, position, stamp);
         others.push(other);
@@ -88,7 +89,8 @@ fn extend_store(
 /// The places for a write in the coherence order, from the lowest: not between a read-modify-write and what it has read.
 fn places(graph: &Graph, op: &Op, lowest: usize) -> impl DoubleEndedIterator<Item = usize> {
     let writes = &graph.location(op.location().expect("a write has a location")).writes;
-    (lowest..=writes.len()).filter(|&place| writes.get(place).is_none_or(|&write| !graph.is_rmw(write)))
+    let is_free = |place: usize| writes.get(place).is_none_or(|&write| !graph.is_rmw(write));
+    (lowest..=writes.len()).filter(move |&place| is_free(place) || without(Rule::Atomicity))
 }
 
 fn extend_read(
@@ -102,7 +104,7 @@ fn extend_read(
     let id = EventId::new(thread, graph.threads[thread].events.len());
     let lowest = floor(graph, id, &op);
     // An exchange that fails has another order, which may allow older writes.
-    let lowest_failed = op.failed().map_or(lowest, |failed| floor(graph, id, &failed));
+    let lowest_failed = op.failed().filter(|_| !without(Rule::FailureOrder)).map_or(lowest, |failed| floor(graph, id, &failed));
     let writes = graph.location(number).writes.clone();
     let newest = writes.len() - 1;
     for (position, &write) in writes.iter().enumerate().skip(lowest_failed.min(lowest)) {
@@ -144,10 +146,13 @@ fn with_write_part(mut graph: Graph, id: EventId, others: &mut Vec<Graph>) -> Op
     if !matches!(event.op, Op::Rmw { .. }) || event.will_write().is_none() {
         return Some(graph);
     }
-    revisits(&graph, id, others);
     let location = event.op.location().expect("an access");
     let place = graph.position(event.reads_from) + 1;
-    if graph.location(location).writes.get(place).is_some_and(|&next| graph.is_rmw(next)) {
+    let is_free = graph.location(location).writes.get(place).is_none_or(|&next| !graph.is_rmw(next));
+    if !without(Rule::RevisitsOfOlder) && (is_free || !without(Rule::RevisitsOfHomeless)) {
+        revisits(&graph, id, others);
+    }
+    if !is_free {
         return None;
     }
     let stamp = graph.next_stamp;
@@ -172,6 +177,9 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
     let (old, write) = (graph.event(read), graph.event(id));
     let value = write.will_write().expect("it is a write");
     let is_newest_only = old.op.until().is_some_and(|until| !until.satisfied(value));
+    if is_newest_only && !old.blocked && without(Rule::RevisitsOfEndedWaits) {
+        return;
+    }
     // What is kept of each thread: what was added before the read, and the prefix of the write.
     let mut keep = write.porf.clone();
     for (thread, own) in graph.threads.iter().enumerate() {
@@ -179,7 +187,7 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
     }
     for (thread, own) in graph.threads.iter().enumerate() {
         for index in keep.of(thread)..own.events.len() {
-            if !is_maximal(graph, EventId::new(thread, index), &write.porf) {
+            if !without(Rule::Maximal) && !is_maximal(graph, EventId::new(thread, index), &write.porf) {
                 return;
             }
         }
@@ -198,14 +206,14 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
         _ => places(&rest, &write.op, floor + 1).collect(),
     };
     for place in places {
-        if is_newest_only && place < newest {
+        if (is_newest_only || without(Rule::OlderPlacesOfRevisits)) && place < newest {
             continue;
         }
         let mut other = rest.clone();
         let stamp = other.next_stamp;
         other.next_stamp += 1;
         other.place(id, place, stamp);
-        let moved = other.push(read.thread(), old.op, old.source, id, value, Some(old.stamp));
+        let moved = other.push(read.thread(), old.op, old.source, id, value, (!without(Rule::ReadStamp)).then_some(old.stamp));
         debug_assert_eq!(moved, read);
         if let Some(other) = with_write_part(other, read, others) {
             others.push(other);
@@ -218,15 +226,15 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
 fn is_maximal(graph: &Graph, id: EventId, porf: &Clock) -> bool {
     let event = graph.event(id);
     let written_before = |write: EventId, stamp: u32| {
-        porf.contains(write) || write.is_initial() || graph.event(write).write_stamp <= stamp
+        porf.contains(write) && !without(Rule::MaximalPrefix) || write.is_initial() || graph.event(write).write_stamp <= stamp
     };
     match event.op {
-        Op::Choose { .. } => return event.read == 0,
+        Op::Choose { .. } => return event.read == 0 || without(Rule::MaximalChoices),
         Op::Load { .. } | Op::Store { .. } | Op::Rmw { .. } => {}
         _ => return true,
     }
     let location = graph.location(event.op.location().expect("an access"));
-    if event.op.reads() {
+    if event.op.reads() && !without(Rule::MaximalReads) {
         let later = &location.writes[graph.position(event.reads_from) + 1..];
         if later.iter().any(|&write| write != id && written_before(write, event.stamp)) {
             return false;
@@ -234,13 +242,13 @@ fn is_maximal(graph: &Graph, id: EventId, porf: &Clock) -> bool {
     }
     if event.writes {
         let later = &location.writes[event.position as usize + 1..];
-        if later.iter().any(|&write| written_before(write, event.write_stamp)) {
+        if !without(Rule::MaximalWrites) && later.iter().any(|&write| written_before(write, event.write_stamp)) {
             return false;
         }
         // No read that was there before it reads from it.
         let is_earlier_reader =
             |read: EventId| graph.event(read).reads_from == id && graph.event(read).stamp <= event.write_stamp;
-        if location.reads.iter().any(|&read| is_earlier_reader(read)) {
+        if !without(Rule::MaximalUnread) && location.reads.iter().any(|&read| is_earlier_reader(read)) {
             return false;
         }
     }

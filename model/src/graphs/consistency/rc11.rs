@@ -15,6 +15,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::super::rules::{Rule, without};
 use super::super::{Clock, EventId, Graph, Op};
 
 /// See [`super::floor`].
@@ -22,7 +23,7 @@ pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     let location = op.atomic().expect("an access");
     let (_, happens_before) = graph.before(id);
     let coherence = known(graph, location, happens_before);
-    if graph.fences.is_empty() && graph.seq_cst.is_empty() {
+    if graph.fences.is_empty() && graph.seq_cst.is_empty() || without(Rule::Psc) {
         return coherence;
     }
     coherence.max(Psc { graph }.floor(id, op, location, happens_before))
@@ -34,7 +35,7 @@ fn known(graph: &Graph, number: u32, clock: &Clock) -> usize {
     let mut newest =
         location.writes.iter().rposition(|&write| clock.contains(write)).unwrap_or(0);
     for &read in &location.reads {
-        if clock.contains(read) {
+        if clock.contains(read) && !without(Rule::CoherenceOfReads) {
             newest = newest.max(graph.position(graph.event(read).reads_from));
         }
     }
@@ -70,7 +71,7 @@ impl Psc<'_> {
         }
         // Out of the event itself.
         let (Op::Load { order, .. } | Op::Store { order, .. } | Op::Rmw { order, .. }) = *op else { return floor };
-        if order == Ordering::SeqCst {
+        if order == Ordering::SeqCst && !without(Rule::PscOfAccesses) {
             let all = graph.fences.iter().chain(&graph.seq_cst).copied();
             let sources: Vec<EventId> =
                 all.filter(|&source| source != id && self.precedes_new(source, id, location, happens_before)).collect();
@@ -172,7 +173,7 @@ impl Psc<'_> {
         let other = &graph.threads[to.thread()].events;
         let last = (0..to.index()).rev().find(|&index| other[index].op.location() != Some(location));
         // The start of a thread is before its first access, as an event of its own.
-        let last = last.map(|index| EventId::new(to.thread(), index)).or(graph.threads[to.thread()].started_by);
+        let last = last.map(|index| EventId::new(to.thread(), index)).or(graph.threads[to.thread()].started_by.filter(|_| !without(Rule::Starts)));
         match (first, last) {
             (Some(first), Some(last)) => graph.event(last).happens_before.contains(EventId::new(from.thread(), first)),
             _ => false,
