@@ -1,13 +1,13 @@
-//! The memory models from their axioms, on whole graphs: relations between events as bit matrices, and what has to be
-//! acyclic. Slow and literal, and it shares nothing with the floors of [`graphs::consistency`](crate::graphs::consistency).
+//! The memory models from their axioms, on whole graphs: relations between events as bit matrices, and what has to
+//! be acyclic. Slow and literal, and nothing of it is shared with [`consistency`](crate::graphs::consistency).
 
 use std::sync::atomic::Ordering;
 
 use super::brute::{Bare, Step};
 use crate::graphs::{EventId, Op};
 
-/// The most events of a graph.
-pub const MOST: usize = 48;
+/// The most events of a graph, starts and ends of threads included.
+pub const MOST: usize = 56;
 
 /// A set of events.
 type Set = u64;
@@ -106,11 +106,11 @@ pub fn allowed(graph: &Bare, asked: [bool; 3]) -> [bool; 3] {
 }
 
 struct Relations<'a> {
-    /// Thread by thread; without operations are the first event of each thread, its start, and its last, its end
+    /// Thread by thread. The first of each thread is its start, the last its end, which are no operations
     events: Vec<Option<&'a Step>>,
     /// Program order
     po: Relation,
-    /// From the operation that starts a thread to its start, and from its end to the operation that waits for it
+    /// From who starts a thread to its start, and from its end to who waits for that
     threads: Relation,
     rf: Relation,
     co: Relation,
@@ -136,9 +136,9 @@ impl<'a> Relations<'a> {
         let end = |thread: usize| starts[thread + 1] - 1;
         let none = Relation::new(len, |_| 0);
         let (mut po, mut threads, mut rf, mut co, mut fr) = (none, none, none, none, none);
-        for thread in 0..graph.threads.len() {
-            for a in starts[thread]..end(thread) {
-                po.rows[a] = (2 << end(thread)) - (2 << a);
+        for next in starts.windows(2) {
+            for a in next[0]..next[1] {
+                po.rows[a] = (1 << next[1]) - (2 << a);
             }
         }
         for (a, event) in events.iter().enumerate() {

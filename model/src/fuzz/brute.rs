@@ -1,5 +1,6 @@
-//! All executions of a program by brute force: events are added in any order of the threads, reads read from any write,
-//! writes take any place, and what the [axioms](super::axioms) allow is kept. Graphs that were seen are not followed again.
+//! All executions of a program by brute force: events are added in any order of the threads, reads read from any
+//! write, writes take any place, and what the [axioms](super::axioms) allow is kept. Graphs that were seen are not
+//! followed again.
 //!
 //! A read reads from a write that is there: in some order of the threads it is.
 
@@ -73,6 +74,9 @@ pub struct Allowed {
 
 /// All executions. `None` if more graphs than `most` would have to be looked at.
 pub fn executions(program: &Program, most: usize) -> Option<Vec<Allowed>> {
+    if program.most_events() > axioms::MOST {
+        return None;
+    }
     let empty = Bare {
         threads: vec![Arc::default(); program.threads.len()],
         coherence: vec![Arc::default(); program.locations.len()],
@@ -203,8 +207,8 @@ impl Bare {
         }
     }
 
-    /// The graph with all threads blocked that have not ended, if none of them can go on: each waits for the end of a
-    /// thread, or for another value than the newest.
+    /// The graph with all threads blocked that have not ended, if none of them can go on: each waits for the end of
+    /// a thread, or for another value than the newest.
     fn stuck(&self, program: &Program, next: &[Next]) -> Option<Bare> {
         let mut stuck = self.clone();
         for (thread, next) in next.iter().enumerate() {

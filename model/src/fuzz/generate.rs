@@ -227,7 +227,8 @@ impl Make {
         self.started(vec![0; tokens as usize + 2], bodies, 1)
     }
 
-    /// These threads with another one that starts them; or the first of these starts the others, and goes on meanwhile.
+    /// These threads with another one that starts them; or the first of these starts the others, and goes on
+    /// meanwhile.
     fn started(mut self, locations: Vec<u64>, mut bodies: Vec<Vec<Do>>, shared: u32) -> Program {
         if self.rng.u32(..3) > 0 {
             bodies.insert(0, Vec::new());

@@ -82,6 +82,18 @@ impl Program {
         next
     }
 
+    /// No graph has more events, starts and ends of threads included.
+    pub fn most_events(&self) -> usize {
+        fn count(body: &[Do]) -> usize {
+            let most = |statement: &Do| match statement {
+                Do::If(_, then, otherwise) => count(then).max(count(otherwise)),
+                _ => 1,
+            };
+            body.iter().map(most).sum()
+        }
+        self.threads.iter().map(|body| count(body) + 2).sum()
+    }
+
     /// The thread with this [path](crate::graphs::Thread::path).
     pub fn number(&self, path: &[u16]) -> usize {
         path.iter().fold(0, |parent, &nth| {

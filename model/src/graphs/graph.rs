@@ -279,7 +279,8 @@ impl Graph {
             message.join(&release.happens_before);
         }
         // A read-modify-write goes on with the release sequences that it reads from.
-        if matches!(event.op, Op::Rmw { .. }) && !event.reads_from.is_initial() && !without(Rule::ReleaseSequences) {
+        let goes_on = matches!(event.op, Op::Rmw { .. }) && !without(Rule::ReleaseSequences);
+        if goes_on && !event.reads_from.is_initial() {
             message.join(&self.event(event.reads_from).message);
         }
         message

@@ -78,7 +78,8 @@ fn extend_store(
     let lowest = floor(graph, id, &op) + 1;
     let stamp = graph.event(id).stamp;
     let newest = graph.location(op.location().expect("a store has a location")).writes.len();
-    for position in places(graph, &op, lowest).filter(|&position| position < newest && !without(Rule::OlderPlaces)) {
+    let is_older = |&position: &usize| position < newest && !without(Rule::OlderPlaces);
+    for position in places(graph, &op, lowest).filter(is_older) {
         let mut other = graph.clone();
         other.place(id, position, stamp);
         others.push(other);
@@ -104,7 +105,7 @@ fn extend_read(
     let id = EventId::new(thread, graph.threads[thread].events.len());
     let lowest = floor(graph, id, &op);
     // An exchange that fails has another order, which may allow older writes.
-    let lowest_failed = op.failed().filter(|_| !without(Rule::FailureOrder)).map_or(lowest, |failed| floor(graph, id, &failed));
+    let lowest_failed = op.failed().map_or(lowest, |failed| floor(graph, id, &failed));
     let writes = graph.location(number).writes.clone();
     let newest = writes.len() - 1;
     for (position, &write) in writes.iter().enumerate().skip(lowest_failed.min(lowest)) {
@@ -177,9 +178,6 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
     let (old, write) = (graph.event(read), graph.event(id));
     let value = write.will_write().expect("it is a write");
     let is_newest_only = old.op.until().is_some_and(|until| !until.satisfied(value));
-    if is_newest_only && !old.blocked && without(Rule::RevisitsOfEndedWaits) {
-        return;
-    }
     // What is kept of each thread: what was added before the read, and the prefix of the write.
     let mut keep = write.porf.clone();
     for (thread, own) in graph.threads.iter().enumerate() {
@@ -213,7 +211,8 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
         let stamp = other.next_stamp;
         other.next_stamp += 1;
         other.place(id, place, stamp);
-        let moved = other.push(read.thread(), old.op, old.source, id, value, (!without(Rule::ReadStamp)).then_some(old.stamp));
+        let stamp = (!without(Rule::ReadStamp)).then_some(old.stamp);
+        let moved = other.push(read.thread(), old.op, old.source, id, value, stamp);
         debug_assert_eq!(moved, read);
         if let Some(other) = with_write_part(other, read, others) {
             others.push(other);
@@ -226,7 +225,8 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
 fn is_maximal(graph: &Graph, id: EventId, porf: &Clock) -> bool {
     let event = graph.event(id);
     let written_before = |write: EventId, stamp: u32| {
-        porf.contains(write) && !without(Rule::MaximalPrefix) || write.is_initial() || graph.event(write).write_stamp <= stamp
+        let is_kept = porf.contains(write) && !without(Rule::MaximalPrefix);
+        is_kept || write.is_initial() || graph.event(write).write_stamp <= stamp
     };
     match event.op {
         Op::Choose { .. } => return event.read == 0 || without(Rule::MaximalChoices),

@@ -173,7 +173,7 @@ impl Psc<'_> {
         let other = &graph.threads[to.thread()].events;
         let last = (0..to.index()).rev().find(|&index| other[index].op.location() != Some(location));
         // The start of a thread is before its first access, as an event of its own.
-        let last = last.map(|index| EventId::new(to.thread(), index)).or(graph.threads[to.thread()].started_by.filter(|_| !without(Rule::Starts)));
+        let last = last.map(|index| EventId::new(to.thread(), index)).or(graph.threads[to.thread()].started_by);
         match (first, last) {
             (Some(first), Some(last)) => graph.event(last).happens_before.contains(EventId::new(from.thread(), first)),
             _ => false,

@@ -9,7 +9,7 @@ pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     let location = graph.location(op.atomic().expect("an access"));
     let mut before = Before { graph, known: vec![0; graph.threads.len()], new: Vec::new() };
     before.include(id.thread(), id.index());
-    if let (0, Some(start), false) = (id.index(), graph.threads[id.thread()].started_by, without(Rule::Starts)) {
+    if let (0, Some(start)) = (id.index(), graph.threads[id.thread()].started_by) {
         before.include_event(start);
     }
     before.close();
