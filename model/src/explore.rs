@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -96,7 +97,11 @@ struct Shared {
     /// The executions at the first failure; 0 as long as there is none
     until_failure: AtomicU64,
     failed: Mutex<Option<(Effort, Failed)>>,
+    visit: Box<Visit>,
 }
+
+/// What is done at the end of each graph, and whether the search goes on.
+type Visit = dyn Fn(&Graph, &RunEnd) -> ControlFlow<()> + Send + Sync;
 
 struct Queue {
     graphs: VecDeque<Graph>,
@@ -108,6 +113,17 @@ struct Queue {
 /// `program` is run once an execution, and more often: to repeat the beginning of an execution when it is to go on in
 /// another way.
 pub fn explore(memory: Memory, options: Options, program: impl Fn() + Send + Sync + 'static) -> Report {
+    explore_with(memory, options, program, |_, _| ControlFlow::Continue(()))
+}
+
+/// As [`explore`], but shows each graph at its end to `visit`, which says whether the search goes on. Those that are
+/// [stale](RunEnd::Stale) are no executions. The report has the first execution that went wrong.
+pub(crate) fn explore_with(
+    memory: Memory,
+    options: Options,
+    program: impl Fn() + Send + Sync + 'static,
+    visit: impl Fn(&Graph, &RunEnd) -> ControlFlow<()> + Send + Sync + 'static,
+) -> Report {
     let program: Program = Arc::new(program);
     let deadline = options.max_time.map(|time| Instant::now() + time);
     let workers = options.workers.max(1);
@@ -121,6 +137,7 @@ pub fn explore(memory: Memory, options: Options, program: impl Fn() + Send + Syn
         stale: AtomicU64::new(0),
         until_failure: AtomicU64::new(0),
         failed: Mutex::new(None),
+        visit: Box::new(visit),
         options,
     });
     let work = || {
@@ -157,6 +174,9 @@ fn worker(shared: &Shared, workers: usize, program: &Program) -> bool {
         }
         let end = execution.run(graph, body(program));
         stack.append(&mut execution.others);
+        if (shared.visit)(&execution.graph, &end).is_break() {
+            shared.stop();
+        }
         match end {
             RunEnd::Stale => {
                 shared.stale.fetch_add(1, Relaxed);

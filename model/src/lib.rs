@@ -12,6 +12,8 @@
 
 pub mod code;
 pub mod explore;
+#[cfg(test)]
+mod fuzz;
 pub mod graphs;
 pub mod litmus;
 pub mod memory;

@@ -255,11 +255,16 @@ impl Execution {
             has_events
                 && match thread.state {
                     State::Ready => true,
-                    State::Replay(event) => self.threads[event.thread()].done > event.index(),
+                    State::Replay(event) => self.has_taken_place(event),
                     State::Join(joined) => self.threads[joined].done == self.graph.threads[joined].events.len(),
                     State::Blocked | State::Ended | State::Free => false,
                 }
         })
+    }
+
+    /// Whether the replay has come to this event. Its thread may not even have been started.
+    fn has_taken_place(&self, event: EventId) -> bool {
+        self.threads.get(event.thread()).is_some_and(|thread| thread.done > event.index())
     }
 
     /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path): a function of the
@@ -409,7 +414,7 @@ impl Execution {
             }
             if event.op.reads() && !event.reads_from.is_initial() {
                 let write = event.reads_from;
-                if self.threads[write.thread()].done <= write.index() {
+                if !self.has_taken_place(write) {
                     self.threads[number].state = State::Replay(write);
                     return None;
                 }

@@ -111,7 +111,7 @@ impl Until {
 }
 
 /// An operation of a thread. A location or a cell is named by its number in [`Graph::locations`](super::Graph::locations).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // the fields are what their types say
 pub enum Op {
     Load {
@@ -184,6 +184,22 @@ impl Op {
     #[inline]
     pub fn reads(&self) -> bool {
         matches!(self, Op::Load { .. } | Op::Rmw { .. })
+    }
+
+    /// A compare-exchange as it is when it fails: with its failure order. `None` if that is the same.
+    pub fn failed(&self) -> Option<Op> {
+        match *self {
+            Op::Rmw { location, order, failure, modify: modify @ Modify::CompareExchange { .. }, until } => {
+                (order != failure).then_some(Op::Rmw { location, order: failure, failure, modify, until })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a read that reads this value writes too.
+    #[inline]
+    pub fn writes_after(&self, read: Value) -> bool {
+        matches!(self, Op::Rmw { modify, .. } if modify.apply(read).is_some())
     }
 
     /// What a read waits for.

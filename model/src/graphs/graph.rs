@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 
 use super::event::{acquires, releases};
+use super::rules::{Rule, without};
 use super::{Clock, Event, EventId, Op, Value};
 use crate::memory::Memory;
 
@@ -217,7 +218,7 @@ impl Graph {
                 self.locations[location as usize].reads.push(id);
             }
             Op::Fence { order } => {
-                if acquires(order) && self.memory == Memory::Rc11 {
+                if acquires(order) && self.memory == Memory::Rc11 && !without(Rule::AcquireFences) {
                     // A fence acquires whatever was read before it.
                     for earlier in &self.threads[thread].events {
                         if earlier.op.reads() && !earlier.reads_from.is_initial() {
@@ -298,7 +299,8 @@ impl Graph {
             message.join(&release.happens_before);
         }
         // A read-modify-write goes on with the release sequences that it reads from.
-        if matches!(event.op, Op::Rmw { .. }) && !event.reads_from.is_initial() {
+        let goes_on = matches!(event.op, Op::Rmw { .. }) && !without(Rule::ReleaseSequences);
+        if goes_on && !event.reads_from.is_initial() {
             message.join(&self.event(event.reads_from).message);
         }
         message

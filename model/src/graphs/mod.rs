@@ -8,6 +8,7 @@ mod event;
 mod graph;
 mod linear;
 pub mod revisit;
+pub(crate) mod rules;
 
 pub use clock::Clock;
 pub use event::{Event, EventId, Modify, Op, Until, Value};

@@ -22,6 +22,7 @@
 use std::panic::Location as Source;
 
 use super::consistency::floor;
+use super::rules::{Rule, without};
 use super::{Clock, EventId, Graph, Op, Value};
 
 /// What became of an extension.
@@ -77,7 +78,8 @@ fn extend_store(
     let lowest = floor(graph, id, &op) + 1;
     let stamp = graph.event(id).stamp;
     let newest = graph.location(op.location().expect("a store has a location")).writes.len();
-    for position in places(graph, &op, lowest).filter(|&position| position < newest) {
+    let is_older = |&position: &usize| position < newest && !without(Rule::OlderPlaces);
+    for position in places(graph, &op, lowest).filter(is_older) {
         let mut other = graph.clone();
         other.place(id, position, stamp);
         others.push(other);
@@ -88,7 +90,8 @@ fn extend_store(
 /// The places for a write in the coherence order, from the lowest: not between a read-modify-write and what it has read.
 fn places(graph: &Graph, op: &Op, lowest: usize) -> impl DoubleEndedIterator<Item = usize> {
     let writes = &graph.location(op.location().expect("a write has a location")).writes;
-    (lowest..=writes.len()).filter(|&place| writes.get(place).is_none_or(|&write| !graph.is_rmw(write)))
+    let is_free = |place: usize| writes.get(place).is_none_or(|&write| !graph.is_rmw(write));
+    (lowest..=writes.len()).filter(move |&place| is_free(place) || without(Rule::Atomicity))
 }
 
 fn extend_read(
@@ -101,13 +104,18 @@ fn extend_read(
     let number = op.location().expect("a read has a location");
     let id = EventId::new(thread, graph.threads[thread].events.len());
     let lowest = floor(graph, id, &op);
+    // An exchange that fails has another order, which may allow older writes.
+    let lowest_failed = op.failed().map_or(lowest, |failed| floor(graph, id, &failed));
     let writes = graph.location(number).writes.clone();
     let newest = writes.len() - 1;
-    for (position, &write) in writes.iter().enumerate().skip(lowest) {
+    for (position, &write) in writes.iter().enumerate().skip(lowest_failed.min(lowest)) {
         let value = graph.value(number, write);
         let ends_wait = op.until().is_none_or(|until| until.satisfied(value));
         if position == newest {
             break;
+        }
+        if position < if op.writes_after(value) { lowest } else { lowest_failed } {
+            continue;
         }
         // A read that waits is given the newest write only, unless another one ends its wait.
         if !ends_wait {
@@ -142,10 +150,13 @@ fn make_revisits(graph: &Graph, id: EventId, others: &mut Vec<Graph>) -> bool {
     if event.will_write().is_none() {
         return true;
     }
-    revisits(graph, id, others);
     let location = event.op.location().expect("an access");
     let next = graph.location(location).writes.get(graph.position(event.reads_from) + 1);
-    next.is_none_or(|&next| !graph.is_rmw(next))
+    let is_free = next.is_none_or(|&next| !graph.is_rmw(next));
+    if !without(Rule::RevisitsOfOlder) && (is_free || !without(Rule::RevisitsOfHomeless)) {
+        revisits(graph, id, others);
+    }
+    is_free
 }
 
 /// Gives the write part of a read-modify-write its place, if it writes.
@@ -182,13 +193,14 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
     }
     for (thread, own) in graph.threads.iter().enumerate() {
         for index in keep.of(thread)..own.events.len() {
-            if !is_maximal(graph, EventId::new(thread, index), &write.porf) {
+            if !without(Rule::Maximal) && !is_maximal(graph, EventId::new(thread, index), &write.porf) {
                 return;
             }
         }
     }
     let rest = graph.restrict(&keep);
-    let floor = floor(&rest, id, &write.op).max(floor(&rest, read, &old.op));
+    let read_op = old.op.failed().filter(|_| !old.op.writes_after(value)).unwrap_or(old.op);
+    let floor = floor(&rest, id, &write.op).max(floor(&rest, read, &read_op));
     let location = write.op.location().expect("a write has a location");
     let newest = rest.location(location).writes.len();
     let places: Vec<usize> = match write.op {
@@ -200,14 +212,15 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
         _ => places(&rest, &write.op, floor + 1).collect(),
     };
     for place in places {
-        if is_newest_only && place < newest {
+        if (is_newest_only || without(Rule::OlderPlacesOfRevisits)) && place < newest {
             continue;
         }
         let mut other = rest.clone();
         let stamp = other.next_stamp;
         other.next_stamp += 1;
         other.place(id, place, stamp);
-        let moved = other.push(read.thread(), old.op, old.source, id, value, Some(old.stamp));
+        let stamp = (!without(Rule::ReadStamp)).then_some(old.stamp);
+        let moved = other.push(read.thread(), old.op, old.source, id, value, stamp);
         debug_assert_eq!(moved, read);
         if make_revisits(&other, read, others) {
             place_after_read(&mut other, read);
@@ -221,15 +234,16 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
 fn is_maximal(graph: &Graph, id: EventId, porf: &Clock) -> bool {
     let event = graph.event(id);
     let written_before = |write: EventId, stamp: u32| {
-        porf.contains(write) || write.is_initial() || graph.event(write).write_stamp <= stamp
+        let is_kept = porf.contains(write) && !without(Rule::MaximalPrefix);
+        is_kept || write.is_initial() || graph.event(write).write_stamp <= stamp
     };
     match event.op {
-        Op::Choose { .. } => return event.read == 0,
+        Op::Choose { .. } => return event.read == 0 || without(Rule::MaximalChoices),
         Op::Load { .. } | Op::Store { .. } | Op::Rmw { .. } => {}
         _ => return true,
     }
     let location = graph.location(event.op.location().expect("an access"));
-    if event.op.reads() {
+    if event.op.reads() && !without(Rule::MaximalReads) {
         let later = &location.writes[graph.position(event.reads_from) + 1..];
         if later.iter().any(|&write| write != id && written_before(write, event.stamp)) {
             return false;
@@ -237,13 +251,13 @@ fn is_maximal(graph: &Graph, id: EventId, porf: &Clock) -> bool {
     }
     if event.writes {
         let later = &location.writes[event.position as usize + 1..];
-        if later.iter().any(|&write| written_before(write, event.write_stamp)) {
+        if !without(Rule::MaximalWrites) && later.iter().any(|&write| written_before(write, event.write_stamp)) {
             return false;
         }
         // No read that was there before it reads from it.
         let is_earlier_reader =
             |read: EventId| graph.event(read).reads_from == id && graph.event(read).stamp <= event.write_stamp;
-        if location.reads.iter().any(|&read| is_earlier_reader(read)) {
+        if !without(Rule::MaximalUnread) && location.reads.iter().any(|&read| is_earlier_reader(read)) {
             return false;
         }
     }

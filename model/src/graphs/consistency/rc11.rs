@@ -15,6 +15,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::super::rules::{Rule, without};
 use super::super::{Clock, EventId, Graph, Location, Op};
 
 /// See [`super::floor`].
@@ -23,7 +24,8 @@ pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     let (_, happens_before) = graph.before(id);
     let coherence = known(graph, location, happens_before);
     // Nothing can be higher than the newest write.
-    if coherence + 1 == graph.location(location).writes.len() || graph.fences.is_empty() && graph.seq_cst.is_empty() {
+    let is_highest = coherence + 1 == graph.location(location).writes.len();
+    if is_highest || graph.fences.is_empty() && graph.seq_cst.is_empty() || without(Rule::Psc) {
         return coherence;
     }
     Psc { graph }.floor(id, op, location, happens_before, coherence)
@@ -39,7 +41,7 @@ fn seen(graph: &Graph, location: &Location, clock: &Clock) -> usize {
     let mut newest = location.writes.iter().rposition(|&write| clock.contains(write)).unwrap_or(0);
     if newest + 1 < location.writes.len() {
         for &read in &location.reads {
-            if clock.contains(read) {
+            if clock.contains(read) && !without(Rule::CoherenceOfReads) {
                 newest = newest.max(graph.position(graph.event(read).reads_from));
             }
         }
@@ -80,7 +82,7 @@ impl Psc<'_> {
         }
         // Out of the event itself.
         let (Op::Load { order, .. } | Op::Store { order, .. } | Op::Rmw { order, .. }) = *op else { return floor };
-        if order == Ordering::SeqCst {
+        if order == Ordering::SeqCst && !without(Rule::PscOfAccesses) {
             let all = graph.fences.iter().chain(&graph.seq_cst).copied();
             let sources: Vec<EventId> =
                 all.filter(|&source| source != id && self.precedes_new(source, id, location, happens_before)).collect();
@@ -183,8 +185,10 @@ impl Psc<'_> {
         let first = (from.index() + 1..own.len()).find(|&index| own[index].op.location() != source.op.location());
         let other = &graph.threads[to.thread()].events;
         let last = (0..to.index()).rev().find(|&index| other[index].op.location() != Some(location));
+        // The start of a thread is before its first access, as an event of its own.
+        let last = last.map(|index| EventId::new(to.thread(), index)).or(graph.threads[to.thread()].started_by);
         match (first, last) {
-            (Some(first), Some(last)) => other[last].happens_before.contains(EventId::new(from.thread(), first)),
+            (Some(first), Some(last)) => graph.event(last).happens_before.contains(EventId::new(from.thread(), first)),
             _ => false,
         }
     }

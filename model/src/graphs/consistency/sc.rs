@@ -1,6 +1,7 @@
 //! Sequential consistency: program order, reads-from, coherence order and from-read have no cycle together
 //! (Shasha and Snir, *Efficient and correct execution of parallel programs that share memory*, TOPLAS 1988).
 
+use super::super::rules::{Rule, without};
 use super::super::{EventId, Graph, Op};
 
 /// See [`super::floor`].
@@ -8,6 +9,9 @@ pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     let location = graph.location(op.atomic().expect("an access"));
     let mut before = Before { graph, known: vec![0; graph.threads.len()], new: Vec::new() };
     before.include(id.thread(), id.index());
+    if let (0, Some(start)) = (id.index(), graph.threads[id.thread()].started_by) {
+        before.include_event(start);
+    }
     before.close();
     let newest_known =
         location.writes.iter().rposition(|write| write.is_initial() || before.known[write.thread()] > write.index());
@@ -56,7 +60,7 @@ impl Before<'_> {
                     let previous = location.writes[event.position as usize - 1];
                     self.include_event(previous);
                     for &read in &location.reads {
-                        if graph.event(read).reads_from == previous {
+                        if graph.event(read).reads_from == previous && !without(Rule::FromRead) {
                             self.include_event(read);
                         }
                     }

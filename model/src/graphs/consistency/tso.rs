@@ -7,6 +7,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::super::rules::{Rule, without};
 use super::super::{Event, EventId, Graph, Op};
 
 /// See [`super::floor`].
@@ -16,7 +17,7 @@ pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     let nothing = Known { all: 0, loads: 0 };
     let mut before = Before { graph, known: vec![nothing; graph.threads.len()], new: Vec::new() };
     match op {
-        Op::Load { .. } => before.include_loads(id.thread(), id.index()),
+        Op::Load { .. } if !without(Rule::LoadsPassStores) => before.include_loads(id.thread(), id.index()),
         _ => before.include_all(id.thread(), id.index()),
     }
     before.close();
@@ -50,7 +51,8 @@ struct Before<'a> {
 /// Whether nothing passes it: stores before it have reached memory when the next load looks.
 fn is_barrier(event: &Event) -> bool {
     match event.op {
-        Op::Fence { order } | Op::Store { order, .. } => order == Ordering::SeqCst,
+        Op::Fence { order } => order == Ordering::SeqCst,
+        Op::Store { order, .. } => order == Ordering::SeqCst && !without(Rule::SeqCstStores),
         Op::Rmw { .. } | Op::Spawn | Op::Join { .. } | Op::End => true,
         Op::Load { .. } | Op::Choose { .. } | Op::CellRead { .. } | Op::CellWrite { .. } => false,
     }
@@ -115,7 +117,8 @@ impl Before<'_> {
             if let Op::Join { thread } = event.op {
                 self.include_all(thread as usize, graph.threads[thread as usize].events.len());
             }
-            if event.op.reads() && event.reads_from.thread() != id.thread() {
+            let is_own = event.reads_from.thread() == id.thread() && !without(Rule::OwnStoresFirst);
+            if event.op.reads() && !is_own {
                 self.include_event(event.reads_from);
             }
             if event.writes {
