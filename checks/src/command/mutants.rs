@@ -11,7 +11,7 @@ use reveille_checks::verdict::Verdict;
 use serde::Serialize;
 
 use super::verdict::{Found, search::search};
-use super::{Format, Outcome, say, seconds};
+use super::{EngineName, Format, Outcome, say, seconds};
 
 /// Every mistake against every engine: caught after how many executions, or blind and why.
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,9 @@ pub struct Args {
     /// Those whose names contain this only
     #[arg(long, default_value = "")]
     name: String,
+    /// These engines only: exact, model, loom, shuttle, hardware
+    #[arg(long, value_delimiter = ',')]
+    engine: Vec<EngineName>,
     /// Wall time for the whole run
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "240")]
     budget: Duration,
@@ -53,19 +56,21 @@ pub fn run(args: &Args) -> Outcome {
             format!("no mutant's name contains `{}`; `reveille mutants` lists them all", args.name).into()
         );
     }
+    let is_asked = |engine: &Engine| args.engine.is_empty() || args.engine.iter().any(|name| name.means(*engine));
+    let engines: Vec<Engine> = Engine::ALL.into_iter().filter(is_asked).collect();
     let cells: Vec<_> =
-        mutants.iter().flat_map(|&mutant| Engine::ALL.map(|engine| (mutant, engine))).collect();
+        mutants.iter().flat_map(|&mutant| engines.iter().map(move |&engine| (mutant, engine))).collect();
     let found = search(&cells, args.budget, args.seed);
-    let rows: Vec<_> = found.chunks(Engine::ALL.len()).collect();
+    let rows: Vec<_> = found.chunks(engines.len()).collect();
     let survivors: Vec<_> =
         rows.iter().filter(|row| !row.iter().any(Found::misses)).map(|row| row[0].case.name()).collect();
     if args.readme {
-        say(readme(&rows).trim_end());
+        say(readme(&engines, &rows).trim_end());
     } else if args.format == Format::Json {
         let json = rows.iter().flat_map(|row| row.iter().map(|cell| json(cell, row)));
         say(serde_json::to_string_pretty(&json.collect::<Vec<_>>())?);
     } else {
-        say(format_args!("{}\n", table(&rows).trim_fmt()));
+        say(format_args!("{}\n", table(&engines, &rows).trim_fmt()));
         say(reasons(&rows));
         for survivor in &survivors {
             say(format_args!("SURVIVES: {survivor}: no engine catches it within the budget"));
@@ -103,9 +108,11 @@ fn why_blind(cell: &Found<MutantCase>, row: &[Found<MutantCase>]) -> Option<Stri
     let why = match (&cell.finding.verdict, cell.engine) {
         (Verdict::Misses { .. }, _) => return None,
         (Verdict::Skipped { why } | Verdict::Inconclusive { why }, _) => why.clone(),
-        (Verdict::Alarm { .. }, _) => "what it reports is an alarm, which the model refutes".into(),
-        (_, Engine::ModelSc) if is_ordering => "under sc no store is late".into(),
-        (_, Engine::ModelTso) if is_ordering && found_by(Engine::ModelRc11) => {
+        (Verdict::Alarm { .. }, _) => "what it reports is an alarm, which a complete search refutes".into(),
+        (_, Engine::ExactSc | Engine::ModelSc) if is_ordering => "under sc no store is late".into(),
+        (_, Engine::ExactTso | Engine::ModelTso)
+            if is_ordering && (found_by(Engine::ExactRc11) || found_by(Engine::ModelRc11)) =>
+        {
             "x86 orders this without being told".into()
         }
         (_, Engine::LoomSc) if is_ordering => "every access is a read-modify-write: no store is late".into(),
@@ -116,9 +123,9 @@ fn why_blind(cell: &Found<MutantCase>, row: &[Found<MutantCase>]) -> Option<Stri
     Some(why)
 }
 
-fn table(rows: &[&[Found<MutantCase>]]) -> comfy_table::Table {
+fn table(engines: &[Engine], rows: &[&[Found<MutantCase>]]) -> comfy_table::Table {
     let mut table = report::plain_table();
-    let engines = Engine::ALL.map(|engine| format!("{}\n{}", engine.name(), engine.memory()));
+    let engines = engines.iter().map(|engine| format!("{}\n{}", engine.name(), engine.memory()));
     table.set_header(std::iter::once("mutant".into()).chain(engines));
     for row in rows {
         let cells = row.iter().map(|cell| match &cell.finding.verdict {
@@ -165,13 +172,13 @@ fn reasons(rows: &[&[Found<MutantCase>]]) -> String {
 }
 
 /// The table of the README: a mark for caught, a dash for blind, nothing where the engine is not asked.
-fn readme(rows: &[&[Found<MutantCase>]]) -> String {
+fn readme(engines: &[Engine], rows: &[&[Found<MutantCase>]]) -> String {
     let mut text = String::from("| mutant |");
-    Engine::ALL.iter().for_each(|&engine| {
+    engines.iter().for_each(|&engine| {
         let _ = write!(text, " {} |", name(engine));
     });
     text += "\n|---|";
-    text += &"---|".repeat(Engine::ALL.len());
+    text += &"---|".repeat(engines.len());
     text.push('\n');
     for row in rows {
         let _ = write!(text, "| {} |", row[0].case);
