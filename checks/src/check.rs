@@ -1,7 +1,5 @@
 //! One call for an ordinary test.
 
-use std::time::Duration;
-
 use reveille::gate::WakeOne;
 
 use crate::engine::{self, Budget, Engine};
@@ -9,8 +7,8 @@ use crate::report;
 use crate::scenario::{Consumer, PollWake, Scenario};
 use crate::verdict::Verdict;
 
-/// What [`check`] spends on each engine, unless `REVEILLE_BUDGET` names other seconds.
-const SECONDS: f64 = 2.0;
+/// What [`check`] spends on each engine, a second or some, unless `REVEILLE_BUDGET` names seconds.
+const EXECUTIONS: u64 = 20_000;
 
 /// Checks a scenario of yours under loom `sc`, loom `c11` and shuttle, and prints what was searched.
 ///
@@ -47,11 +45,8 @@ pub fn check_gate_for<G: WakeOne>(consumers: &[Consumer]) {
 }
 
 fn check_with<S: Scenario>(engine: Engine, scenario: &S) -> Result<(), String> {
-    let seconds = std::env::var("REVEILLE_BUDGET").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
-    let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs_f64(SECONDS));
-    let budget = Budget { time, ..Budget::default() };
     let what = format!("{}: {} {}", scenario.name(), engine.name(), engine.memory());
-    match engine::search(engine, scenario, budget) {
+    match engine::search(engine, scenario, Budget::to_pass(EXECUTIONS)) {
         Verdict::Misses { counterexample, explored } | Verdict::Alarm { counterexample, explored, .. } => {
             let mut text = format!("{}({explored} executions)\n", report::render(&counterexample));
             if engine == Engine::LoomC11 {

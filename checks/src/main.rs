@@ -27,7 +27,7 @@ enum Command {
     Verdict(verdict::Args),
     /// The counterexample of a gate with a consumer, or what was searched if there is none.
     Explain(explain::Args),
-    /// The final states of litmus tests under SC, x86-TSO and RC11.
+    /// The executions and final states of litmus tests under SC, x86-TSO and RC11.
     Litmus(litmus::Args),
     /// The same code on real threads: a gate on a real io_uring, or the worker pool.
     Stress(stress::Args),

@@ -4,7 +4,7 @@
 //! [`scenarios`] are searched for an execution that loses then. What nobody needs has to say why it stays.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reveille::gate::PerEntry;
 use reveille_model::memory::{Barrier, Memory, Order};
@@ -106,7 +106,7 @@ impl Row {
 /// One row for each ordering in the library's source.
 pub fn rows() -> Vec<Row> {
     // A few executions come by everything.
-    let budget = Budget { time: Duration::from_millis(100), ..Budget::default() };
+    let budget = Budget::of_executions(1_000);
     let mut executed = Vec::new();
     for scenario in scenarios() {
         let (_, places) = listing(|| scenario.search(Engine::LoomC11, budget));
@@ -306,10 +306,12 @@ pub enum Probe {
         explored: u64,
         /// The states of the model's programs under RC11, if it has some and its search ended.
         states: Option<u64>,
+        /// Whether every one of the searches ended by itself.
+        ended: bool,
     },
 }
 
-/// How much of the time each round gets; most mistakes show at once in one of the scenarios.
+/// How much of the budget each round gets; most mistakes show at once in one of the scenarios.
 const ROUNDS: [f64; 3] = [0.02, 0.08, 0.9];
 
 /// Makes a mistake in the scenarios, and searches them for an execution that loses something, within `budget` in all.
@@ -327,13 +329,15 @@ pub fn probe(mutation: &Mutation, scenarios: &[&AnyScenario], engines: &[Engine]
         .collect();
     let mut explored = 0;
     let mut states = None;
+    let mut ended = false;
     for (round, share) in ROUNDS.into_iter().enumerate() {
         searches.retain(|(.., struck)| *struck);
-        let share = budget.time.mul_f64(share) / searches.len().max(1) as u32;
+        let share = budget.part(share / searches.len().max(1) as f64);
+        ended = true;
         for (engine, scenario, comes_by) in &mut searches {
-            let budget = Budget { time: share, ..budget };
-            let (verdict, struck) = with_mutation(mutation, || scenario.search(*engine, budget));
+            let (verdict, struck) = with_mutation(mutation, || scenario.search(*engine, share));
             *comes_by = struck > 0;
+            ended &= matches!(verdict, Verdict::Complete { .. });
             explored += if *comes_by { verdict.explored() } else { 0 };
             if let Verdict::Misses { counterexample, .. } = verdict {
                 let refuted = || matches!(ask_the_model(), Some(Verdict::Complete { .. }));
@@ -361,5 +365,5 @@ pub fn probe(mutation: &Mutation, scenarios: &[&AnyScenario], engines: &[Engine]
         }
     }
     let reached = searches.iter().filter(|(.., struck)| *struck).count() / engines.len().max(1);
-    Probe::NotNeeded { scenarios: reached, explored, states }
+    Probe::NotNeeded { scenarios: reached, explored, states, ended }
 }

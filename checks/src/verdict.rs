@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Engine;
 use crate::trace::Trace;
 
 /// The outcome of one search. Nothing here is a pass without its bound.
@@ -14,14 +15,14 @@ pub enum Verdict {
         /// The executions looked at until then, this one included.
         explored: u64,
     },
-    /// An engine reports a miss that the formal model refutes: its search under RC11 ended and found none.
+    /// An engine reports a miss that a complete search under RC11 refutes: that of the exact engine, or the model's.
     Alarm {
         /// What the engine reports.
         counterexample: Counterexample,
         /// The executions looked at until then.
         explored: u64,
-        /// The states that the model's complete search looked at.
-        refuted_by: u64,
+        /// Whose complete search refutes it, in words.
+        refuted_by: String,
     },
     /// The search ended by itself and found nothing.
     Complete {
@@ -89,11 +90,15 @@ impl Verdict {
         }
     }
 
-    /// This verdict of an engine that can be wrong, seen beside the model's under RC11.
-    pub fn adjudicated(self, rc11: &Verdict) -> Self {
+    /// This verdict of an engine that can be wrong, seen beside that of a [judge](Engine::JUDGES).
+    pub fn adjudicated(self, judge: Engine, rc11: &Verdict) -> Self {
         match (self, rc11) {
-            (Self::Misses { counterexample, explored }, Self::Complete { explored: refuted_by }) => {
-                Self::Alarm { counterexample, explored, refuted_by: *refuted_by }
+            (Self::Misses { counterexample, explored }, Self::Complete { explored: refuting }) => {
+                let refuted_by = match judge {
+                    Engine::ExactRc11 => format!("the exact engine's complete search of the same code, {refuting} executions,"),
+                    _ => format!("the model's complete search under RC11, {refuting} states,"),
+                };
+                Self::Alarm { counterexample, explored, refuted_by }
             }
             (verdict, _) => verdict,
         }

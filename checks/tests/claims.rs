@@ -1,27 +1,27 @@
 //! What this project says of the gates, each sentence a test. See one again: `cargo run --release -- explain GATE CONSUMER`.
 
 use std::any::TypeId;
-use std::time::Duration;
 
 use reveille::completion::{self, CompletionQueue};
 use reveille::gate::{Gate, WakeOne};
 use reveille::pool::Pool;
 use reveille::sync::Primitives;
 use reveille::wait_queue::WaitQueue;
-use reveille_checks::engine::{self, Budget, Engine};
+use reveille_checks::engine::{self, Budget, ENOUGH, Engine};
 use reveille_checks::mutants::*;
 use reveille_checks::report;
 use reveille_checks::scenario::{Consumer, PollWake};
-use reveille_checks::subject::{self, GateName, Needs, documented, documented_miss};
+use reveille_checks::subject::{
+    self, Case, GateName, Needs, PoolCase, WakeCase, documented, documented_miss,
+};
 use reveille_checks::trace::{Op, Trace};
 use reveille_checks::verdict::{End, Verdict};
 
-/// For a search that has to find something: it ends when it has. Long, because the machine may be busy.
-const TO_FIND: Budget = Budget { time: Duration::from_secs(60), seed: 0x5eed };
+/// For a search that has to find something: it ends when it has.
+const TO_FIND: Budget = Budget::of_executions(ENOUGH);
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {
-    let seconds = std::env::var("REVEILLE_BUDGET").ok().and_then(|text| text.parse().ok()).unwrap_or(0.5);
-    Budget { time: Duration::from_secs_f64(seconds), ..TO_FIND }
+    Budget::to_pass(5_000)
 }
 
 /// The counterexample that has to be there, of a wakeup that is missed.
@@ -41,7 +41,7 @@ fn missed(gate: GateName, consumer: Consumer, engine: Engine) -> Trace {
     }
 }
 
-/// No miss may be found, within the time. The bound is printed.
+/// No miss may be found, within the budget. The bound is printed.
 #[track_caller]
 fn passes(gate: GateName, consumer: Consumer, engine: Engine) {
     let verdict = subject::search(gate, consumer, engine, to_pass());
@@ -192,6 +192,59 @@ fn a_told_waiter_that_leaves_has_to_pass_the_wake_on() {
 #[test]
 fn a_persistent_entry_has_to_stay_armed() {
     mutant_is_caught::<PERSISTENT_IS_TOLD_ONCE>(Consumer::Persistent, &INTERLEAVING_ONLY);
+}
+
+#[test]
+fn a_search_ends_with_its_executions_and_is_the_same_again() {
+    for engine in [Engine::LoomSc, Engine::LoomC11, Engine::Shuttle] {
+        let search = |executions| {
+            let budget = Budget::of_executions(executions);
+            subject::search(GateName::PerEntry, Consumer::TwoPollers, engine, budget)
+        };
+        let verdict = search(1_000);
+        // Shares of shuttle's strategies are rounded up.
+        assert!((1_000..=1_010).contains(&verdict.explored()), "{engine:?}: {verdict:?}");
+        assert!(matches!(verdict, Verdict::Bounded { .. }), "{engine:?}: {verdict:?}");
+        assert_eq!(search(1_000), verdict);
+    }
+    let miss = |_| subject::search(GateName::Posted, Consumer::Persistent, Engine::LoomSc, TO_FIND);
+    let [once, again] = [0, 1].map(miss);
+    assert_eq!(once.explored(), again.explored());
+}
+
+#[test]
+fn a_search_that_ends_too_early_to_see_a_documented_miss_says_nothing_and_a_longer_one_contradicts_it() {
+    let bounded = |explored| Verdict::Bounded { explored, by: "time".into(), preemptions: Some(2) };
+    let said = |gate, engine: Engine, explored| {
+        let case = WakeCase { gate, consumer: Consumer::Persistent };
+        case.contradicts(engine, &case.weighed(engine, bounded(explored)))
+    };
+    for engine in [Engine::ModelSc, Engine::LoomSc, Engine::Shuttle] {
+        assert_eq!(said(GateName::Posted, engine, engine.enough() - 1), None);
+        assert_eq!(said(GateName::Posted, engine, engine.enough()), Some(true));
+        assert_eq!(said(GateName::PerEntry, engine, 1), Some(false));
+    }
+    // It has a miss that interleavings alone do not show.
+    let case = WakeCase { gate: GateName::ArmedLate, consumer: Consumer::PollOnce };
+    assert_eq!(case.weighed(Engine::LoomSc, bounded(1)), bounded(1));
+}
+
+#[test]
+fn every_miss_that_is_documented_is_within_the_models_reach() {
+    fn reach<C: Case>(cases: impl IntoIterator<Item = C>) {
+        for case in cases {
+            for engine in [Engine::ModelSc, Engine::ModelTso, Engine::ModelRc11] {
+                if case.documented_miss(engine) && case.pointless(engine).is_none() {
+                    let verdict = case.search(engine, TO_FIND);
+                    assert_eq!(verdict.misses(), Some(true), "{case}, {engine:?}: {verdict:?}");
+                    println!("{case}, {engine:?}: {} states", verdict.explored());
+                }
+            }
+        }
+    }
+    let with = |gate| Consumer::ALL.map(move |consumer| WakeCase { gate, consumer });
+    reach(GateName::ALL.into_iter().flat_map(with));
+    reach(PoolCase::all(&PoolCase::protocols()));
 }
 
 /// Whose wakes a gate decides.

@@ -1,7 +1,5 @@
 //! Every ordering in the library is needed, or says why it stays; and its comment tells the truth about its partner.
 
-use std::time::Duration;
-
 use proc_macro2::{TokenStream, TokenTree};
 use reveille_checks::engine::{Budget, Engine};
 use reveille_checks::flavour::weakened::{Operation, Strength};
@@ -9,13 +7,12 @@ use reveille_checks::orderings::{self, InTheModel, Probe, Row, probe, rows, scen
 use reveille_checks::report;
 use reveille_checks::source::{self, calls_in, files, uses};
 
-/// For a search that has to find something: it ends when it has. Long, because the machine may be busy.
-const TO_FIND: Budget = Budget { time: Duration::from_secs(120), seed: 0x5eed };
+/// For a search that has to find something: it ends when it has.
+const TO_FIND: Budget = Budget::of_executions(1_000_000);
 
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {
-    let seconds = std::env::var("REVEILLE_BUDGET").ok().and_then(|text| text.parse().ok()).unwrap_or(0.4);
-    Budget { time: Duration::from_secs_f64(seconds), ..TO_FIND }
+    Budget::to_pass(4_000)
 }
 
 /// How often the names of orderings stand among tokens, imports and tests left out: another way to count than
@@ -127,7 +124,7 @@ fn is_explained(row: &Row) -> bool {
                 println!("{mutation}: caught in {scenario} by {engine:?}, {explored} executions");
                 true
             }
-            Probe::NotNeeded { scenarios, explored, states } => {
+            Probe::NotNeeded { scenarios, explored, states, .. } => {
                 println!("{mutation}: nothing lost in {scenarios} scenarios, {explored} executions, {states:?} states");
                 false
             }

@@ -1,9 +1,7 @@
 //! What the worker pool promises, each sentence a test under loom. The same search that finds nothing in the pool finds every
 //! mutant that it can see. See one again: `cargo run --release -- explain PROTOCOL [MUTANT]`.
 
-use std::time::Duration;
-
-use reveille_checks::engine::{self, Budget, Engine};
+use reveille_checks::engine::{self, Budget, ENOUGH, Engine};
 use reveille_checks::report;
 use reveille_checks::scenario::Protocol;
 use reveille_checks::subject::pool::{MUTANTS, Mutant};
@@ -11,12 +9,11 @@ use reveille_checks::subject::{Case, PoolCase};
 use reveille_checks::verdict::Verdict;
 use reveille_checks::zoo::{Exhibit, Form, Shown};
 
-/// For a search that has to find something: it ends when it has. Long, because the machine may be busy.
-const TO_FIND: Budget = Budget { time: Duration::from_secs(60), seed: 0x5eed };
+/// For a search that has to find something: it ends when it has.
+const TO_FIND: Budget = Budget::of_executions(ENOUGH);
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {
-    let seconds = std::env::var("REVEILLE_BUDGET").ok().and_then(|text| text.parse().ok()).unwrap_or(1.5);
-    Budget { time: Duration::from_secs_f64(seconds), ..TO_FIND }
+    Budget::to_pass(5_000)
 }
 
 const LOOM: [Engine; 2] = [Engine::LoomSc, Engine::LoomC11];

@@ -8,7 +8,6 @@
 mod specification;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use proptest::prelude::*;
 use reveille::gate::PerEntry;
@@ -173,7 +172,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let scheduled = Scheduled { program: Arc::new(program), layout };
-        let budget = Budget { time: Duration::from_millis(250), seed };
+        let budget = Budget { seed, ..Budget::of_executions(2_000) };
         let verdict = engine::search(Engine::Shuttle, &scheduled, budget);
         if let Some(counterexample) = verdict.counterexample() {
             prop_assert!(false, "{}", report::render(counterexample));

@@ -1,10 +1,8 @@
 //! The worker pool under shuttle: more threads and more jobs than loom can take, depth first, PCT and random. In a test binary of its own,
 //! because shuttle's hook for panics is the process's.
 
-use std::time::Duration;
-
 use reveille::pool::Layout;
-use reveille_checks::engine::{self, Budget, Engine};
+use reveille_checks::engine::{self, Budget, ENOUGH, Engine};
 use reveille_checks::report;
 use reveille_checks::scenario::{PoolScenario, Protocol};
 use reveille_checks::subject::pool::MUTANTS;
@@ -12,11 +10,10 @@ use reveille_checks::verdict::Verdict;
 use reveille_checks::zoo::{Exhibit, Form, Shown};
 
 /// For a search that has to find something: it ends when it has. An eighth of it goes to the schedules in depth-first order.
-const TO_FIND: Budget = Budget { time: Duration::from_secs(16), seed: 0x5eed };
+const TO_FIND: Budget = Budget::of_executions(ENOUGH);
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {
-    let seconds = std::env::var("REVEILLE_BUDGET").ok().and_then(|text| text.parse().ok()).unwrap_or(1.5);
-    Budget { time: Duration::from_secs_f64(seconds), ..TO_FIND }
+    Budget::to_pass(5_000)
 }
 
 #[track_caller]

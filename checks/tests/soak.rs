@@ -14,6 +14,15 @@ fn every_job_and_every_operation_of_a_soak_is_accounted_for_and_nothing_is_left(
     of_the_reactor();
 }
 
+/// A soak brings about all that it is there to balance, unless its time was over before it had done everything.
+#[track_caller]
+fn does_what_it_is_for(done_all: bool, complete: bool) {
+    match complete {
+        true => assert!(done_all, "the soak does not do what it is for"),
+        false => eprintln!("INCONCLUSIVE: the machine is busy, and the soak was cut short"),
+    }
+}
+
 fn of_the_pool() {
     let settings =
         [(Layout::Sharded(2), 0), (Layout::Sharded(3), 1), (Layout::LockPerAccount, 2), (Layout::OneLock, 3)];
@@ -25,7 +34,8 @@ fn of_the_pool() {
         let Report { submitted, done, panicked, cancelled, refused, .. } = report;
         assert_eq!(submitted, done + panicked + cancelled);
         assert_eq!(refused, 0);
-        assert!(panicked > 0 && cancelled > 0 && report.stalled > 0, "the soak does not do what it is for");
+        let done_all = panicked > 0 && cancelled > 0 && report.stalled > 0;
+        does_what_it_is_for(done_all, submitted >= settings.jobs);
     }
     // The same where the system refuses every other thread: jobs are refused where there is no worker, and none waits for ever.
     let settings = Soak { jobs: 100_000, time: Duration::from_secs(20), seed: 4, layout: Layout::Sharded(2) };
@@ -45,7 +55,8 @@ fn of_the_reactor() {
         };
         println!("{end:?}, seed {seed}: {report:?}");
         assert_eq!(report.faults, [""; 0], "{settings:?}");
-        let reactor::Report { sleeps, wakes, overflows, .. } = report;
-        assert!(sleeps > 0 && wakes > 0 && overflows > 0, "the soak does not do what it is for: {report:?}");
+        let reactor::Report { submitted, sleeps, wakes, overflows, .. } = report;
+        let done_all = sleeps > 0 && wakes > 0 && overflows > 0;
+        does_what_it_is_for(done_all, submitted >= settings.operations);
     }
 }

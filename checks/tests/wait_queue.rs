@@ -1,7 +1,5 @@
 //! The library's own wait queue with async waiters under the engines: one of two gives up while a wake is on its way.
 
-use std::time::Duration;
-
 use reveille::gate::PerEntry;
 use reveille_checks::engine::{self, Budget, Engine};
 use reveille_checks::mutants::{KEEPS_THE_WAKE, Mutant};
@@ -11,7 +9,7 @@ use reveille_checks::scenario::GivingUp;
 #[test]
 fn a_wake_spent_on_a_future_that_is_dropped_reaches_the_next_one() {
     for engine in [Engine::LoomSc, Engine::LoomC11, Engine::Shuttle] {
-        let budget = Budget { time: Duration::from_secs(3), ..Budget::default() };
+        let budget = Budget::to_pass(30_000);
         let verdict = engine::search(engine, &GivingUp::<PerEntry>::default(), budget);
         println!("{engine:?}: {} executions, {:?}", verdict.explored(), verdict.bound());
         if let Some(counterexample) = verdict.counterexample() {
@@ -23,7 +21,7 @@ fn a_wake_spent_on_a_future_that_is_dropped_reaches_the_next_one() {
 
 #[test]
 fn the_same_check_rejects_a_queue_that_does_not_pass_it_on() {
-    let budget = Budget { time: Duration::from_secs(60), ..Budget::default() };
+    let budget = Budget::of_executions(200_000);
     for engine in [Engine::LoomSc, Engine::Shuttle] {
         let verdict = engine::search(engine, &GivingUp::<Mutant<KEEPS_THE_WAKE>>::default(), budget);
         assert_eq!(verdict.misses(), Some(true), "{engine:?}: {verdict:?}");

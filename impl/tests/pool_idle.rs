@@ -15,10 +15,13 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
+/// Longer than anything takes that is not stuck, on a machine that others use too. What waits for it has failed.
+const LONG: Duration = Duration::from_secs(120);
+
 #[test]
-fn an_idle_pool_uses_no_cpu_ends_in_milliseconds_and_leaves_no_thread() {
+fn an_idle_pool_uses_no_cpu_ends_without_a_timeout_and_leaves_no_thread() {
     let before = threads();
-    let pool: Pool = Pool::new(Config { bounded: 4, unbounded: 4, ..Config::default() });
+    let pool: Pool = Pool::new(Config { bounded: 4, unbounded: 4, idle_timeout: LONG, ..Config::default() });
     let barrier = Arc::new(Barrier::new(8));
     let jobs = [Work::BOUNDED, Work::UNBOUNDED].repeat(4).into_iter().map(|work| {
         let barrier = barrier.clone();
@@ -28,16 +31,22 @@ fn an_idle_pool_uses_no_cpu_ends_in_milliseconds_and_leaves_no_thread() {
         assert!(job.wait().done().is_some());
     }
     assert_eq!(threads(), before + 8);
-    std::thread::sleep(Duration::from_millis(50)); // they go to sleep
-    let used = cpu_time();
-    std::thread::sleep(Duration::from_millis(500));
-    let used = cpu_time() - used;
-    assert!(used < Duration::from_millis(5), "{used:?} of CPU time in half a second without work");
+    // They go to sleep, if need be only after others have left them a CPU; and then use none.
+    let half_a_second = || {
+        let used = cpu_time();
+        std::thread::sleep(Duration::from_millis(500));
+        cpu_time() - used
+    };
+    let used = (0..40).map(|_| half_a_second()).find(|used| *used < Duration::from_millis(5));
+    assert!(used.is_some(), "never less than 5 ms of CPU time in half a second without work");
 
     let start = Instant::now();
     pool.shutdown(Shutdown::Drain).unwrap();
-    // An idle timeout would be five seconds; the rest is patience with a busy machine.
-    assert!(start.elapsed() < Duration::from_secs(1), "the shutdown took {:?}", start.elapsed());
+    assert!(start.elapsed() < LONG, "the shutdown took {:?}", start.elapsed());
     println!("idle: {used:?} of CPU time; shutdown of eight sleeping workers: {:?}", start.elapsed());
+    // The system lists a thread for a moment longer than somebody waits who joins it.
+    while threads() > before && start.elapsed() < LONG {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     assert_eq!(threads(), before);
 }

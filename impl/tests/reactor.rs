@@ -48,6 +48,9 @@ fn reactor<T: Send + 'static>() -> Option<Reactor<T>> {
     reactor_with(Config::default())
 }
 
+/// Longer than anything takes that is not stuck, on a machine that others use too. What waits for it has failed.
+const LONG: Duration = Duration::from_secs(120);
+
 /// Turns until there are so many events.
 fn collect<T: Send + 'static>(reactor: &mut Reactor<T>, events: usize) -> Vec<T> {
     let mut collected = Vec::new();
@@ -55,6 +58,28 @@ fn collect<T: Send + 'static>(reactor: &mut Reactor<T>, events: usize) -> Vec<T>
         reactor.turn(&mut collected, None).unwrap();
     }
     collected
+}
+
+/// The calling thread, as the system counts it.
+fn thread_id() -> i32 {
+    // SAFETY: the call has no preconditions.
+    unsafe { libc::gettid() }
+}
+
+/// Waits until a thread of this process is asleep in `io_uring_enter`, however long it takes to get there. False, loudly, where the
+/// system does not tell.
+fn asleep_in_the_ring(thread: i32) -> bool {
+    let enter = format!("{} ", libc::SYS_io_uring_enter);
+    loop {
+        match std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall")) {
+            Ok(call) if call.starts_with(&enter) => return true,
+            Ok(_) => std::thread::sleep(Duration::from_millis(1)), // it runs, or is to
+            Err(error) => {
+                eprintln!("INCONCLUSIVE: nobody says where a thread sleeps: {error}");
+                return false;
+            }
+        }
+    }
 }
 
 /// A file of the test's own, which is gone when it is closed.
@@ -169,14 +194,25 @@ fn a_connection_on_loopback_is_accepted_read_and_answered() {
 #[test]
 fn timeouts_end_in_the_order_of_their_times() {
     let Some(mut reactor) = reactor::<u64>() else { return };
-    for millis in [30, 10, 20] {
-        let timeout = Timeout::after(Duration::from_millis(millis));
-        let event = move |passed: io::Result<()>| passed.map(|()| millis).unwrap();
-        reactor.submit(Request::new(timeout, event)).unwrap();
+    pin(0); // so that the timers are of one CPU, which has them expire in their order
+    for _ in 0..20 {
+        let begun = Instant::now();
+        for millis in [30, 10, 20] {
+            let timeout = Timeout::after(Duration::from_millis(millis));
+            let event = move |passed: io::Result<()>| passed.map(|()| millis).unwrap();
+            reactor.submit(Request::new(timeout, event)).unwrap();
+        }
+        let mut events = Vec::new();
+        reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
+        let submitted = begun.elapsed();
+        events.extend(collect(&mut reactor, 3 - events.len()));
+        assert!(begun.elapsed() >= Duration::from_millis(30));
+        // A clock begins with the submission of its request, and between two of them anything may take the CPU away.
+        if submitted < Duration::from_millis(10) {
+            return assert_eq!(events, [10, 20, 30]);
+        }
     }
-    let begun = Instant::now();
-    assert_eq!(collect(&mut reactor, 3), [10, 20, 30]);
-    assert!(begun.elapsed() >= Duration::from_millis(30));
+    eprintln!("INCONCLUSIVE: three requests never went to the kernel within 10 ms");
 }
 
 #[test]
@@ -397,14 +433,15 @@ fn nobody_rings_while_the_reactor_is_awake() {
     // A sleep that a post ends.
     events.extend(collect(&mut reactor, 1));
     let other = std::thread::spawn({
-        let handle = handle.clone();
-        move || {
-            std::thread::sleep(Duration::from_millis(20));
-            handle.post(4)
-        }
+        let (handle, reactor) = (handle.clone(), thread_id());
+        move || (asleep_in_the_ring(reactor), handle.post(4))
     });
     events.extend(collect(&mut reactor, 1));
-    assert_eq!(other.join().unwrap(), Wakeup::Sent(1));
+    let (asleep, wakeup) = other.join().unwrap();
+    if !asleep {
+        return;
+    }
+    assert_eq!(wakeup, Wakeup::Sent(1));
     assert_eq!(handle.post(5), Wakeup::Skipped, "it is awake again");
     events.extend(collect(&mut reactor, 1));
     assert_eq!(events, [1, 2, 3, 4, 5]);
@@ -432,8 +469,7 @@ fn an_interrupted_sleep_is_an_early_return() {
         action.sa_sigaction = ignore as extern "C" fn(libc::c_int) as usize;
         assert_eq!(libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()), 0);
     }
-    // SAFETY: the calls have no preconditions.
-    let (process, thread) = unsafe { (libc::getpid(), libc::gettid()) };
+    let (process, thread) = (std::process::id(), thread_id());
     let over = Arc::new(AtomicUsize::new(0));
     let other = std::thread::spawn({
         let over = over.clone();
@@ -449,11 +485,11 @@ fn an_interrupted_sleep_is_an_early_return() {
     let mut events = Vec::new();
     // The first turn submits something, and then the kernel does not mention the signal.
     for _ in 0..3 {
-        reactor.turn(&mut events, Some(Duration::from_secs(60))).unwrap();
+        reactor.turn(&mut events, Some(LONG)).unwrap();
     }
     over.store(1, SeqCst);
     other.join().unwrap();
-    assert!(events.is_empty() && begun.elapsed() < Duration::from_secs(60));
+    assert!(events.is_empty() && begun.elapsed() < LONG);
 }
 
 #[test]
@@ -465,25 +501,41 @@ fn an_epoll_hears_of_the_kernel_and_of_other_threads() {
     let fd = reactor.poll_fd().expect("it was set up for that");
     epoll::add(&poll, fd, epoll::EventData::new_u64(1), epoll::EventFlags::IN).unwrap();
 
+    // The kernel's part of a completion interrupts the wait; the next one finds the reactor readable.
+    let sleep = || {
+        let mut ready = Vec::with_capacity(4);
+        let mut wait = || epoll::wait(&poll, rustix::buffer::spare_capacity(&mut ready), None);
+        while wait() == Err(Errno::INTR) {}
+    };
     let handle = reactor.handle();
+    let mut events = Vec::new();
+    // A sleep for which there is nothing at hand, ended by a post, and one ended by the kernel.
+    assert!(reactor.prepare_to_sleep().unwrap());
+    assert_eq!(handle.post(2_000), Wakeup::Sent(1));
+    sleep();
+    reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
+    let (reader, mut writer) = pipe().unwrap();
+    reactor.submit(Request::new(Read::new(reader, vec![0]), |_| 2_001)).unwrap();
+    while !reactor.prepare_to_sleep().unwrap() {
+        reactor.turn(&mut events, Some(Duration::ZERO)).unwrap(); // hears of the bell
+    }
+    writer.write_all(b"x").unwrap();
+    sleep();
+    reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
+    assert_eq!(std::mem::take(&mut events), [2_000, 2_001]);
+
     let other = std::thread::spawn(move || {
         for i in 0..50 {
             std::thread::sleep(Duration::from_micros(300));
             handle.post(1_000 + i);
         }
     });
-    let mut events = Vec::new();
-    let mut slept = 0;
     for i in 0..50 {
         let timeout = Timeout::after(Duration::from_micros(200));
         reactor.submit(Request::new(timeout, move |_| i)).unwrap();
         while !events.contains(&i) || i == 49 && events.len() < 100 {
             if reactor.prepare_to_sleep().unwrap() {
-                let mut ready = Vec::with_capacity(4);
-                // The kernel's part of a completion interrupts the wait; the next one finds the reactor readable.
-                let mut wait = || epoll::wait(&poll, rustix::buffer::spare_capacity(&mut ready), None);
-                while wait() == Err(Errno::INTR) {}
-                slept += 1;
+                sleep();
             }
             reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
         }
@@ -491,7 +543,6 @@ fn an_epoll_hears_of_the_kernel_and_of_other_threads() {
     other.join().unwrap();
     events.sort();
     assert_eq!(events, Vec::from_iter((0..50).chain(1_000..1_050)));
-    assert!(slept > 0);
     assert_eq!(reactor.counts().sleeps, 0, "it slept in the epoll only");
 }
 
@@ -563,8 +614,13 @@ fn an_accepted_connection_that_nobody_took_is_closed_with_the_reactor() {
     reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     drop(reactor); // whose accept has come to a socket, which is in its completion queue
-    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "the other end is closed");
+    // If it has not yet, because the network takes its time, the connection is reset with the listener.
+    drop(listener);
+    client.set_read_timeout(Some(LONG)).unwrap();
+    match client.read(&mut [0; 1]) {
+        Ok(read) => assert_eq!(read, 0, "the other end is closed"),
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+    }
 }
 
 #[test]
@@ -772,11 +828,14 @@ fn a_task_that_has_not_ended_goes_on_in_the_next_call_or_is_dropped_with_the_exe
     for _ in 0..5 {
         let before = *steps.borrow();
         let ring = ring.clone();
-        executor
-            .block_on(async move { ring.submit(Timeout::after(Duration::from_millis(2))).await })
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        // The two take turns, whatever the time that one takes.
+        let main = async move {
+            ring.submit(Timeout::after(Duration::from_millis(2))).await.unwrap().unwrap();
+            for _ in 0..10 {
+                ring.submit(Nop).await.unwrap().unwrap();
+            }
+        };
+        executor.block_on(main).unwrap();
         assert!(*steps.borrow() > before + 1, "the task goes on");
     }
     // One that never starts, and holds what it would be started by.
@@ -957,18 +1016,21 @@ fn a_pool_of_somebody_elses_outlives_the_reactor_that_used_it() {
 #[test]
 fn a_reactor_asleep_in_the_ring_is_woken_by_the_pool_and_by_nothing_else() {
     const CLOSURES: u64 = 20;
-    let Some(mut reactor) = reactor::<u64>() else { return };
-    for i in 0..CLOSURES {
-        let run = move |_: &pool::Context<'_>| {
-            std::thread::sleep(Duration::from_millis(2));
-            i
-        };
-        reactor.offload(Work::BOUNDED, run, |outcome| outcome.done().unwrap());
-        assert_eq!(collect(&mut reactor, 1), [i]);
+    let Some(mut reactor) = reactor::<bool>() else { return };
+    let thread = thread_id();
+    for _ in 0..CLOSURES {
+        reactor.offload(
+            Work::BOUNDED,
+            move |_| asleep_in_the_ring(thread),
+            |outcome| outcome.done().unwrap(),
+        );
+        if collect(&mut reactor, 1) != [true] {
+            return;
+        }
     }
     let counts = reactor.counts();
-    assert!(counts.sleeps >= CLOSURES / 2, "{counts:?}");
-    assert!(counts.wakes <= counts.sleeps && counts.enters <= CLOSURES + counts.sleeps, "{counts:?}");
+    assert_eq!((counts.sleeps, counts.wakes), (CLOSURES, CLOSURES), "{counts:?}");
+    assert!(counts.enters <= CLOSURES + counts.sleeps, "{counts:?}");
 }
 
 #[test]
@@ -1064,8 +1126,8 @@ fn what_is_posted_while_the_reactor_goes_to_sleep_is_not_slept_on() {
     for round in 0..ROUNDS {
         while events.is_empty() {
             let begun = Instant::now();
-            reactor.turn(&mut events, Some(Duration::from_secs(30))).unwrap();
-            assert!(begun.elapsed() < Duration::from_secs(30), "asleep on {round}: {:?}", reactor.counts());
+            reactor.turn(&mut events, Some(LONG)).unwrap();
+            assert!(begun.elapsed() < LONG, "asleep on {round}: {:?}", reactor.counts());
         }
         assert_eq!(std::mem::take(&mut events), [round]);
         taken.store(round + 1, SeqCst);
@@ -1111,11 +1173,14 @@ fn a_reactor_that_waits_for_closures_only_yields_so_often_and_then_sleeps() {
         let (end, wait) = std::sync::mpsc::channel::<()>();
         reactor.offload(Work::BOUNDED, move |_| wait.recv(), drop);
         reactor.turn(&mut Vec::new(), Some(Duration::from_millis(5))).unwrap();
-        assert_eq!((reactor.counts().yields, reactor.counts().sleeps), (yields as u64, 1));
+        // Fewer yields, if somebody else took the CPU for long.
+        let yielded = reactor.counts().yields;
+        assert!((yields.min(1) as u64..=yields as u64).contains(&yielded), "{yielded} yields");
+        assert_eq!(reactor.counts().sleeps, 1);
         // What the kernel owes may come any moment: no time to give away.
         reactor.submit(Request::new(Timeout::after(Duration::from_millis(2)), drop)).unwrap();
         collect(&mut reactor, 1);
-        assert_eq!(reactor.counts().yields, yields as u64);
+        assert_eq!(reactor.counts().yields, yielded);
         end.send(()).unwrap();
     }
 }
@@ -1132,7 +1197,7 @@ fn preparing_to_sleep_in_an_epoll_submits_closures_too() {
     while events.is_empty() {
         if reactor.prepare_to_sleep().unwrap() {
             let mut ready = Vec::with_capacity(4);
-            let timeout = Timespec { tv_sec: 30, tv_nsec: 0 };
+            let timeout = Timespec::try_from(LONG).unwrap();
             let woken = epoll::wait(&poll, rustix::buffer::spare_capacity(&mut ready), Some(&timeout));
             assert!(matches!(woken, Ok(1) | Err(Errno::INTR)), "{woken:?}");
         }
@@ -1196,8 +1261,7 @@ fn a_task_that_was_woken_together_with_the_main_future_is_polled_though_that_end
 #[test]
 fn a_request_that_is_to_be_done_in_a_worker_has_one_of_the_kernels() {
     let Some(mut reactor) = reactor::<()>() else { return };
-    // SAFETY: the call has no preconditions.
-    let name = format!("iou-wrk-{}", unsafe { libc::gettid() });
+    let name = format!("iou-wrk-{}", thread_id());
     let workers = || {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap();
         let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
@@ -1212,6 +1276,6 @@ fn a_request_that_is_to_be_done_in_a_worker_has_one_of_the_kernels() {
     let begun = Instant::now();
     while workers() == 0 {
         reactor.turn(&mut Vec::new(), Some(Duration::from_millis(1))).unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert!(begun.elapsed() < LONG);
     }
 }

@@ -1,13 +1,17 @@
 //! The search: every execution of a program, depth first on several CPUs; or some of them, at random.
+//!
+//! The graphs that are still to be visited are independent of one another, so workers share them without talking. Depth first keeps few:
+//! those that branch off from the one that is being visited.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::code::{self, Execution, Failure, Limits, Named, RunEnd};
-use crate::graphs::{EventId, Graph, Value};
+use crate::code::{self, Descent, Execution, Failure, Limits, Named, RunEnd};
+use crate::graphs::{EventId, Graph, Value, linearize};
 use crate::memory::Memory;
 
 /// How a search goes.
@@ -19,6 +23,8 @@ pub struct Options {
     pub max_executions: Option<u64>,
     /// No longer than this
     pub max_time: Option<Duration>,
+    /// When one has gone wrong, so many more are visited to find one that is easier to read
+    pub more_after_failure: u64,
     /// What bounds an execution
     pub limits: Limits,
 }
@@ -27,7 +33,7 @@ impl Default for Options {
     /// As many workers as there are CPUs, and no bound.
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Options { workers, max_executions: None, max_time: None, limits: Limits::default() }
+        Options { workers, max_executions: None, max_time: None, more_after_failure: 2_000, limits: Limits::default() }
     }
 }
 
@@ -40,7 +46,9 @@ pub struct Report {
     pub stale: u64,
     /// Whether there are no others
     pub complete: bool,
-    /// An execution that went wrong
+    /// How many executions had been visited when the first one went wrong
+    pub until_failure: u64,
+    /// The one that is easiest to read of those that went wrong
     pub failed: Option<Failed>,
 }
 
@@ -59,9 +67,23 @@ pub struct Failed {
     pub notes: Vec<(EventId, Value)>,
 }
 
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A failure knows objects and threads by their numbers only.
+        match &self.failure {
+            Failure::Race { cell, first: (first, a), second: (second, b) } => {
+                let label = self.names[*cell as usize].label;
+                let thread = |id: &EventId| self.threads[id.thread()];
+                write!(f, "a race on `{label}`: {a} in `{}` and ", thread(first))?;
+                write!(f, "{b} in `{}`, with nothing between that orders them", thread(second))
+            }
+            failure => failure.fmt(f),
+        }
+    }
+}
+
 /// What the workers of a search share.
 struct Shared {
-    memory: Memory,
     options: Options,
     deadline: Option<Instant>,
     /// Graphs for whoever has none
@@ -72,7 +94,9 @@ struct Shared {
     over: AtomicBool,
     executions: AtomicU64,
     stale: AtomicU64,
-    failed: Mutex<Option<Failed>>,
+    /// The executions at the first failure; 0 as long as there is none
+    until_failure: AtomicU64,
+    failed: Mutex<Option<(Effort, Failed)>>,
     visit: Box<Visit>,
 }
 
@@ -89,25 +113,21 @@ struct Queue {
 /// `program` is run once an execution, and more often: to repeat the beginning of an execution when it is to go on in
 /// another way.
 pub fn explore(memory: Memory, options: Options, program: impl Fn() + Send + Sync + 'static) -> Report {
-    explore_with(memory, options, program, |_, end| match end {
-        RunEnd::Complete | RunEnd::Stale => ControlFlow::Continue(()),
-        RunEnd::Stuck | RunEnd::Failed(_) => ControlFlow::Break(()),
-    })
+    explore_with(memory, options, program, |_, _| ControlFlow::Continue(()))
 }
 
-/// As [`explore`], but shows each graph at its end to `visit`, which says whether the search goes on. Those that are
-/// [stale](RunEnd::Stale) are no executions. The report has the first execution that went wrong.
+/// As [`explore`], but shows each graph at its end to `visit`, which says whether the search may go on. Those that are
+/// [stale](RunEnd::Stale) are no executions.
 pub(crate) fn explore_with(
     memory: Memory,
     options: Options,
     program: impl Fn() + Send + Sync + 'static,
     visit: impl Fn(&Graph, &RunEnd) -> ControlFlow<()> + Send + Sync + 'static,
 ) -> Report {
-    let program: Arc<dyn Fn() + Send + Sync> = Arc::new(program);
+    let program: Program = Arc::new(program);
     let deadline = options.max_time.map(|time| Instant::now() + time);
     let workers = options.workers.max(1);
     let shared = Arc::new(Shared {
-        memory,
         deadline,
         queue: Mutex::new(Queue { graphs: VecDeque::from([Graph::new(memory)]), waiting: 0 }),
         change: Condvar::new(),
@@ -115,6 +135,7 @@ pub(crate) fn explore_with(
         over: AtomicBool::new(false),
         executions: AtomicU64::new(0),
         stale: AtomicU64::new(0),
+        until_failure: AtomicU64::new(0),
         failed: Mutex::new(None),
         visit: Box::new(visit),
         options,
@@ -134,12 +155,13 @@ pub(crate) fn explore_with(
         executions: shared.executions.load(Relaxed),
         stale: shared.stale.load(Relaxed),
         complete: failed.is_none() && ended.into_iter().all(|ended| ended),
-        failed,
+        until_failure: shared.until_failure.load(Relaxed),
+        failed: failed.map(|(_, failed)| failed),
     }
 }
 
 /// Takes graphs until there are none. False if it stopped before.
-fn worker(shared: &Shared, workers: usize, program: &Arc<dyn Fn() + Send + Sync>) -> bool {
+fn worker(shared: &Shared, workers: usize, program: &Program) -> bool {
     let mut execution = Execution::new(shared.options.limits);
     // Graphs to be visited, those with most events last: depth first, so that few are kept.
     let mut stack: Vec<Graph> = Vec::new();
@@ -156,21 +178,23 @@ fn worker(shared: &Shared, workers: usize, program: &Arc<dyn Fn() + Send + Sync>
             shared.stop();
         }
         match end {
-            RunEnd::Complete => {
-                if shared.executions.fetch_add(1, Relaxed) + 1 == shared.options.max_executions.unwrap_or(u64::MAX) {
-                    shared.stop();
-                }
-            }
             RunEnd::Stale => {
                 shared.stale.fetch_add(1, Relaxed);
             }
-            RunEnd::Stuck => {
-                shared.executions.fetch_add(1, Relaxed);
-                shared.fail(&mut execution, Failure::Stuck, program);
-            }
-            RunEnd::Failed(failure) => {
-                shared.executions.fetch_add(1, Relaxed);
-                shared.fail(&mut execution, *failure, program);
+            end => {
+                let executions = shared.executions.fetch_add(1, Relaxed) + 1;
+                match end {
+                    RunEnd::Stuck => shared.fail(&mut execution, Failure::Stuck, executions, program),
+                    RunEnd::Failed(failure) => shared.fail(&mut execution, *failure, executions, program),
+                    _ => {}
+                }
+                let enough = match shared.until_failure.load(Relaxed) {
+                    0 => shared.options.max_executions.unwrap_or(u64::MAX),
+                    first => first.saturating_add(shared.options.more_after_failure),
+                };
+                if executions >= enough {
+                    shared.stop();
+                }
             }
         }
         if shared.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -186,7 +210,7 @@ fn worker(shared: &Shared, workers: usize, program: &Arc<dyn Fn() + Send + Sync>
     }
 }
 
-fn body(program: &Arc<dyn Fn() + Send + Sync>) -> Box<dyn FnOnce()> {
+fn body(program: &Program) -> Box<dyn FnOnce()> {
     let program = program.clone();
     code::first(move || program())
 }
@@ -217,20 +241,157 @@ impl Shared {
         self.change.notify_all();
     }
 
-    /// Keeps the first execution that went wrong.
-    fn fail(&self, execution: &mut Execution, failure: Failure, program: &Arc<dyn Fn() + Send + Sync>) {
-        let mut failed = self.failed.lock().expect("no worker panics");
-        if failed.is_some() {
-            return;
+    /// Keeps an execution that went wrong, if it is the one that is easiest to read.
+    fn fail(&self, execution: &mut Execution, failure: Failure, executions: u64, program: &Program) {
+        let _ = self.until_failure.compare_exchange(0, executions, Relaxed, Relaxed);
+        if matches!(failure, Failure::Limit(_)) {
+            self.stop();
         }
+        let effort = Effort::of(&failure, &execution.graph);
+        let mut failed = self.failed.lock().expect("no worker panics");
+        if failed.as_ref().is_none_or(|(least, _)| effort < *least) {
+            *failed = Some((effort, Failed::new(execution, failure, program)));
+        }
+    }
+}
+
+type Program = Arc<dyn Fn() + Send + Sync>;
+
+/// How hard an execution is to read. What the engine cannot do comes first: it says that the rest means little.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Effort {
+    is_of_the_program: bool,
+    stale_reads: usize,
+    steps: usize,
+    switches: usize,
+}
+
+impl Effort {
+    fn of(failure: &Failure, graph: &Graph) -> Self {
+        let order = linearize(graph);
+        let mut newest: Vec<EventId> = vec![EventId::INITIAL; graph.locations.len()];
+        let mut stale_reads = 0;
+        for &id in &order {
+            let event = graph.event(id);
+            if let Some(location) = event.op.atomic() {
+                let newest = &mut newest[location as usize];
+                stale_reads += usize::from(event.op.reads() && event.reads_from != *newest);
+                if event.writes {
+                    *newest = id;
+                }
+            }
+        }
+        Effort {
+            is_of_the_program: !matches!(failure, Failure::Limit(_)),
+            stale_reads,
+            steps: graph.len,
+            switches: order.windows(2).filter(|pair| pair[0].thread() != pair[1].thread()).count(),
+        }
+    }
+}
+
+impl Failed {
+    /// Runs the execution once more, for its remarks.
+    fn new(execution: &mut Execution, failure: Failure, program: &Program) -> Self {
         let graph = execution.graph.clone();
-        // Once more, for the remarks.
+        let (descent, others) = (execution.descent.take(), std::mem::take(&mut execution.others));
         execution.notes = Some(Vec::new());
         execution.run(graph.clone(), body(program));
-        execution.others.clear();
+        execution.descent = descent;
+        execution.others = others;
         let notes = execution.notes.take().unwrap_or_default();
         let names = execution.objects.names.clone();
-        let threads = execution.thread_names.clone();
-        *failed = Some(Failed { failure, graph, names, threads, notes });
+        Failed { failure, graph, names, threads: execution.thread_names.clone(), notes }
     }
+}
+
+/// What a search at random came to.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// How many ways it went down. Executions may have come up more than once
+    pub descents: u64,
+    /// How many of these had been gone when one went wrong
+    pub until_failure: u64,
+    /// About how many executions there are
+    pub estimate: Estimate,
+    /// One that went wrong: the search ends with it
+    pub failed: Option<Failed>,
+}
+
+/// About how many executions there are. Such estimates have heavy tails: the mean of some ways down is mostly too small, and now and
+/// then much too large.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// The median of the means of ten groups
+    pub median: f64,
+    /// The least of these
+    pub least: f64,
+    /// The greatest of these
+    pub greatest: f64,
+}
+
+impl Estimate {
+    fn of(weights: &[f64]) -> Self {
+        let mut means: Vec<f64> = weights
+            .chunks(weights.len().div_ceil(10).max(1))
+            .map(|group| group.iter().sum::<f64>() / group.len() as f64)
+            .collect();
+        means.sort_by(f64::total_cmp);
+        match means.len() {
+            0 => Estimate::default(),
+            groups => Estimate { median: means[groups / 2], least: means[0], greatest: means[groups - 1] },
+        }
+    }
+}
+
+impl fmt::Display for Estimate {
+    /// `about 3.1e9 (2.0e7 to 8.8e10)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |n: f64| if n < 1e4 { format!("{n:.0}") } else { format!("{n:.1e}") };
+        let [median, least, greatest] = [self.median, self.least, self.greatest].map(number);
+        write!(f, "about {median} ({least} to {greatest})")
+    }
+}
+
+/// Goes down the tree of choices at random, so many times, until an execution goes wrong or the time is over.
+///
+/// This finds what depth first does not come by in a long time: it is not bound to the corner where it began. It runs on the calling
+/// thread.
+pub fn sample(
+    memory: Memory,
+    options: &Options,
+    seed: u64,
+    descents: u64,
+    program: impl Fn() + Send + Sync + 'static,
+) -> Sample {
+    let program: Program = Arc::new(program);
+    let deadline = options.max_time.map(|time| Instant::now() + time);
+    let mut execution = Execution::new(options.limits);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut weights = Vec::new();
+    let mut failed = None;
+    while (weights.len() as u64) < descents && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        execution.descent = Some(Descent { random: random.fork(), weight: 1.0, next: None });
+        let mut graph = Graph::new(memory);
+        let end = loop {
+            let end = execution.run(graph, body(&program));
+            let descent = execution.descent.as_mut().expect("it was given");
+            match descent.next.take() {
+                Some(next) => graph = next,
+                None => break end,
+            }
+        };
+        let weight = execution.descent.as_ref().map_or(1.0, |descent| descent.weight);
+        weights.push(if matches!(end, RunEnd::Stale) { 0.0 } else { weight });
+        let failure = match end {
+            RunEnd::Complete | RunEnd::Stale => continue,
+            RunEnd::Stuck => Failure::Stuck,
+            RunEnd::Failed(failure) => *failure,
+        };
+        failed = Some(Failed::new(&mut execution, failure, &program));
+        break;
+    }
+    let descents = weights.len() as u64;
+    let until_failure = if failed.is_some() { descents } else { 0 };
+    Sample { descents, until_failure, estimate: Estimate::of(&weights), failed }
 }

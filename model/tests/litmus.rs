@@ -2,6 +2,7 @@
 
 use reveille_model::litmus::{Error, Observation, Test};
 use reveille_model::memory::Memory::{Rc11, Sc, Tso};
+use reveille_model::search::Options;
 
 fn error(text: &str) -> String {
     match Test::parse(text).and_then(|test| test.run(Rc11)) {
@@ -41,21 +42,79 @@ fn another_language_is_not_taken_for_c() {
 }
 
 #[test]
-fn a_seq_cst_access_is_refused_under_rc11_only() {
-    let text = one_thread("atomic_store(x, 1);");
-    assert_eq!(error(&text), "4:3: seq_cst accesses are not modelled under rc11; a seq_cst fence is");
+fn the_machine_of_rc11_alone_refuses_a_seq_cst_access() {
+    let test = Test::parse(&one_thread("atomic_store(x, 1);")).unwrap();
+    let on_machine = |memory| test.run_on_machine(memory, Options::default());
+    for memory in [Sc, Tso, Rc11] {
+        assert_eq!(test.run(memory).unwrap().observation, Observation::Always);
+    }
     for memory in [Sc, Tso] {
-        assert_eq!(Test::parse(&text).unwrap().run(memory).unwrap().observation, Observation::Always);
+        assert_eq!(on_machine(memory).unwrap().observation, Observation::Always);
+    }
+    let error = on_machine(Rc11).unwrap_err().to_string();
+    assert_eq!(error, "4:3: the machine of rc11 has no seq_cst accesses, only seq_cst fences");
+}
+
+#[test]
+fn a_race_is_named_with_the_location_and_both_accesses() {
+    let text = "C t\n{}\nP0(int *d, int *other) {\n  *other = 1;\n  *d = 1; }\nP1(int *d) { int r = *d; }\nexists (1:r=1)";
+    for memory in [Sc, Tso, Rc11] {
+        let race = Test::parse(text).unwrap().run(memory).unwrap_err();
+        let expected = "5:4: a race on `d`: a write in line 5 (P0) and a read in line 6 (P1), \
+                        with nothing between that orders them";
+        assert_eq!(race.to_string(), expected);
+    }
+    assert_eq!(
+        error(&text.replace("int r = *d;", "*d = 2; int r = *d;").replace("*d = 1;", "int r = *d;")),
+        "5:12: a race on `d`: a read in line 5 (P0) and a write in line 6 (P1), \
+         with nothing between that orders them"
+    );
+}
+
+/// Data behind a flag: the machine has no plain locations, the exact engine finds the race if the flag is too weak.
+#[test]
+fn a_plain_location_that_is_handed_over_is_no_race() {
+    let text = |release: &str, acquire: &str| {
+        format!(
+            "C t
+            {{ d=7; }}
+            P0(int *d, atomic_int *x) {{ *d = 1; atomic_store_explicit(x, 1, memory_order_{release}); }}
+            P1(int *d, atomic_int *x) {{
+              int r = atomic_load_explicit(x, memory_order_{acquire});
+              if (r == 1) {{ int s = *d; *d = 3; }}
+            }}
+            locations [d;] exists (1:r=1 /\\ 1:s=1)"
+        )
+    };
+    let test = Test::parse(&text("release", "acquire")).unwrap();
+    for memory in [Sc, Tso, Rc11] {
+        let outcomes = test.run(memory).unwrap();
+        assert_eq!(outcomes.states().collect::<Vec<_>>(), ["1:r=0,1:s=0,d=1", "1:r=1,1:s=1,d=3"]);
+        assert_eq!(outcomes.executions, Some(2));
+    }
+    let on_machine = test.run_on_machine(Rc11, Options::default()).unwrap_err().to_string();
+    assert_eq!(on_machine, "4:21: the plain location `d` is shared: the machine has atomic locations only");
+    for (release, acquire) in [("relaxed", "acquire"), ("release", "relaxed")] {
+        let test = Test::parse(&text(release, acquire)).unwrap();
+        assert!(test.run(Tso).is_ok(), "x86 hands it over whatever is asked for");
+        assert!(matches!(test.run(Rc11), Err(Error::Race { location, .. }) if location == "d"));
     }
 }
 
 #[test]
-fn a_plain_location_that_two_threads_touch_is_refused() {
-    let text = "C t\n{}\nP0(int *d) { *d = 1; }\nP1(int *d) { int r = *d; }\nexists (1:r=1)";
-    assert_eq!(
-        error(text),
-        "4:9: the plain location `d` is shared: plain accesses that may race are not modelled"
-    );
+fn values_are_32_bits_wide_and_wrap() {
+    let body = "int a = atomic_fetch_sub_explicit(x, 1, memory_order_relaxed);
+         int b = atomic_compare_exchange_strong_explicit(x, e, 2147483647, memory_order_relaxed, memory_order_relaxed);
+         int c = atomic_fetch_add_explicit(x, 1, memory_order_relaxed);";
+    let text = one_thread(body).replace("x=0;", "x=0; e=-1;");
+    let text = text.replace("exists", "locations [0:a; 0:b; 0:c; x; e;] exists");
+    let test = Test::parse(&text).unwrap();
+    let expected = ["0:a=0,0:b=1,0:c=2147483647,x=-2147483648,e=-1"];
+    for memory in [Sc, Tso, Rc11] {
+        assert_eq!(test.run(memory).unwrap().states().collect::<Vec<_>>(), expected);
+        let on_machine = test.run_on_machine(memory, Options::default()).unwrap();
+        assert_eq!(on_machine.states().collect::<Vec<_>>(), expected);
+    }
 }
 
 #[test]
@@ -102,13 +161,13 @@ fn an_error_is_a_value_that_a_program_can_look_at() {
 #[test]
 fn a_file_may_hold_many_tests_and_places_are_those_of_the_file() {
     let one = one_thread("atomic_store_explicit(x, 1, memory_order_relaxed);");
-    let refused = one_thread("atomic_store(x, 1);");
+    let refused = one_thread("atomic_store_explicit(x, 1, memory_order_acquire);");
     let text = format!("{one}\n\n(* another *) {refused}\n");
     assert!(matches!(Test::parse(&text), Err(Error::Syntax { place, .. }) if place.line == 8));
     let tests = Test::parse_all(&text).unwrap();
     assert_eq!(tests[0].run(Rc11).unwrap().observation, Observation::Always);
     let error = tests[1].run(Rc11).unwrap_err().to_string();
-    assert_eq!(error, "11:3: seq_cst accesses are not modelled under rc11; a seq_cst fence is");
+    assert_eq!(error, "11:3: a store cannot be an acquire");
     let error = Test::parse_all(&format!("{text}X")).unwrap_err().to_string();
     assert_eq!(error, "14:1: expected the end of the file, found `X`");
 }

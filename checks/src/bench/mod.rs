@@ -46,7 +46,7 @@ pub use machine::Regime;
 pub const QUIET: f64 = 0.1;
 
 /// How long a run may take beyond its time before it counts as one that does not come back.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a bench came to nothing.
 #[derive(Debug, thiserror::Error)]

@@ -34,11 +34,19 @@ pub struct Finding {
     pub seconds: f64,
 }
 
+/// Tells a child which process is its parent.
+const PARENT: &str = "REVEILLE_PARENT";
+
 /// For a child of this program: it ends when the thread that started it does, so that nothing goes on searching when this
 /// program is killed.
 pub fn end_with_the_parent() {
     // Without it the child ends when its time is over.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    // A parent that was killed before this has left us to somebody else.
+    let now = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().to_string());
+    if std::env::var(PARENT).ok().is_some_and(|parent| now != Some(parent)) {
+        std::process::exit(1);
+    }
 }
 
 /// The child's side: searches, and prints a [`Finding`].
@@ -47,7 +55,8 @@ pub fn run(args: &Args) -> Outcome {
     let start = Instant::now();
     let engine = *Engine::ALL.get(args.engine).ok_or("there is no such engine")?;
     let time = Duration::from_millis(args.milliseconds);
-    let verdict = subject::search_path(&args.case, engine, Budget { time, seed: args.seed })?;
+    let budget = Budget { seed: args.seed, ..Budget::of_time(time) };
+    let verdict = subject::search_path(&args.case, engine, budget)?;
     let finding = Finding { verdict, seconds: start.elapsed().as_secs_f64() };
     say(serde_json::to_string(&finding)?);
     Ok(true)
@@ -80,6 +89,7 @@ pub fn ask_child<T: DeserializeOwned>(args: &[&str], time: Duration) -> Result<T
         std::env::current_exe().map_err(|error| format!("this program does not find itself: {error}"))?;
     let mut child = Command::new(program)
         .args(args)
+        .env(PARENT, std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -11,8 +11,8 @@ use super::{EngineName, Outcome, Subject, say, seconds};
 
 /// The counterexample of a gate with a consumer, or of a protocol of the pool with a mistake; or what was searched if there is none.
 ///
-/// First the formal model's shortest counterexample, under the strongest memory that has one; then one of the code itself,
-/// from loom, with the fewest preemptions, or else from shuttle.
+/// First one of the code itself, from the exact engine, under the strongest memory that has one; then the formal model's
+/// shortest one. Loom and shuttle are asked if the exact engine comes to no end, or by name.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in, per-entry.
@@ -26,7 +26,7 @@ pub struct Args {
     /// What the names belong to; they tell by themselves
     #[arg(long, value_enum)]
     subject: Option<Subject>,
-    /// Ask this engine only: model, loom, shuttle
+    /// Ask this engine only: exact, model, loom, shuttle
     #[arg(long)]
     engine: Option<EngineName>,
     /// Time for each engine
@@ -59,39 +59,43 @@ fn explain<C: Case>(case: C, args: &Args) -> Outcome {
     let engines: Vec<_> = ENGINES.into_iter().filter(asked).collect();
     if engines.is_empty() {
         return Err(
-            "the hardware explains nothing; try `reveille stress`, or the engines model, loom, shuttle"
+            "the hardware explains nothing; try `reveille stress`, or the engines exact, model, loom, shuttle"
                 .into(),
         );
     }
     let mut searched = String::new();
     let mut shown = Vec::new();
     let mut contradicted = false;
-    let mut rc11 = None;
+    // Whether the exact engine visited every execution under RC11.
+    let mut ended = false;
     for engine in engines {
-        // The model shows what is possible, loom or shuttle that the code does it: one counterexample of each.
+        // One counterexample of the code, and one of the program beside it. The other engines are second opinions: they
+        // are asked if the exact one came to no end, or by name.
         let kind = engine.name() == "model";
-        if shown.contains(&kind) {
+        let is_second = !kind && engine.of_the_exact_engine().is_none() && args.engine.is_none();
+        if shown.contains(&kind) || is_second && ended {
             continue;
         }
-        let budget = Budget { time: args.budget, seed: args.seed };
+        let budget = Budget { seed: args.seed, ..Budget::of_time(args.budget) };
         if case.pointless(engine).is_some() {
             continue;
         }
         let mut verdict = case.search(engine, budget);
         if engine == Engine::LoomC11 && verdict.misses() == Some(true) {
-            let ask = || case.search(Engine::ModelRc11, budget);
-            verdict = verdict.adjudicated(rc11.get_or_insert_with(ask));
+            for judge in Engine::JUDGES {
+                verdict = verdict.adjudicated(judge, &case.search(judge, budget));
+            }
         }
+        verdict = case.weighed(engine, verdict);
         contradicted |= case.contradicts(engine, &verdict).unwrap_or(false);
         let what = if kind { "states" } else { "executions" };
         searched += &format!("{} {}: {} {what}", engine.name(), engine.memory(), verdict.explored());
         searched += &match &verdict {
             Verdict::Misses { .. } => ": a miss\n".into(),
             Verdict::Alarm { refuted_by, .. } => {
-                format!(
-                    ": an ALARM, refuted by the model's complete search under RC11 ({refuted_by} states)\n"
-                )
+                format!(": an ALARM: {refuted_by} has no miss\n")
             }
+            Verdict::Inconclusive { why } => format!(", no result ({why})\n"),
             verdict => match verdict.bound() {
                 None => ", the search ended: no miss\n".into(),
                 Some(bound) => format!(", no miss within the bound ({bound})\n"),
@@ -101,8 +105,8 @@ fn explain<C: Case>(case: C, args: &Args) -> Outcome {
             shown.push(kind);
             say(report::render(counterexample));
         }
-        if engine == Engine::ModelRc11 {
-            rc11 = Some(verdict);
+        if engine == Engine::ExactRc11 {
+            ended = matches!(verdict, Verdict::Complete { .. });
         }
     }
     if shown.is_empty() {
@@ -112,6 +116,15 @@ fn explain<C: Case>(case: C, args: &Args) -> Outcome {
     Ok(!contradicted)
 }
 
-/// Those that explain something, the strongest memory first.
-const ENGINES: [Engine; 6] =
-    [Engine::ModelSc, Engine::ModelTso, Engine::ModelRc11, Engine::LoomSc, Engine::LoomC11, Engine::Shuttle];
+/// Those that explain something: the strongest memory first.
+const ENGINES: [Engine; 9] = [
+    Engine::ExactSc,
+    Engine::ExactTso,
+    Engine::ExactRc11,
+    Engine::ModelSc,
+    Engine::ModelTso,
+    Engine::ModelRc11,
+    Engine::LoomSc,
+    Engine::LoomC11,
+    Engine::Shuttle,
+];

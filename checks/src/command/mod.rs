@@ -25,7 +25,7 @@ pub type Outcome = Result<bool, Box<dyn std::error::Error>>;
 pub struct EngineName(&'static str);
 
 impl EngineName {
-    const ALL: [&'static str; 4] = ["model", "loom", "shuttle", "hardware"];
+    const ALL: [&'static str; 5] = ["exact", "model", "loom", "shuttle", "hardware"];
 
     /// Whether `engine` is one of those meant.
     pub fn means(self, engine: Engine) -> bool {

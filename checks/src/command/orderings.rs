@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use comfy_table::{Cell, CellAlignment, Color};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use reveille_checks::engine::Budget;
+use reveille_checks::engine::{Budget, ENOUGH};
 use reveille_checks::flavour::weakened::Mutation;
 use reveille_checks::orderings::{self, Probe, Row};
 use reveille_checks::report;
@@ -55,7 +55,8 @@ pub struct ProbeArgs {
 pub fn probe(args: &ProbeArgs) -> Outcome {
     end_with_the_parent();
     let mutation: Mutation = serde_json::from_str(&args.mutation)?;
-    let budget = Budget { time: Duration::from_millis(args.milliseconds), seed: args.seed };
+    let time = Duration::from_millis(args.milliseconds);
+    let budget = Budget { seed: args.seed, ..Budget::of_time(time) };
     let engines = orderings::engines(mutation.change);
     let scenarios = orderings::scenarios();
     let scenarios: Vec<_> =
@@ -81,9 +82,22 @@ impl Found {
         self.probes.first().filter(|_| all).and_then(|probe| probe.as_ref().ok())
     }
 
-    /// Whether the source explains what was found. Without a result there is nothing to explain.
+    /// Whether time was up too early, counted in executions, for what is needed to show. The model's searches have no such end.
+    fn is_unfinished(&self) -> bool {
+        let early = |probe: &Result<Probe, String>| match probe {
+            Ok(Probe::NotNeeded { explored, states, ended, .. }) => {
+                !ended && states.is_none() && *explored < ENOUGH
+            }
+            _ => false,
+        };
+        self.row.used.why_kept().is_none() && self.probes.iter().any(early)
+    }
+
+    /// Whether the source explains what was found. Without a result there is nothing to explain, and a search that had to end too early
+    /// contradicts nothing.
     fn is_explained(&self) -> bool {
-        self.probes.iter().all(Result::is_ok) && self.row.is_explained(self.needed().is_some())
+        self.is_unfinished()
+            || self.probes.iter().all(Result::is_ok) && self.row.is_explained(self.needed().is_some())
     }
 }
 
@@ -279,7 +293,9 @@ fn consequence(found: &Found) -> Cell {
     let probes = found.probes.iter().map(|probe| probe.as_ref().map_or_else(Clone::clone, not_needed));
     let said: Vec<_> = probes.filter(|said| !said.is_empty()).collect();
     let why = found.row.why_kept().map(str::to_owned);
-    let text = said.into_iter().chain(why).collect::<Vec<_>>().join("; ");
+    let unfinished =
+        found.is_unfinished().then(|| "no result: time was up too early, try a longer --budget".into());
+    let text = unfinished.into_iter().chain(said).chain(why).collect::<Vec<_>>().join("; ");
     if found.is_explained() {
         Cell::new(text)
     } else {
@@ -289,7 +305,7 @@ fn consequence(found: &Found) -> Cell {
 
 fn not_needed(probe: &Probe) -> String {
     match probe {
-        Probe::NotNeeded { scenarios, explored, states } => {
+        Probe::NotNeeded { scenarios, explored, states, .. } => {
             let states =
                 states.map_or(String::new(), |states| format!(", nor by the model's {states} states"));
             format!("not needed by any scenario ({explored} executions of {scenarios}{states})")

@@ -38,7 +38,7 @@ use reveille::sync::Primitives;
 use reveille_model::memory::{Location, Value};
 use reveille_model::program::{Kind, Mismatch, Program, Recorded, Site};
 
-use crate::engine::{Engine, Run, loom};
+use crate::engine::{Budget, Engine, Run, loom};
 use crate::flavour::script::Script;
 use crate::scenario::Scenario;
 use crate::trace::{self, Modification, Op, Step, Trace};
@@ -269,8 +269,8 @@ impl<S: Scenario, M: Protocol> Watched<S, M> {
     ) -> Result<Report, Error> {
         let executions = Arc::new(AtomicU64::new(0));
         let mut report = Report::default();
-        let run = |preemptions, time, report: &mut Report| {
-            let outcome = loom::bounded(engine, self, script, Some(preemptions), time, &executions);
+        let run = |preemptions, budget, report: &mut Report| {
+            let outcome = loom::bounded(engine, self, script, Some(preemptions), budget, &executions);
             report.executions = executions.load(Ordering::Relaxed);
             match outcome {
                 Run::Ended => report.preemptions = Some(preemptions),
@@ -287,13 +287,14 @@ impl<S: Scenario, M: Protocol> Watched<S, M> {
             }
             Ok(())
         };
-        run(bound.preemptions, None, &mut report)?;
+        run(bound.preemptions, Budget::of_executions(u64::MAX), &mut report)?;
         let deadline = Instant::now() + extra;
         let (mut preemptions, mut ended) = (bound.preemptions, report.executions);
         while !report.stuck && Instant::now() < deadline {
             preemptions += 1;
             let former = report.clone();
-            run(preemptions, Some(deadline.saturating_duration_since(Instant::now())), &mut report)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            run(preemptions, Budget::of_time(left), &mut report)?;
             if Instant::now() >= deadline {
                 report.preemptions = former.preemptions;
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use loom::model::Builder;
 
@@ -16,7 +16,7 @@ use crate::verdict::Verdict;
 const MAX_BRANCHES: usize = 10_000;
 
 pub(super) fn search<S: Scenario>(engine: Engine, scenario: &S, script: &Script, budget: Budget) -> Verdict {
-    let deadline = Instant::now() + budget.time;
+    let start = Instant::now();
     let executions = Arc::new(AtomicU64::new(0));
     let explored = || executions.load(Relaxed);
     let mut ended: Option<(usize, u64)> = None; // the last bound whose search ended, and its executions
@@ -24,11 +24,10 @@ pub(super) fn search<S: Scenario>(engine: Engine, scenario: &S, script: &Script,
     let mut next = Some(0);
     loop {
         let before = explored();
-        let time = Some(deadline.saturating_duration_since(Instant::now()));
-        match bounded(engine, scenario, script, next, time, &executions) {
+        match bounded(engine, scenario, script, next, budget.less(before, start), &executions) {
             Run::Failed(counterexample) => return Verdict::Misses { counterexample, explored: explored() },
             Run::GaveUp(why) => return Verdict::Inconclusive { why },
-            Run::Ended if Instant::now() >= deadline => {
+            Run::Ended if budget.less(explored(), start).is_spent() => {
                 let by = match ended {
                     Some((bound, _)) => format!("at most {bound} preemptions"),
                     None => "not even 0 preemptions searched to the end".into(),
@@ -50,13 +49,13 @@ pub(super) fn search<S: Scenario>(engine: Engine, scenario: &S, script: &Script,
     }
 }
 
-/// Every execution that has at most so many preemptions, if they are bounded, and until the time is over, if it is.
+/// Every execution that has at most so many preemptions, if they are bounded, until the budget is spent.
 pub(crate) fn bounded<S: Scenario>(
     engine: Engine,
     scenario: &S,
     script: &Script,
     preemptions: Option<usize>,
-    time: Option<Duration>,
+    budget: Budget,
     executions: &Arc<AtomicU64>,
 ) -> Run {
     let bound = preemptions.map_or("no preemption bound".into(), |bound| format!("preemption bound {bound}"));
@@ -64,10 +63,11 @@ pub(crate) fn bounded<S: Scenario>(
     let mut builder = Builder::new();
     builder.preemption_bound = preemptions;
     builder.max_branches = MAX_BRANCHES;
-    builder.max_duration = time;
-    builder.max_permutations = None;
+    // Loom looks at these before each execution, its number among them, and ends without a word. Who calls this counts.
+    builder.max_duration = Some(budget.time);
+    builder.max_permutations = usize::try_from(budget.executions).ok().and_then(|most| most.checked_add(1));
+    builder.checkpoint_interval = 1;
     builder.checkpoint_file = None;
-    builder.checkpoint_interval = 1; // look at the clock after each execution
     let check = |execution: Box<dyn Fn() + Send + Sync>| builder.check(execution);
     if engine == Engine::LoomSc {
         run::<Sequential<Loom>, S>(scenario, script, &found_by, executions, check)

@@ -1,5 +1,6 @@
 //! Searches: a scenario and a budget go in, a [`Verdict`] comes out.
 
+mod exact;
 pub(crate) mod loom;
 pub(crate) mod model;
 mod panics;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use reveille::sync::Primitives;
+use reveille_model::memory::Memory;
 use serde::{Deserialize, Serialize};
 
 use crate::flavour::script::{self, Script};
@@ -25,6 +27,12 @@ pub const VERSIONS: [(&str, &str); 2] = [("loom", "0.7.3"), ("shuttle", "0.9.9")
 /// An engine together with the memory that it shows to the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Engine {
+    /// The exact engine under sequential consistency.
+    ExactSc,
+    /// The exact engine under x86-TSO.
+    ExactTso,
+    /// The exact engine under RC11.
+    ExactRc11,
     /// The formal model under sequential consistency.
     ModelSc,
     /// The formal model under x86-TSO.
@@ -43,7 +51,10 @@ pub enum Engine {
 
 impl Engine {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
+        Self::ExactSc,
+        Self::ExactTso,
+        Self::ExactRc11,
         Self::ModelSc,
         Self::ModelTso,
         Self::ModelRc11,
@@ -56,6 +67,7 @@ impl Engine {
     /// Its name in JSON and on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ExactSc | Self::ExactTso | Self::ExactRc11 => "exact",
             Self::ModelSc | Self::ModelTso | Self::ModelRc11 => "model",
             Self::LoomSc | Self::LoomC11 => "loom",
             Self::Shuttle => "shuttle",
@@ -63,49 +75,132 @@ impl Engine {
         }
     }
 
+    /// Those that judge a miss which loom reports under c11, the best first.
+    pub const JUDGES: [Self; 2] = [Self::ExactRc11, Self::ModelRc11];
+
+    /// The memory that the model searches a program of its own under, if this is the model.
+    pub fn of_the_model(self) -> Option<Memory> {
+        match self {
+            Self::ModelSc => Some(Memory::Sc),
+            Self::ModelTso => Some(Memory::Tso),
+            Self::ModelRc11 => Some(Memory::Rc11),
+            _ => None,
+        }
+    }
+
+    /// The memory that the exact engine runs the code under, if this is that engine.
+    pub fn of_the_exact_engine(self) -> Option<Memory> {
+        match self {
+            Self::ExactSc => Some(Memory::Sc),
+            Self::ExactTso => Some(Memory::Tso),
+            Self::ExactRc11 => Some(Memory::Rc11),
+            _ => None,
+        }
+    }
+
+    /// How much it has to look at for its silence to contradict a documented miss: executions, or states. Not a time, which would say
+    /// something about the machine.
+    pub fn enough(self) -> u64 {
+        match self {
+            Self::ModelSc | Self::ModelTso | Self::ModelRc11 => ENOUGH * model::STATES,
+            Self::ExactSc | Self::ExactTso | Self::ExactRc11 | Self::LoomSc | Self::LoomC11 | Self::Shuttle | Self::Hardware => ENOUGH,
+        }
+    }
+
     /// The name of its memory in JSON.
     pub fn memory(self) -> &'static str {
         match self {
-            Self::ModelSc | Self::LoomSc | Self::Shuttle => "sc",
-            Self::ModelTso => "tso",
-            Self::ModelRc11 => "rc11",
+            Self::ExactSc | Self::ModelSc | Self::LoomSc | Self::Shuttle => "sc",
+            Self::ExactTso | Self::ModelTso => "tso",
+            Self::ExactRc11 | Self::ModelRc11 => "rc11",
             Self::LoomC11 => "c11",
             Self::Hardware => "x86",
         }
     }
 }
 
-/// How long and with what chance a search goes on.
+/// How far and with what chance a search goes on: until its executions or its time are spent, whichever is first.
+///
+/// A test counts executions. They are the same on every machine, and what a second is worth is not.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
+    /// The executions of the search, in all its scripts and bounds together. For each of them the model may search some
+    /// states.
+    pub executions: u64,
     /// The time for the search, in all its scripts and bounds together.
     pub time: Duration,
     /// The seed of everything random.
     pub seed: u64,
 }
 
+/// More time than a search takes, and little enough to be reckoned with.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// So many executions show every miss that is documented, as the tests of this crate make sure.
+pub const ENOUGH: u64 = 50_000;
+
+impl Budget {
+    /// So many executions, however long they take.
+    pub const fn of_executions(executions: u64) -> Self {
+        Self { executions, time: FOR_EVER, seed: 0x5eed }
+    }
+
+    /// So much time, however many executions that is.
+    pub const fn of_time(time: Duration) -> Self {
+        Self { executions: u64::MAX, time, seed: 0x5eed }
+    }
+
+    /// For a test whose search is to find nothing: so many executions; or as many seconds as `REVEILLE_BUDGET` names, for
+    /// who wants to search longer.
+    pub fn to_pass(executions: u64) -> Self {
+        let asked: Option<f64> = std::env::var("REVEILLE_BUDGET").ok().and_then(|text| text.parse().ok());
+        let time = asked.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        time.map_or(Self::of_executions(executions), Self::of_time)
+    }
+
+    /// This share of it.
+    #[must_use]
+    pub fn part(self, share: f64) -> Self {
+        let executions = (self.executions as f64 * share).ceil() as u64;
+        Self { executions, time: self.time.mul_f64(share), ..self }
+    }
+
+    /// What is left of it after so many executions, begun at `start`.
+    fn less(self, executions: u64, start: Instant) -> Self {
+        let executions = self.executions.saturating_sub(executions);
+        Self { executions, time: self.time.saturating_sub(start.elapsed()), ..self }
+    }
+
+    fn is_spent(self) -> bool {
+        self.executions == 0 || self.time.is_zero()
+    }
+}
+
 impl Default for Budget {
     /// Two seconds.
     fn default() -> Self {
-        Self { time: Duration::from_secs(2), seed: 0x5eed }
+        Self::of_time(Duration::from_secs(2))
     }
 }
 
 /// Searches `scenario` with `engine` for an execution that gets stuck or panics.
 ///
-/// The scripts of the scenario are tried one after the other, each with its share of the time that is left.
+/// The scripts of the scenario are tried one after the other, each with its share of the budget that is left.
 /// The model and the hardware do not run scenarios: the model has [programs](crate::subject::search), and the hardware is
 /// [`stress`](crate::stress).
 pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verdict {
-    let deadline = Instant::now() + budget.time;
+    let start = Instant::now();
     let scripts = scenario.scripts();
     let mut explored = 0;
     let mut bounds = Vec::new();
     let mut fewest = Vec::new();
     for (i, script) in scripts.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = Budget { time: left / (scripts.len() - i) as u32, ..budget };
+        let share = budget.less(explored, start).part(1.0 / (scripts.len() - i) as f64);
         let verdict = match engine {
+            Engine::ExactSc | Engine::ExactTso | Engine::ExactRc11 => {
+                let memory = engine.of_the_exact_engine().expect("it is one of its engines");
+                exact::search(memory, scenario, script, share)
+            }
             Engine::LoomSc | Engine::LoomC11 => loom::search(engine, scenario, script, share),
             Engine::Shuttle => shuttle::search(scenario, script, share),
             Engine::ModelSc | Engine::ModelTso | Engine::ModelRc11 | Engine::Hardware => {
@@ -138,7 +233,7 @@ pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verd
 
 /// What became of a run over many executions.
 pub(crate) enum Run {
-    /// It came to the end of its schedules, or of its time.
+    /// It came to the end of its schedules, or of its budget.
     Ended,
     /// An execution got stuck or panicked.
     Failed(Counterexample),

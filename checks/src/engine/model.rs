@@ -15,17 +15,30 @@ use super::Budget;
 use crate::trace::{self, Object, Op, Trace};
 use crate::verdict::{ALL_STATES, Counterexample, End, Verdict};
 
+/// How many states take about as long as an execution of the code: a budget of executions allows so many states for each.
+pub(crate) const STATES: u64 = 20;
+
 /// Searches the program of a gate with a consumer, which the model knows by the same names.
 pub(crate) fn search(gate: &str, consumer: &str, legend: &str, memory: Memory, budget: Budget) -> Verdict {
     let (Ok(gate), Ok(consumer)) = (gate.parse::<Gate>(), consumer.parse::<Consumer>()) else {
         return Verdict::Skipped { why: "the model has no program for this".into() };
     };
-    let options = Options { max_time: Some(budget.time), ..Options::default() };
+    let options = within(budget, 0, Instant::now());
     let report = PollWake::new(gate, consumer, Size::of(consumer), None)
         .and_then(|protocol| protocol.check(memory, options));
     match report {
         Ok(report) => verdict(report, format!("{gate} × {consumer}"), legend, memory, 0),
         Err(error) => Verdict::Inconclusive { why: error.to_string() },
+    }
+}
+
+/// The bounds of a search after so many states of others, begun at `start`.
+fn within(budget: Budget, states: u64, start: Instant) -> Options {
+    let max_states = budget.executions.saturating_mul(STATES).saturating_sub(states);
+    Options {
+        max_states: Some(usize::try_from(max_states).unwrap_or(usize::MAX)),
+        max_time: Some(budget.less(0, start).time),
+        ..Options::default()
     }
 }
 
@@ -119,12 +132,10 @@ pub(crate) fn weakened(
     memory: Memory,
     budget: Budget,
 ) -> Verdict {
-    let deadline = Instant::now() + budget.time;
+    let start = Instant::now();
     let mut before = 0;
     for twin in twins {
-        let time = deadline.saturating_duration_since(Instant::now());
-        let options = Options { max_time: Some(time), ..Options::default() };
-        let report = twin.weakened(site, weakening).check(memory, options);
+        let report = twin.weakened(site, weakening).check(memory, within(budget, before, start));
         let name = format!("{} in the model, {site}", twin.name());
         match report.map(|report| verdict(report, name, "", memory, before)) {
             Ok(Verdict::Complete { explored }) => before = explored,
@@ -146,7 +157,7 @@ pub(crate) fn poll_wake_mutant(
     let Ok(consumer) = consumer.parse::<Consumer>() else {
         return Verdict::Skipped { why: "the model has no program for this".into() };
     };
-    let options = Options { max_time: Some(budget.time), ..Options::default() };
+    let options = within(budget, 0, Instant::now());
     let program = PollWake::new(Gate::PerEntry, consumer, Size::of(consumer), mutant);
     let program = program.map(|program| match place {
         Some((site, weakening)) => program.weakened(site, weakening),
@@ -160,11 +171,10 @@ pub(crate) fn poll_wake_mutant(
 
 /// Searches the completion queue with a mistake, in several sizes.
 pub(crate) fn completion_mutant(mutant: completion::Mutant, memory: Memory, budget: Budget) -> Verdict {
-    let deadline = Instant::now() + budget.time;
+    let start = Instant::now();
     let mut before = 0;
     for &size in completion::Size::ALL {
-        let time = deadline.saturating_duration_since(Instant::now());
-        let options = Options { max_time: Some(time), ..Options::default() };
+        let options = within(budget, before, start);
         let report = CompletionQueue::new(size, Some(mutant)).and_then(|queue| queue.check(memory, options));
         let name = format!("completion queue, {mutant} ({size})");
         match report.map(|report| verdict(report, name, "", memory, before)) {
@@ -208,12 +218,11 @@ pub(crate) fn pool(protocol: &str, mutant: Option<&str>, memory: Memory, budget:
     let (Ok(protocol), Ok(mutant)) = names else {
         return Verdict::Skipped { why: "the model has no program for this".into() };
     };
-    let deadline = Instant::now() + budget.time;
+    let start = Instant::now();
     let mut before = 0;
     let mut done: Vec<String> = Vec::new();
     for size in protocol.sizes() {
-        let time = deadline.saturating_duration_since(Instant::now());
-        let options = Options { max_time: Some(time), ..Options::default() };
+        let options = within(budget, before, start);
         let report = pool::Pool::new(protocol, mutant, *size).and_then(|pool| pool.check(memory, options));
         let name = match mutant {
             None => format!("{protocol} ({size})"),

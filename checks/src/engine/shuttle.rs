@@ -1,9 +1,9 @@
-//! Shuttle: all schedules in depth-first order if they end within their share of the time, else PCT and random ones.
+//! Shuttle: all schedules in depth-first order if they end within their share of the budget, else PCT and random ones.
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
@@ -25,34 +25,40 @@ const PCT_DEPTHS: [usize; 3] = [6, 5, 3];
 struct Strategy {
     name: String,
     scheduler: Box<dyn Scheduler>,
-    time: Duration,
+    budget: Budget,
 }
 
 pub(super) fn search<S: Scenario>(scenario: &S, script: &Script, budget: Budget) -> Verdict {
     let seed = budget.seed;
-    let share = |of: u32, scheduler, name| Strategy { name, scheduler, time: budget.time / of };
-    let mut strategies =
-        vec![share(8, Box::new(DfsScheduler::new(None, false)) as Box<dyn Scheduler>, "depth first".into())];
+    let share = |share, scheduler, name| Strategy { name, scheduler, budget: budget.part(share) };
+    let depth_first = Box::new(DfsScheduler::new(None, false)) as Box<dyn Scheduler>;
+    let mut strategies = vec![share(1.0 / 8.0, depth_first, "depth first".into())];
     strategies.extend(PCT_DEPTHS.map(|depth| {
         let pct = PctScheduler::new_from_seed(seed, depth, usize::MAX);
-        share(4, Box::new(pct), format!("PCT of depth {depth}"))
+        share(1.0 / 4.0, Box::new(pct), format!("PCT of depth {depth}"))
     }));
     let random = RandomScheduler::new_from_seed(seed, usize::MAX);
-    strategies.push(share(8, Box::new(random), "random".into()));
+    strategies.push(share(1.0 / 8.0, Box::new(random), "random".into()));
 
     let executions = Arc::new(AtomicU64::new(0));
     let explored = || executions.load(Relaxed);
     let mut bound = Vec::new();
-    for (i, Strategy { name, scheduler, time }) in strategies.into_iter().enumerate() {
-        let (start, before) = (Instant::now(), explored());
+    for (i, Strategy { name, scheduler, budget }) in strategies.into_iter().enumerate() {
+        let (before, stopped) = (explored(), Arc::new(AtomicBool::new(false)));
         let found_by = format!("shuttle, memory sc, {name}, seed {seed}");
-        let scheduler = Until { scheduler: ManuallyDrop::new(scheduler), deadline: start + time };
+        let scheduler = Until {
+            scheduler: ManuallyDrop::new(scheduler),
+            budget,
+            start: Instant::now(),
+            begun: 0,
+            stopped: stopped.clone(),
+        };
         match run::<Shuttle, S>(scenario, script, &found_by, &executions, |execution| {
             Runner::new(scheduler, config()).run(execution);
         }) {
             Run::Failed(counterexample) => return Verdict::Misses { counterexample, explored: explored() },
             Run::GaveUp(why) => return Verdict::Inconclusive { why },
-            Run::Ended if i == 0 && start.elapsed() < time => {
+            Run::Ended if i == 0 && !stopped.load(Relaxed) => {
                 return Verdict::Complete { explored: explored() };
             }
             Run::Ended => bound.push(format!("{} {name}", explored() - before)),
@@ -70,15 +76,24 @@ fn config() -> Config {
     config
 }
 
-/// A scheduler that ends with its time. It is never dropped, because some of them print on that occasion.
+/// A scheduler that ends with its budget. It is never dropped, because some of them print on that occasion.
 struct Until {
     scheduler: ManuallyDrop<Box<dyn Scheduler>>,
-    deadline: Instant,
+    budget: Budget,
+    start: Instant,
+    begun: u64,
+    /// Set if the budget was spent before the schedules were
+    stopped: Arc<AtomicBool>,
 }
 
 impl Scheduler for Until {
     fn new_execution(&mut self) -> Option<Schedule> {
-        if Instant::now() >= self.deadline { None } else { self.scheduler.new_execution() }
+        if self.budget.less(self.begun, self.start).is_spent() {
+            self.stopped.store(true, Relaxed);
+            return None;
+        }
+        self.begun += 1;
+        self.scheduler.new_execution()
     }
 
     fn next_task(&mut self, runnable: &[&Task], current: Option<TaskId>, yielding: bool) -> Option<TaskId> {

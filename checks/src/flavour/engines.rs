@@ -29,7 +29,8 @@ impl ScriptedPanic {
     }
 }
 
-fn only_scripted<R>(payload: Box<dyn Any + Send>) -> std::thread::Result<R> {
+/// Lets only a [`ScriptedPanic`] be caught.
+pub(super) fn only_scripted<R>(payload: Box<dyn Any + Send>) -> std::thread::Result<R> {
     if payload.is::<ScriptedPanic>() { Err(payload) } else { panic::resume_unwind(payload) }
 }
 

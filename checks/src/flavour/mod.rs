@@ -2,6 +2,7 @@
 //!
 //! | flavour | an access is | sees |
 //! |---|---|---|
+//! | [`Exact`] | an event of the exact engine | everything that SC, x86-TSO or RC11 allow |
 //! | [`Loom`] | loom's | interleavings, and stale reads as far as loom models C11 |
 //! | [`Shuttle`] | shuttle's | interleavings under sequential consistency |
 //! | [`Sequential<P>`] | an AcqRel read-modify-write of `P` | under loom: interleavings only, no stale reads |
@@ -13,12 +14,14 @@
 //! so one binary holds them all.
 
 mod engines;
+pub(crate) mod exact;
 pub mod script;
 mod sequential;
 pub mod timed;
 mod traced;
 pub mod weakened;
 
+pub use exact::Exact;
 pub use engines::{Loom, ScriptedPanic, Shuttle};
 pub use sequential::Sequential;
 pub use timed::Timed;

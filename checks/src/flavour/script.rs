@@ -73,9 +73,14 @@ pub(super) fn returns_early(label: &'static str, nth: usize) -> bool {
     SCRIPT.with_borrow(|script| script.early.contains(&(label, nth)))
 }
 
+/// Whether the script makes the `nth` `try_spawn` of the execution fail.
+pub(super) fn refuses(nth: usize) -> bool {
+    SCRIPT.with_borrow(|script| script.refused.contains(&nth))
+}
+
 /// Whether the script makes this `try_spawn`, one more of the execution, fail.
 pub(super) fn refuses_thread() -> bool {
     let nth = SPAWNS.get() + 1;
     SPAWNS.set(nth);
-    SCRIPT.with_borrow(|script| script.refused.contains(&nth))
+    refuses(nth)
 }

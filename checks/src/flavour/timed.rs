@@ -101,8 +101,16 @@ impl<T: Send + 'static> Mutex<T> for TimedMutex<T> {
 mod tests {
     use super::*;
     use reveille::wait_queue::{Kind, WaitQueue};
+    use std::sync::atomic::AtomicBool;
     use std::sync::{Arc, Barrier};
     use std::task::Waker;
+
+    /// Whether a thread of this process sleeps, as Linux says.
+    fn sleeps(thread: rustix::process::Pid) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{}/stat", thread.as_raw_nonzero()));
+        // The name in parentheses may hold anything; then comes the state.
+        stat.unwrap().rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
+    }
 
     /// One test: the counts are the process's.
     #[test]
@@ -112,21 +120,27 @@ mod tests {
         lock.with(|n| *n += 1);
         assert_eq!(take(), Watched::default(), "nobody had to wait");
         let (held, hold) = (Arc::new(Barrier::new(2)), Duration::from_millis(20));
+        let wanted = Arc::new(AtomicBool::new(false));
+        let waiter = rustix::thread::gettid();
         let holder = std::thread::spawn({
-            let (lock, held) = (lock.clone(), held.clone());
+            let (lock, held, wanted) = (lock.clone(), held.clone(), wanted.clone());
             move || {
                 lock.with(|_| {
                     held.wait();
+                    while !(wanted.load(Ordering::Relaxed) && sleeps(waiter)) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
                     std::thread::sleep(hold);
                 })
             }
         });
         held.wait();
+        wanted.store(true, Ordering::Relaxed);
         lock.with(|n| assert_eq!(*n, 1));
         holder.join().unwrap();
         let watched = take();
         assert_eq!(watched.lock_waits, 1);
-        assert!(watched.lock_wait > hold / 2, "{watched:?}");
+        assert!(watched.lock_wait >= hold, "{watched:?}");
 
         let queue = Arc::new(WaitQueue::<Timed>::new());
         queue.notify_all();

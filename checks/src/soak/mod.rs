@@ -7,8 +7,8 @@ pub mod pool;
 pub mod reactor;
 
 /// How long something with work to do may do nothing, before that is called a stall. All of the work is over within
-/// milliseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// milliseconds, or some more where others want the CPUs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many there are, the sum of their numbers, and that of the squares, wrapping: one that is lost and another that is told
 /// twice do not make up for each other.

@@ -180,6 +180,10 @@ fn run<P: Primitives>(soak: Soak) -> io::Result<Report> {
     let shutdown_seconds = end.elapsed().as_secs_f64();
     let stats = pool.stats();
     let mut report = report(&stats);
+    // The system lists a thread for a moment longer than somebody waits who joins it.
+    while super::threads()? > threads && end.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     report.threads_left = super::threads()?.saturating_sub(threads);
     report.shutdown_seconds = shutdown_seconds;
     report.seconds = start.elapsed().as_secs_f64();

@@ -11,7 +11,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use reveille::gate::Gate;
-use reveille_model::memory::Memory;
 
 use crate::engine::{self, Budget, Engine};
 use crate::scenario::{self, Consumer, PollWake};
@@ -33,8 +32,33 @@ pub trait Case: fmt::Display + Copy + PartialEq + Send + Sync {
     /// Why there is nothing to ask this engine.
     fn pointless(&self, engine: Engine) -> Option<String>;
 
+    /// Whether the engine is expected to come to the end of its search.
+    fn ends(&self, engine: Engine) -> bool {
+        engine.of_the_model().is_some()
+    }
+
     /// Whether this project documents that `engine` finds a miss. Each finds those that its memory allows.
     fn documented_miss(&self, engine: Engine) -> bool;
+
+    /// What a verdict says beside the documentation: where that has a miss, a search that had to end [too early](Engine::enough) to see it
+    /// says nothing. The hardware samples executions, and its silence says little in any case.
+    fn weighed(&self, engine: Engine, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Bounded { explored, .. }
+                if engine != Engine::Hardware
+                    && self.documented_miss(engine)
+                    && explored < engine.enough() =>
+            {
+                let why = format!(
+                    "time was up after {explored} executions or states, and the miss that is documented may take {}: a longer \
+                     --budget",
+                    engine.enough()
+                );
+                Verdict::Inconclusive { why }
+            }
+            verdict => verdict,
+        }
+    }
 
     /// Whether a verdict contradicts the documentation. `None` where it could not say anything.
     ///
@@ -87,10 +111,14 @@ impl Case for WakeCase {
         match (engine, self.pointless(engine)) {
             (_, Some(why)) => Verdict::Skipped { why },
             (Engine::Hardware, None) => {
-                crate::with_gate!(self.gate, G => hardware::<G>(self.to_string(), budget.time))
+                crate::with_gate!(self.gate, G => hardware::<G>(self.to_string(), budget))
             }
             (engine, None) => search(self.gate, self.consumer, engine, budget),
         }
+    }
+
+    fn ends(&self, engine: Engine) -> bool {
+        engine.of_the_model().or(engine.of_the_exact_engine()).is_some()
     }
 
     fn pointless(&self, engine: Engine) -> Option<String> {
@@ -104,8 +132,8 @@ impl Case for WakeCase {
 }
 
 /// A stress run as a verdict.
-fn hardware<G: Gate>(scenario: String, time: Duration) -> Verdict {
-    let report = match stress::stress::<G>(u64::MAX, time) {
+fn hardware<G: Gate>(scenario: String, budget: Budget) -> Verdict {
+    let report = match stress::stress::<G>(budget.executions, budget.time) {
         Ok(report) => report,
         Err(error) => return Verdict::Skipped { why: error.to_string() },
     };
@@ -202,13 +230,8 @@ impl FromStr for GateName {
 
 /// Searches a cell of the verdict.
 pub fn search(gate: GateName, consumer: Consumer, engine: Engine, budget: Budget) -> Verdict {
-    let memory = match engine {
-        Engine::ModelSc => Memory::Sc,
-        Engine::ModelTso => Memory::Tso,
-        Engine::ModelRc11 => Memory::Rc11,
-        Engine::LoomSc | Engine::LoomC11 | Engine::Shuttle | Engine::Hardware => {
-            return with_gate!(gate, G => engine::search(engine, &PollWake::<G>::new(consumer), budget));
-        }
+    let Some(memory) = engine.of_the_model() else {
+        return with_gate!(gate, G => engine::search(engine, &PollWake::<G>::new(consumer), budget));
     };
     engine::model::search(gate.name(), consumer.name(), scenario::POLL_WAKE_LEGEND, memory, budget)
 }
@@ -257,10 +280,13 @@ impl Needs {
     /// Whether `engine` can show a miss that takes this.
     pub fn shows_under(self, engine: Engine) -> bool {
         match engine {
-            Engine::ModelSc | Engine::LoomSc | Engine::Shuttle => self == Needs::Interleaving,
-            Engine::ModelTso | Engine::ModelRc11 | Engine::LoomC11 | Engine::Hardware => {
-                self != Needs::Nothing
-            }
+            Engine::ExactSc | Engine::ModelSc | Engine::LoomSc | Engine::Shuttle => self == Needs::Interleaving,
+            Engine::ExactTso
+            | Engine::ExactRc11
+            | Engine::ModelTso
+            | Engine::ModelRc11
+            | Engine::LoomC11
+            | Engine::Hardware => self != Needs::Nothing,
         }
     }
 }

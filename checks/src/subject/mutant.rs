@@ -12,7 +12,6 @@
 
 use std::fmt;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use reveille::gate::PerEntry;
 use reveille_model::memory::Memory;
@@ -44,20 +43,13 @@ struct Entry {
 
 type Search<E> = Box<dyn Fn(E, Budget) -> Verdict + Send + Sync>;
 
-const MODEL: [(Engine, Memory); 3] =
-    [(Engine::ModelSc, Memory::Sc), (Engine::ModelTso, Memory::Tso), (Engine::ModelRc11, Memory::Rc11)];
-
-fn memory(engine: Engine) -> Option<Memory> {
-    MODEL.into_iter().find(|(of, _)| *of == engine).map(|(_, memory)| memory)
-}
-
 impl Entry {
     /// A mistake that is made in the code, in the model, on the machine, or in several of them.
     fn made(
         name: String,
         code: Option<Search<Engine>>,
         model: Option<Search<Memory>>,
-        hardware: Option<fn(Duration) -> Verdict>,
+        hardware: Option<fn(Budget) -> Verdict>,
     ) -> Self {
         let missing = [
             code.is_none().then_some("the model only has this"),
@@ -66,23 +58,23 @@ impl Entry {
         ];
         let pointless = move |engine: Engine| {
             let [code, model, hardware] = missing;
-            let why = match (engine, memory(engine)) {
+            let why = match (engine, engine.of_the_model()) {
                 (Engine::Hardware, _) => hardware,
                 (_, Some(_)) => model,
                 (_, None) => code,
             };
             why.map(str::to_owned)
         };
-        let search = move |engine, budget: Budget| {
-            let verdict = match (engine, memory(engine)) {
-                (Engine::Hardware, _) => hardware.map(|stress| stress(budget.time)),
+        let search = move |engine: Engine, budget: Budget| {
+            let verdict = match (engine, engine.of_the_model()) {
+                (Engine::Hardware, _) => hardware.map(|stress| stress(budget)),
                 (_, Some(memory)) => model.as_ref().map(|search| search(memory, budget)),
                 (_, None) => code.as_ref().map(|search| search(engine, budget)),
             };
             match (verdict, &model) {
                 // Loom may be wrong, and the model, where it has the same, is not.
                 (Some(verdict @ Verdict::Misses { .. }), Some(model)) if engine == Engine::LoomC11 => {
-                    verdict.adjudicated(&model(Memory::Rc11, budget))
+                    verdict.adjudicated(Engine::ModelRc11, &model(Memory::Rc11, budget))
                 }
                 (Some(verdict), _) => verdict,
                 (None, _) => Verdict::Skipped { why: "there is no such thing".into() },
@@ -147,8 +139,8 @@ fn of_the_gate() -> Vec<Entry> {
         let scenario = PollWake::<Mutant<M>>::new(consumer);
         Some(Box::new(move |engine, budget| engine::search(engine, &scenario, budget)))
     }
-    fn stress<const M: u8>(time: Duration) -> Verdict {
-        hardware::<Mutant<M>>("per-entry with a mistake".into(), time)
+    fn stress<const M: u8>(budget: Budget) -> Verdict {
+        hardware::<Mutant<M>>("per-entry with a mistake".into(), budget)
     }
     let model = |consumer: Consumer, mutant: Mistake| -> Option<Search<Memory>> {
         Some(Box::new(move |memory, budget| {
@@ -281,9 +273,9 @@ fn search_code(mutation: &Mutation, engine: Engine, budget: Budget) -> Verdict {
     let mut explored = 0;
     let mut comes_by = false;
     for round in [0.1, 0.9] {
-        let time = budget.time.mul_f64(round / scenarios.len().max(1) as f64);
+        let share = budget.part(round / scenarios.len().max(1) as f64);
         for scenario in &scenarios {
-            let search = || scenario.search(engine, Budget { time, ..budget });
+            let search = || scenario.search(engine, share);
             let (verdict, struck) = with_mutation(mutation, search);
             comes_by |= struck > 0;
             explored += verdict.explored();
@@ -295,7 +287,7 @@ fn search_code(mutation: &Mutation, engine: Engine, budget: Budget) -> Verdict {
     match comes_by {
         false => Verdict::Inconclusive { why: format!("nobody came by {mutation}") },
         true => {
-            let by = format!("{} scenarios, {:.1} s", scenarios.len(), budget.time.as_secs_f64());
+            let by = format!("a share of the budget in each of {} scenarios", scenarios.len());
             Verdict::Bounded { explored, by, preemptions: None }
         }
     }

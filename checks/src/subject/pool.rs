@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use reveille_model::memory::Memory;
 
 use crate::engine::{self, Budget, Engine};
 use crate::flavour::weakened::{self, Change, Mutation};
@@ -247,16 +246,6 @@ fn with_others(mut names: Vec<&'static str>, others: Vec<&'static str>) -> Vec<&
     names
 }
 
-/// The memory of a row of the model.
-fn memory(engine: Engine) -> Option<Memory> {
-    match engine {
-        Engine::ModelSc => Some(Memory::Sc),
-        Engine::ModelTso => Some(Memory::Tso),
-        Engine::ModelRc11 => Some(Memory::Rc11),
-        Engine::LoomSc | Engine::LoomC11 | Engine::Shuttle | Engine::Hardware => None,
-    }
-}
-
 impl fmt::Display for PoolCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.mutant {
@@ -278,7 +267,7 @@ impl Case for PoolCase {
         if let Some(why) = self.pointless(engine) {
             return Verdict::Skipped { why };
         }
-        if let Some(memory) = memory(engine) {
+        if let Some(memory) = engine.of_the_model() {
             return engine::model::pool(self.protocol, self.mutant, memory, budget);
         }
         match self.of_the_code() {
@@ -314,7 +303,7 @@ impl Case for PoolCase {
     }
 
     fn documented_miss(&self, engine: Engine) -> bool {
-        match (self.mutant, memory(engine)) {
+        match (self.mutant, engine.of_the_model()) {
             (None, _) => false,
             (Some(mutant), Some(memory)) => engine::model::pool_mutant_misses(self.protocol, mutant, memory),
             (Some(_), None) => self

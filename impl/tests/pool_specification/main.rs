@@ -73,7 +73,7 @@ impl Stage {
 }
 
 /// How long a pool may take to do what it has to do.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A job that does as it is told.
 fn enqueue(pool: &Pool, stage: &Arc<Stage>, job: usize, work: Work) -> Token {

@@ -56,6 +56,10 @@ struct ThreadState {
     /// How many locations it has made
     locations: u32,
     state: State,
+    /// Whether a panic was unwinding, here or on another fiber's stack, when it was suspended
+    unwinding: bool,
+    /// Whether it has been told that it is taken down
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +103,30 @@ impl Objects {
     }
 }
 
+/// A way down the tree of choices, each of which is taken with the same chance.
+pub(crate) struct Descent {
+    pub random: fastrand::Rng,
+    /// How many leaves there were if every choice came with the same number of ways everywhere (Knuth, *Estimating the
+    /// efficiency of backtrack programs*, 1975): its mean over many ways down is the number of leaves
+    pub weight: f64,
+    /// The graph to go on with, if it is not the one of this run
+    pub next: Option<Graph>,
+}
+
+impl Descent {
+    /// Chooses between the graph of the run and the others. True if it is one of the others.
+    fn choose(&mut self, others: &mut Vec<Graph>) -> bool {
+        if others.is_empty() {
+            return false;
+        }
+        self.weight *= (others.len() + 1) as f64;
+        let choice = self.random.usize(..=others.len());
+        self.next = (choice < others.len()).then(|| others.swap_remove(choice));
+        others.clear();
+        self.next.is_some()
+    }
+}
+
 /// A run of the program.
 pub(crate) struct Execution {
     pub graph: Graph,
@@ -115,8 +143,8 @@ pub(crate) struct Execution {
     to_replay: usize,
     failure: Option<Box<Failure>>,
     taken_down: bool,
-    /// Ends the run after each event that had other ways to be added
-    pub stop_at_choices: bool,
+    /// Goes down the tree of choices at random, instead of leaving the other ways to the caller
+    pub descent: Option<Descent>,
     stopped: bool,
     /// Remarks of the program, each with the number of its thread and of the event before which it was made; if they are wanted
     pub notes: Option<Vec<(EventId, Value)>>,
@@ -139,6 +167,7 @@ pub(super) fn current<'a>() -> Option<&'a mut Execution> {
 
 impl Execution {
     pub fn new(limits: Limits) -> Self {
+        fiber::quiet_panics();
         Execution {
             graph: Graph::new(crate::memory::Memory::Sc),
             objects: Objects::default(),
@@ -151,7 +180,7 @@ impl Execution {
             to_replay: 0,
             failure: None,
             taken_down: false,
-            stop_at_choices: false,
+            descent: None,
             stopped: false,
             notes: None,
             thread_names: Vec::new(),
@@ -271,14 +300,14 @@ impl Execution {
     fn begin_thread(&mut self, number: usize, name: &'static str, body: Body) {
         let mut fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
         fiber.start(body);
-        let thread = ThreadState { fiber, done: 0, locations: 0, state: State::Ready };
+        let thread = ThreadState { fiber, done: 0, locations: 0, state: State::Ready, unwinding: false, told: false };
         while self.thread_names.len() <= number {
             self.thread_names.push("");
         }
         self.thread_names[number] = name;
         while self.threads.len() < number {
             let fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
-            self.threads.push(ThreadState { fiber, done: 0, locations: 0, state: State::Free });
+            self.threads.push(ThreadState { fiber, done: 0, locations: 0, state: State::Free, unwinding: false, told: false });
         }
         if number < self.threads.len() {
             let free = std::mem::replace(&mut self.threads[number], thread);
@@ -304,7 +333,9 @@ impl Execution {
                     continue;
                 }
                 let fiber: *mut Fiber = &mut *thread.fiber;
-                (fiber, thread.fiber.take())
+                let body = thread.fiber.take();
+                unsafe { &mut *this }.running = number;
+                (fiber, body)
             };
             match body {
                 Some(never_started) => drop(never_started),
@@ -425,11 +456,10 @@ impl Execution {
         if self.stopped {
             return None;
         }
-        let others = self.others.len();
         let added = extend(&mut self.graph, number, op, source, &mut self.others);
         self.threads[number].done += 1;
-        if self.stop_at_choices && self.others.len() > others {
-            self.stopped = true;
+        if let Some(descent) = &mut self.descent {
+            self.stopped = descent.choose(&mut self.others);
         }
         if let Op::CellRead { location } | Op::CellWrite { location } = op {
             self.find_race(EventId::new(number, self.threads[number].done - 1), location);
@@ -453,7 +483,7 @@ impl Execution {
         if let Some(other) = race {
             let performed = |id: EventId| {
                 let event = graph.event(id);
-                (id.thread(), Performed { op: event.op, source: event.source })
+                (id, Performed { op: event.op, source: event.source })
             };
             let failure = Failure::Race { cell, first: performed(other), second: performed(id) };
             self.fail(failure);
@@ -466,8 +496,13 @@ pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value>
     loop {
         let execution = current().expect("an operation of the program outside of an execution");
         if execution.taken_down {
-            if fiber::is_running() && !std::thread::panicking() {
-                std::panic::resume_unwind(Box::new(TakeDown));
+            if fiber::is_running() {
+                let thread = &mut execution.threads[execution.running];
+                let is_unwinding = if thread.told { std::thread::panicking() } else { thread.unwinding };
+                thread.told = true;
+                if !is_unwinding {
+                    std::panic::resume_unwind(Box::new(TakeDown));
+                }
             }
             return None;
         }
@@ -477,6 +512,8 @@ pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value>
                 return Some(value);
             }
         }
+        let running = execution.running;
+        execution.threads[running].unwinding = std::thread::panicking();
         fiber::suspend();
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location as Source;
 
-use crate::graphs::Op;
+use crate::graphs::{EventId, Op};
 
 /// An operation and its place in the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +30,10 @@ pub enum Failure {
     Race {
         /// The cell's number
         cell: u32,
-        /// The thread and its access
-        first: (usize, Performed),
+        /// The access that was there
+        first: (EventId, Performed),
         /// The other
-        second: (usize, Performed),
+        second: (EventId, Performed),
     },
     /// The engine cannot go on. This says nothing about the program's protocol.
     Limit(Limit),

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
+use std::sync::Once;
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, Yielder};
@@ -92,6 +93,19 @@ pub(super) fn suspend() {
     // SAFETY: the yielder lives on the stack of its coroutine, whose body never returns, and RUNNING is that of the
     // coroutine we run on: `resume` sets it before it switches, and resets it after.
     unsafe { &*yielder }.suspend(None);
+}
+
+/// Keeps the panics of fibers quiet: they are part of what the search reports. All others go to the hook that was there.
+pub(super) fn quiet_panics() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !is_running() {
+                others(info);
+            }
+        }));
+    });
 }
 
 /// Whether a fiber runs.

@@ -11,7 +11,7 @@ mod fiber;
 use std::panic::Location as Source;
 use std::sync::atomic::Ordering;
 
-pub(crate) use execution::{Execution, RunEnd};
+pub(crate) use execution::{Descent, Execution, RunEnd};
 pub use execution::{Limits, Named};
 pub use failure::{Diverged, Failure, Limit, Performed};
 

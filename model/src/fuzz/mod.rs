@@ -21,7 +21,7 @@ use brute::{Allowed, Bare, Set};
 use foldhash::fast::FixedState;
 use program::Program;
 
-use crate::code::{Limits, RunEnd};
+use crate::code::RunEnd;
 use crate::explore::{Options, explore_with};
 use crate::graphs::rules::{Rule, tests::LEFT_OUT};
 use crate::memory::Memory;
@@ -73,7 +73,7 @@ fn search(program: &Program, memory: Memory, most: usize) -> Searched {
             if found.0.len() + found.1 > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     };
-    let options = Options { workers: 1, max_executions: None, max_time: None, limits: Limits::default() };
+    let options = Options { workers: 1, more_after_failure: u64::MAX, ..Options::default() };
     let report = explore_with(memory, options, program.clone().code(), visit);
     let mut found = found.lock().unwrap();
     let failed = match report.failed {

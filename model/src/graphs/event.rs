@@ -186,11 +186,12 @@ impl Op {
         matches!(self, Op::Load { .. } | Op::Rmw { .. })
     }
 
-    /// A compare-exchange as it is when it fails: with its failure order. `None` if that is the same.
+    /// A compare-exchange as it is when it fails: with its failure order. `None` if it makes no difference to what may be
+    /// read: only `seq_cst` does.
     pub fn failed(&self) -> Option<Op> {
         match *self {
             Op::Rmw { location, order, failure, modify: modify @ Modify::CompareExchange { .. }, until } => {
-                (order != failure).then_some(Op::Rmw { location, order: failure, failure, modify, until })
+                ((order == Ordering::SeqCst) != (failure == Ordering::SeqCst)).then_some(Op::Rmw { location, order: failure, failure, modify, until })
             }
             _ => None,
         }

@@ -25,7 +25,7 @@ pub struct Thread {
 }
 
 /// An atomic location, or a cell.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Location {
     /// What it begins with
     pub initial: Value,
@@ -33,6 +33,17 @@ pub struct Location {
     pub writes: SmallVec<[EventId; 8]>,
     /// Its reads, those of read-modify-writes too, in no order
     pub reads: SmallVec<[EventId; 8]>,
+}
+
+impl Clone for Location {
+    /// With plain copies of the lists, as for [`Clock`].
+    fn clone(&self) -> Self {
+        Location {
+            initial: self.initial,
+            writes: SmallVec::from_slice(&self.writes),
+            reads: SmallVec::from_slice(&self.reads),
+        }
+    }
 }
 
 /// An execution graph, complete or not.
@@ -236,6 +247,15 @@ impl Graph {
         self.threads[thread].events.push(event);
         self.len += 1;
         id
+    }
+
+    /// Takes back the last event of its thread, a read or a read-modify-write that has no place in the coherence order yet.
+    pub fn pop(&mut self, id: EventId) {
+        let event = self.threads[id.thread()].events.pop().expect("it is there");
+        let location = event.op.atomic().expect("it is a read");
+        self.locations[location as usize].reads.retain(|read| *read != id);
+        self.seq_cst.retain(|access| *access != id);
+        self.len -= 1;
     }
 
     /// Gives the write part of the last event of a thread its place in the coherence order.

@@ -6,9 +6,11 @@ mod clock;
 pub mod consistency;
 mod event;
 mod graph;
+mod linear;
 pub mod revisit;
 pub(crate) mod rules;
 
 pub use clock::Clock;
 pub use event::{Event, EventId, Modify, Op, Until, Value};
+pub use linear::linearize;
 pub use graph::{Graph, Location, Thread};

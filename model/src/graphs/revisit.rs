@@ -121,11 +121,13 @@ fn extend_read(
         if !ends_wait {
             continue;
         }
-        let mut other = graph.clone();
-        other.push(thread, op, source, write, value, None);
-        if let Some(other) = with_write_part(other, id, others) {
+        graph.push(thread, op, source, write, value, None);
+        if make_revisits(graph, id, others) {
+            let mut other = graph.clone();
+            place_after_read(&mut other, id);
             others.push(other);
         }
+        graph.pop(id);
     }
     let write = writes[newest];
     let value = graph.value(number, write);
@@ -140,26 +142,32 @@ fn extend_read(
     Added::Value(value)
 }
 
-/// The graph with the write part of its event `id`, if that is a read-modify-write that writes: right after what it has read.
-/// `None` if another one is there already; what its write part revisits stands all the same.
-fn with_write_part(mut graph: Graph, id: EventId, others: &mut Vec<Graph>) -> Option<Graph> {
+/// What the write part of the event `id` revisits, if that is a read-modify-write that writes. False if the graph dies
+/// with it: another one stands where the write part has to be, right after what it has read. What it revisits stands all
+/// the same.
+fn make_revisits(graph: &Graph, id: EventId, others: &mut Vec<Graph>) -> bool {
     let event = graph.event(id);
-    if !matches!(event.op, Op::Rmw { .. }) || event.will_write().is_none() {
-        return Some(graph);
+    if event.will_write().is_none() {
+        return true;
     }
     let location = event.op.location().expect("an access");
-    let place = graph.position(event.reads_from) + 1;
-    let is_free = graph.location(location).writes.get(place).is_none_or(|&next| !graph.is_rmw(next));
+    let next = graph.location(location).writes.get(graph.position(event.reads_from) + 1);
+    let is_free = next.is_none_or(|&next| !graph.is_rmw(next));
     if !without(Rule::RevisitsOfOlder) && (is_free || !without(Rule::RevisitsOfHomeless)) {
-        revisits(&graph, id, others);
+        revisits(graph, id, others);
     }
-    if !is_free {
-        return None;
+    is_free
+}
+
+/// Gives the write part of a read-modify-write its place, if it writes.
+fn place_after_read(graph: &mut Graph, id: EventId) {
+    let event = graph.event(id);
+    if event.will_write().is_some() {
+        let place = graph.position(event.reads_from) + 1;
+        let stamp = graph.next_stamp;
+        graph.next_stamp += 1;
+        graph.place(id, place, stamp);
     }
-    let stamp = graph.next_stamp;
-    graph.next_stamp += 1;
-    graph.place(id, place, stamp);
-    Some(graph)
 }
 
 /// All graphs in which an earlier read reads from the write `id` instead, which has no place in the coherence order yet.
@@ -214,7 +222,8 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
         let stamp = (!without(Rule::ReadStamp)).then_some(old.stamp);
         let moved = other.push(read.thread(), old.op, old.source, id, value, stamp);
         debug_assert_eq!(moved, read);
-        if let Some(other) = with_write_part(other, read, others) {
+        if make_revisits(&other, read, others) {
+            place_after_read(&mut other, read);
             others.push(other);
         }
     }

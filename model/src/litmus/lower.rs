@@ -57,10 +57,8 @@ pub(super) fn lower(test: &Test, text: &str, memory: Memory) -> Result<Lowered, 
     for (thread, (atomic, name)) in parameters {
         let shared = !atomic && owners.insert(&name.it, thread).is_some_and(|owner| owner != thread);
         if shared || !atomic && atomics.contains(name.it.as_str()) {
-            let what = format!(
-                "the plain location `{}` is shared: plain accesses that may race are not modelled",
-                name.it
-            );
+            let what =
+                format!("the plain location `{}` is shared: the machine has atomic locations only", name.it);
             return Err(meaning(name.offset, what));
         }
     }

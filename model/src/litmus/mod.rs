@@ -1,4 +1,4 @@
-//! Litmus tests in herd's C syntax: reading them, and finding all their final states.
+//! Litmus tests in herd's C syntax: reading them, and finding all their executions and final states.
 //!
 //! ```
 //! use reveille_model::litmus::{Observation, Test};
@@ -21,17 +21,21 @@
 //! let tso = test.run(Memory::Tso)?;
 //! assert_eq!(tso.observation, Observation::Sometimes);
 //! assert_eq!(tso.states().next().as_deref(), Some("0:r0=0,1:r0=0"));
+//! assert_eq!(tso.executions, Some(4));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! The subset: `atomic_{load,store,exchange,fetch_add,fetch_sub,compare_exchange_strong}` with and without
 //! `_explicit`, `atomic_thread_fence`, `if`/`else` on a register, local variables, `locations`, and `exists`, `~exists`
-//! or `forall`. `seq_cst` accesses run under SC and x86-TSO, where they are exact (a store is `mov; mfence`), and are an
-//! error under RC11. A plain location that two threads touch is an error: races are not modelled.
+//! or `forall`. Plain locations may be shared; a race on one is an error.
+//!
+//! [`Test::run`] visits every execution on the exact engine; its RC11 is herd's `rc11.cat`. [`Test::run_on_machine`] is
+//! there to calibrate the machines on which [protocols](crate::protocol) are searched. Under RC11 they have no `seq_cst`
+//! accesses (under SC and x86-TSO these are exact: a store is `mov; mfence`), and no shared plain locations at all.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::memory::{Memory, Value};
 use crate::{explore, search};
@@ -43,7 +47,7 @@ mod threads;
 use parse::{At, Condition as Syntax, Name};
 
 /// A place in a litmus file, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Line
     pub line: usize,
@@ -62,6 +66,24 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// An access of a plain location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Whose
+    pub thread: usize,
+    /// Whether it writes
+    pub writes: bool,
+    /// Where
+    pub place: Place,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Access { thread, writes, place } = self;
+        write!(f, "a {} in line {} (P{thread})", if *writes { "write" } else { "read" }, place.line)
     }
 }
 
@@ -86,17 +108,31 @@ pub enum Error {
         /// What is wrong
         what: String,
     },
-    /// Not under this memory model
-    #[error("{place}: seq_cst accesses are not modelled under {memory}; a seq_cst fence is")]
+    /// Two accesses of a plain location, one of them a write, and neither happens before the other: what such a
+    /// test does is undefined
+    #[error(
+        "{}: a race on `{location}`: {first} and {second}, with nothing between that orders them",
+        first.place
+    )]
+    Race {
+        /// The location
+        location: String,
+        /// The access that comes first in the text
+        first: Access,
+        /// The other
+        second: Access,
+    },
+    /// The exact engine cannot go on
+    #[error("{0}")]
+    Execution(String),
+    /// The machine has none under this memory model
+    #[error("{place}: the machine of {memory} has no seq_cst accesses, only seq_cst fences")]
     SeqCstAccess {
         /// Where
         place: Place,
-        /// The model that has no such access
+        /// The memory model
         memory: Memory,
     },
-    /// An execution goes wrong: a race
-    #[error("{0}")]
-    Execution(String),
     /// The search failed
     #[error(transparent)]
     Search(#[from] search::Error),
@@ -157,26 +193,35 @@ impl fmt::Display for Observation {
     }
 }
 
-/// The final states of a test under one memory model.
+/// What became of a test under one memory model: its final states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcomes {
     /// How often the condition holds
     pub observation: Observation,
     /// In how many final states the condition holds
     pub witnesses: usize,
+    /// How many executions there are: choices of what each read reads, and of each location's coherence order. A
+    /// machine does not count them
+    pub executions: Option<u64>,
     names: Vec<String>,
     values: BTreeSet<Vec<Value>>,
 }
 
 impl Outcomes {
-    fn new(names: Vec<String>, values: BTreeSet<Vec<Value>>, condition: &Condition) -> Self {
+    fn new<'a>(
+        names: impl Iterator<Item = &'a Variable>,
+        values: BTreeSet<Vec<Value>>,
+        condition: &Condition,
+        executions: Option<u64>,
+    ) -> Self {
         let witnesses = values.iter().filter(|state| condition.holds(state)).count();
         let observation = match witnesses {
             0 => Observation::Never,
             all if all == values.len() => Observation::Always,
             _ => Observation::Sometimes,
         };
-        Outcomes { observation, witnesses, names, values }
+        let names = names.map(Variable::to_string).collect();
+        Outcomes { observation, witnesses, executions, names, values }
     }
 
     /// The final states, each as `0:r0=1,1:r0=0,x=2`: registers by thread and number, shared locations by
@@ -207,18 +252,11 @@ impl Test {
         &self.syntax.name
     }
 
-    /// All final states under a memory model, projected to the variables of `locations` and of the condition.
+    /// All final states under a memory model, and the number of executions, each of which is visited once. A state
+    /// has the values of the variables in `locations` and in the condition.
     pub fn run(&self, memory: Memory) -> Result<Outcomes, Error> {
-        self.run_with(memory, search::Options::default())
-    }
-
-    /// All executions, each once: their number, and their final states.
-    ///
-    /// Under RC11 the states are those of herd's `rc11.cat`; seq_cst accesses are exact, and locations that are not atomic may be
-    /// shared: a race is an error.
-    pub fn explore(&self, memory: Memory) -> Result<(u64, Outcomes), Error> {
         let runnable = Arc::new(threads::Runnable::new(&self.syntax, &self.text)?);
-        let values = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+        let values = Arc::new(Mutex::new(BTreeSet::new()));
         // A test is too small to be worth a second thread.
         let options = explore::Options { workers: 1, ..explore::Options::default() };
         let report = explore::explore(memory, options, {
@@ -226,27 +264,28 @@ impl Test {
             move || {
                 runnable.run(|state| {
                     values.lock().expect("nobody panics with it").insert(state);
-                })
+                });
             }
         });
         if let Some(failed) = report.failed {
-            return Err(Error::Execution(failed.failure.to_string()));
+            return Err(threads::error(&self.text, &failed));
         }
         let values = std::mem::take(&mut *values.lock().expect("nobody panics with it"));
-        let names = runnable.variables.iter().map(|(variable, _)| variable.to_string()).collect();
-        Ok((report.executions, Outcomes::new(names, values, &runnable.condition)))
+        let names = runnable.variables.iter().map(|(variable, _)| variable);
+        Ok(Outcomes::new(names, values, &runnable.condition, Some(report.executions)))
     }
 
-    /// As [`Test::run`], with the search done in a certain way.
-    pub fn run_with(&self, memory: Memory, options: search::Options) -> Result<Outcomes, Error> {
+    /// All final states that the machine of a memory model reaches, which protocols are searched on. Under RC11 it
+    /// orders `seq_cst` fences in agreement with `sb ∪ rf`, so that it may have fewer than [`run`](Test::run).
+    pub fn run_on_machine(&self, memory: Memory, options: search::Options) -> Result<Outcomes, Error> {
         let lowered = lower::lower(&self.syntax, &self.text, memory)?;
         let mut values = BTreeSet::new();
         search::check(&lowered.program, memory, options, |end| {
             values.insert(lowered.variables.iter().map(|(_, source)| source.value(end)).collect());
             Vec::new()
         })?;
-        let names = lowered.variables.iter().map(|(variable, _)| variable.to_string()).collect();
-        Ok(Outcomes::new(names, values, &lowered.condition))
+        let names = lowered.variables.iter().map(|(variable, _)| variable);
+        Ok(Outcomes::new(names, values, &lowered.condition, None))
     }
 }
 
@@ -332,7 +371,7 @@ mod tests {
             None
         })
         .unwrap();
-        Some((test.run(Memory::Rc11).unwrap().values, values))
+        Some((test.run_on_machine(Memory::Rc11, Options::default()).unwrap().values, values))
     }
 
     #[test]
@@ -373,6 +412,7 @@ mod tests {
         .unwrap();
         let (forgetting, all) = states(&test).unwrap();
         assert_eq!(forgetting, all);
-        assert_eq!(test.run(Memory::Rc11).unwrap().observation, Observation::Sometimes);
+        let exact = test.run(Memory::Rc11).unwrap();
+        assert_eq!((exact.observation, exact.values), (Observation::Sometimes, all));
     }
 }

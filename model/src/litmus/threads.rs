@@ -1,24 +1,33 @@
 //! A test's threads as code for the exact engine: names become numbers once, and each execution follows the statements.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use super::parse::{At, Name, Operand, Order as Given, Read, Statement, Test};
-use super::{Condition, Error, Place, Variable, mention, register_variable, resolve};
-use crate::code::{self, Cell, Location};
-use crate::graphs::Modify;
+use super::{Access, Condition, Error, Place, Variable, mention, register_variable, resolve};
+use crate::code::{self, Cell, Failure, Location, Performed};
+use crate::explore::Failed;
+use crate::graphs::{EventId, Modify, Op};
 use crate::memory::Value;
 
 /// A test that can be run.
 pub(super) struct Runnable {
-    threads: Vec<Vec<Do>>,
+    /// What they are called, and what they do
+    threads: Vec<(&'static str, Vec<Do>)>,
     /// How many registers each thread has, private locations among them, and what these begin with
     registers: Vec<Vec<Value>>,
-    /// The shared locations: what they begin with, and whether they are atomic
-    locations: Vec<(Value, bool)>,
+    locations: Vec<SharedLocation>,
     /// The variables of a final state, and where their values are
     pub variables: Vec<(Variable, Where)>,
     pub condition: Condition,
+}
+
+/// A location that is atomic, or that several threads access.
+struct SharedLocation {
+    label: &'static str,
+    initial: Value,
+    is_atomic: bool,
 }
 
 /// Where the final value of a variable is.
@@ -37,22 +46,62 @@ enum Term {
 
 enum Do {
     Set(usize, Term),
-    Load { location: usize, order: Ordering, into: Option<usize> },
-    Store { location: usize, order: Ordering, value: Term },
-    Exchange { location: usize, order: Ordering, value: Term, into: Option<usize> },
-    Add { location: usize, order: Ordering, value: Term, negative: bool, into: Option<usize> },
-    CompareExchange { location: usize, expected: usize, new: Term, orders: (Ordering, Ordering), into: Option<usize> },
+    Load {
+        location: usize,
+        order: Ordering,
+        into: Option<usize>,
+    },
+    Store {
+        location: usize,
+        order: Ordering,
+        value: Term,
+    },
+    Exchange {
+        location: usize,
+        order: Ordering,
+        value: Term,
+        into: Option<usize>,
+    },
+    Add {
+        location: usize,
+        order: Ordering,
+        value: Term,
+        negative: bool,
+        into: Option<usize>,
+    },
+    CompareExchange {
+        location: usize,
+        expected: usize,
+        new: Term,
+        orders: (Ordering, Ordering),
+        into: Option<usize>,
+    },
     Fence(Ordering),
-    PlainLoad { location: usize, into: Option<usize> },
-    PlainStore { location: usize, value: Term },
-    If { register: usize, equal: bool, value: Value, then: Vec<Do>, otherwise: Vec<Do> },
+    /// With its place in the text
+    PlainLoad {
+        location: usize,
+        into: Option<usize>,
+        offset: usize,
+    },
+    PlainStore {
+        location: usize,
+        value: Term,
+        offset: usize,
+    },
+    If {
+        register: usize,
+        equal: bool,
+        value: Value,
+        then: Vec<Do>,
+        otherwise: Vec<Do>,
+    },
 }
 
 /// One thread, while its names become numbers.
 struct Naming<'a> {
     text: &'a str,
-    locations: &'a BTreeMap<&'a str, usize>,
-    is_atomic: &'a [(Value, bool)],
+    numbers: &'a BTreeMap<&'a str, usize>,
+    locations: &'a [SharedLocation],
     registers: BTreeMap<&'a str, usize>,
     initial: Vec<Value>,
 }
@@ -74,16 +123,17 @@ impl Runnable {
             })
             .collect();
         let is_shared = |name: &str| {
-            let users: BTreeSet<usize> = parameters.iter().filter(|(_, _, n)| *n == name).map(|(t, ..)| *t).collect();
+            let users: BTreeSet<usize> =
+                parameters.iter().filter(|(_, _, n)| *n == name).map(|(t, ..)| *t).collect();
             users.len() > 1 || parameters.iter().any(|&(_, atomic, n)| atomic && n == name)
         };
-        let mut locations = BTreeMap::new();
-        let mut begin = Vec::new();
+        let mut numbers = BTreeMap::new();
+        let mut locations = Vec::new();
         for &(_, _, name) in &parameters {
-            if is_shared(name) && !locations.contains_key(name) {
-                let atomic = parameters.iter().any(|&(_, atomic, n)| atomic && n == name);
-                locations.insert(name, begin.len());
-                begin.push((value(name), atomic));
+            if is_shared(name) && !numbers.contains_key(name) {
+                let is_atomic = parameters.iter().any(|&(_, atomic, n)| atomic && n == name);
+                numbers.insert(name, locations.len());
+                locations.push(SharedLocation { label: label(name), initial: value(name), is_atomic });
             }
         }
 
@@ -97,12 +147,14 @@ impl Runnable {
             }
             let mut naming = Naming {
                 text,
+                numbers: &numbers,
                 locations: &locations,
-                is_atomic: &begin,
                 registers: BTreeMap::new(),
                 initial: Vec::new(),
             };
-            for (_, name) in thread.parameters.iter().filter(|(_, name)| !locations.contains_key(name.it.as_str())) {
+            for (_, name) in
+                thread.parameters.iter().filter(|(_, name)| !numbers.contains_key(name.it.as_str()))
+            {
                 naming.register(name, value(&name.it))?;
             }
             let mut declared = Vec::new();
@@ -113,7 +165,7 @@ impl Runnable {
                 }
                 naming.register(name, 0)?;
             }
-            threads.push(naming.statements(&thread.body)?);
+            threads.push((label(&format!("P{index}")), naming.statements(&thread.body)?));
             registers.push(naming.registers);
             values.push(naming.initial);
         }
@@ -128,12 +180,13 @@ impl Runnable {
             let (variable, place) = match name.thread {
                 Some(thread) => {
                     let register = registers.get(thread).and_then(|own| own.get(text));
-                    let register = register
-                        .ok_or_else(|| meaning(*offset, format!("thread P{thread} has no register `{text}`")))?;
+                    let register = register.ok_or_else(|| {
+                        meaning(*offset, format!("thread P{thread} has no register `{text}`"))
+                    })?;
                     (register_variable(thread, text), Where::Register(thread, *register))
                 }
-                None if locations.contains_key(text) => {
-                    (Variable::Shared(text.to_owned()), Where::Location(locations[text]))
+                None if numbers.contains_key(text) => {
+                    (Variable::Shared(text.to_owned()), Where::Location(numbers[text]))
                 }
                 None if parameters.iter().any(|&(_, _, parameter)| parameter == text) => {
                     let (thread, register) = private().ok_or_else(unknown)?;
@@ -149,23 +202,20 @@ impl Runnable {
         let variables: Vec<(Variable, Where)> = names.into_iter().collect();
         let variables_only: Vec<&Variable> = variables.iter().map(|(variable, _)| variable).collect();
         let condition = resolve(&test.condition, &variables_only);
-        Ok(Runnable { threads, registers: values, locations: begin, variables, condition })
+        Ok(Runnable { threads, registers: values, locations, variables, condition })
     }
 
     /// One execution: the values of the variables at its end go to `end`.
     pub fn run(self: &std::sync::Arc<Self>, end: impl FnOnce(Vec<Value>)) {
-        const LABELS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
         let shared: std::rc::Rc<[(Shared, std::cell::Cell<Value>)]> = self
             .locations
             .iter()
-            .enumerate()
-            .map(|(i, &(value, atomic))| {
-                let label = LABELS[i % LABELS.len()];
-                let shared = match atomic {
-                    true => Shared::Atomic(Location::new(label, value as u32 as u64)),
+            .map(|&SharedLocation { label, initial, is_atomic }| {
+                let shared = match is_atomic {
+                    true => Shared::Atomic(Location::new(label, word(initial))),
                     false => Shared::Plain(Cell::new(label)),
                 };
-                (shared, std::cell::Cell::new(value))
+                (shared, std::cell::Cell::new(initial))
             })
             .collect();
         let registers: std::rc::Rc<[std::cell::RefCell<Vec<Value>>]> =
@@ -173,9 +223,9 @@ impl Runnable {
         let threads: Vec<code::Thread> = (0..self.threads.len())
             .map(|thread| {
                 let (test, shared, registers) = (self.clone(), shared.clone(), registers.clone());
-                code::spawn("P", move || {
+                code::spawn(self.threads[thread].0, move || {
                     let mut own = registers[thread].take();
-                    follow(&test.threads[thread], &shared, &mut own);
+                    follow(&test.threads[thread].1, &shared, &mut own);
                     *registers[thread].borrow_mut() = own;
                 })
             })
@@ -185,12 +235,54 @@ impl Runnable {
             Where::Constant(value) => value,
             Where::Register(thread, register) => registers[thread].borrow()[register],
             Where::Location(location) => match shared[location].0 {
-                Shared::Atomic(location) => location.load(Ordering::Relaxed) as Value,
+                Shared::Atomic(location) => value_of(location.load(Ordering::Relaxed)),
                 Shared::Plain(_) => shared[location].1.get(),
             },
         };
         end(self.variables.iter().map(|(_, place)| value(place)).collect());
     }
+}
+
+/// What is wrong with an execution of the test, by places in its text.
+pub(super) fn error(text: &str, failed: &Failed) -> Error {
+    let Failure::Race { cell, first, second } = &failed.failure else {
+        return Error::Execution(failed.to_string());
+    };
+    let access = |(event, performed): &(EventId, Performed)| {
+        let note = failed.notes.iter().find(|(at, _)| at == event);
+        let offset = note.expect("a plain access says where it stands").1 as usize;
+        let writes = matches!(performed.op, Op::CellWrite { .. });
+        // The engine's first thread is the one that starts the test's.
+        Access { thread: event.thread() - 1, writes, place: Place::of(text, offset) }
+    };
+    let mut accesses = [access(first), access(second)];
+    // Which of them came first in this execution says nothing.
+    accesses.sort_by_key(|access| access.place);
+    let [first, second] = accesses;
+    Error::Race { location: failed.names[*cell as usize].label.to_owned(), first, second }
+}
+
+/// A name for the engine, where names live as long as the program. Tests have few different ones; each is kept once.
+fn label(name: &str) -> &'static str {
+    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut known = KNOWN.lock().expect("nobody panics with it");
+    match known.get(name) {
+        Some(label) => label,
+        None => {
+            let label: &'static str = String::leak(name.to_owned());
+            known.insert(label);
+            label
+        }
+    }
+}
+
+/// A value as the engine has it: in the upper half, so that its sums modulo 2⁶⁴ are sums modulo 2³².
+fn word(value: Value) -> u64 {
+    u64::from(value as u32) << 32
+}
+
+fn value_of(word: u64) -> Value {
+    (word >> 32) as Value
 }
 
 enum Shared {
@@ -207,7 +299,6 @@ fn follow(code: &[Do], shared: &[(Shared, std::cell::Cell<Value>)], own: &mut Ve
         Shared::Plain(cell) => (cell, &shared[location].1),
         Shared::Atomic(_) => unreachable!("names were resolved"),
     };
-    let word = |value: Value| value as u32 as u64;
     for statement in code {
         let term = |term: Term| match term {
             Term::Constant(value) => value,
@@ -215,23 +306,22 @@ fn follow(code: &[Do], shared: &[(Shared, std::cell::Cell<Value>)], own: &mut Ve
         };
         let (value, into) = match *statement {
             Do::Set(register, value) => (term(value), Some(register)),
-            Do::Load { location, order, into } => (atomic(location).load(order) as Value, into),
+            Do::Load { location, order, into } => (value_of(atomic(location).load(order)), into),
             Do::Store { location, order, value } => {
                 atomic(location).store(word(term(value)), order);
                 continue;
             }
             Do::Exchange { location, order, value, into } => {
                 let modify = Modify::Swap(word(term(value)));
-                (atomic(location).modify(modify, order, Ordering::Relaxed) as Value, into)
+                (value_of(atomic(location).modify(modify, order, Ordering::Relaxed)), into)
             }
             Do::Add { location, order, value, negative, into } => {
                 let value = if negative { term(value).wrapping_neg() } else { term(value) };
-                // Sums are taken modulo 2⁶⁴, and looked at modulo 2³².
-                (atomic(location).modify(Modify::Add(value as i64 as u64), order, Ordering::Relaxed) as Value, into)
+                (value_of(atomic(location).modify(Modify::Add(word(value)), order, Ordering::Relaxed)), into)
             }
             Do::CompareExchange { location, expected, new, orders, into } => {
                 let modify = Modify::CompareExchange { expected: word(own[expected]), new: word(term(new)) };
-                let read = atomic(location).modify(modify, orders.0, orders.1) as Value;
+                let read = value_of(atomic(location).modify(modify, orders.0, orders.1));
                 let exchanged = read == own[expected];
                 own[expected] = read;
                 (Value::from(exchanged), into)
@@ -240,13 +330,15 @@ fn follow(code: &[Do], shared: &[(Shared, std::cell::Cell<Value>)], own: &mut Ve
                 code::fence(order);
                 continue;
             }
-            Do::PlainLoad { location, into } => {
+            Do::PlainLoad { location, into, offset } => {
                 let (cell, value) = plain(location);
+                code::note(offset as u64);
                 cell.read();
                 (value.get(), into)
             }
-            Do::PlainStore { location, value } => {
+            Do::PlainStore { location, value, offset } => {
                 let (cell, place) = plain(location);
+                code::note(offset as u64);
                 cell.write();
                 place.set(term(value));
                 continue;
@@ -284,16 +376,16 @@ impl<'a> Naming<'a> {
     }
 
     fn atomic(&self, name: &At<String>) -> Result<usize, Error> {
-        let location = self.locations.get(name.it.as_str()).copied();
+        let location = self.numbers.get(name.it.as_str()).copied();
         location
-            .filter(|&location| self.is_atomic[location].1)
+            .filter(|&location| self.locations[location].is_atomic)
             .ok_or_else(|| self.error(name.offset, format!("`{}` is not an atomic location", name.it)))
     }
 
     /// The shared location of a plain access, if it is not one of the thread's own.
     fn plain(&self, name: &At<String>) -> Result<Option<usize>, Error> {
-        match self.locations.get(name.it.as_str()) {
-            Some(&location) if self.is_atomic[location].1 => {
+        match self.numbers.get(name.it.as_str()) {
+            Some(&location) if self.locations[location].is_atomic => {
                 let what = format!("a plain access of the atomic location `{}`", name.it);
                 Err(self.error(name.offset, what))
             }
@@ -336,7 +428,7 @@ impl<'a> Naming<'a> {
                 Statement::PlainStore(name, value) => {
                     let value = self.term(value)?;
                     code.push(match self.plain(name)? {
-                        Some(location) => Do::PlainStore { location, value },
+                        Some(location) => Do::PlainStore { location, value, offset: name.offset },
                         None => Do::Set(self.named(name)?, value),
                     });
                 }
@@ -361,7 +453,7 @@ impl<'a> Naming<'a> {
                 None => return Err(self.error(*offset, "a value that nobody takes".to_owned())),
             },
             Read::Plain(name) => match (self.plain(name)?, into) {
-                (Some(location), into) => Do::PlainLoad { location, into },
+                (Some(location), into) => Do::PlainLoad { location, into, offset: name.offset },
                 (None, Some(into)) => Do::Set(into, Term::Register(self.named(name)?)),
                 (None, None) => return Err(self.error(*offset, "a value that nobody takes".to_owned())),
             },

@@ -7,7 +7,7 @@ use reveille_checks::engine::Engine;
 use reveille_checks::subject::Case;
 use reveille_checks::verdict::Verdict;
 
-use super::{Found, rc11};
+use super::{Found, cell_of};
 use crate::command::cell::Finding;
 
 /// The model's memories, the strongest first.
@@ -41,6 +41,9 @@ pub(super) fn brief<C: Case>(found: &Found<C>) -> Cell {
             Cell::new(format!("{mark}MISS {}", counterexample.trace.steps.len())).fg(Color::Red)
         }
         Verdict::Alarm { .. } => Cell::new("ALARM").fg(Color::Yellow),
+        Verdict::Complete { explored } if found.engine.of_the_exact_engine().is_some() => {
+            Cell::new(format!("{mark}ok {explored}")).fg(Color::Green)
+        }
         Verdict::Complete { explored } => {
             Cell::new(format!("{mark}all {}", short(*explored))).fg(Color::Green)
         }
@@ -68,6 +71,10 @@ pub(super) fn short(n: u64) -> String {
 pub(super) fn marks<C>(found: &[Found<C>]) -> String {
     let any = |engine: &str| found.iter().any(|cell| cell.engine.name() == engine);
     let mut text = String::new();
+    if any("exact") {
+        text += "exact     ok n: every execution of the code under this memory, each once, n of them, nothing missed; MISS n: a\n          \
+                 counterexample of n steps; n alone: nothing missed in n executions, then time was up\n";
+    }
     if any("model") {
         text += "model     ok: all states searched under sc, tso (x86) and rc11, nothing missed; MISS m: under m and all weaker;\n          \
                  part: not in all sizes, then time was up\n";
@@ -98,26 +105,27 @@ pub(super) fn no_results<C: Case>(found: &[Found<C>]) -> String {
     text
 }
 
-/// Where loom under c11 and the model under RC11 say different things.
+/// Where loom under c11 and a search under RC11 say different things.
 pub(super) fn disagreements<C: Case>(found: &[Found<C>]) -> String {
     let mut text = String::new();
     for loom in found.iter().filter(|cell| cell.engine == Engine::LoomC11) {
         let Found { case, finding, .. } = loom;
-        let rc11 = rc11(found, *case);
+        let exact = cell_of(found, *case, Engine::ExactRc11);
+        let rc11 = exact.or_else(|| cell_of(found, *case, Engine::ModelRc11));
         let _ = match &finding.verdict {
             Verdict::Alarm { explored, refuted_by, .. } => writeln!(
                 text,
-                "ALARM: {case}: loom c11 reports a miss after {explored} executions. It is a false one: the \
-                 model's complete search under RC11, {refuted_by} states, has none."
+                "ALARM: {case}: loom c11 reports a miss after {explored} executions. It is a false one: {refuted_by} \
+                 has none."
             ),
             verdict if verdict.misses() == Some(false) && rc11.is_some_and(|rc11| rc11.misses()) => {
                 writeln!(
                     text,
-                    "missed by loom: {case}: the model has a miss under RC11, loom c11 found none."
+                    "missed by loom: {case}: there is a miss under RC11, and loom c11 found none."
                 )
             }
             Verdict::Misses { .. } if rc11.is_some_and(|rc11| !rc11.misses() && !rc11.was_skipped()) => {
-                writeln!(text, "not adjudicated: {case}: loom c11 reports a miss, the model came to no end.")
+                writeln!(text, "not adjudicated: {case}: loom c11 reports a miss, and no search under RC11 came to its end.")
             }
             _ => Ok(()),
         };

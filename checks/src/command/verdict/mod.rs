@@ -31,7 +31,7 @@ pub struct Args {
     /// no-thread, nested, resize, mixture, stalled, last-worker, cancel-search
     #[arg(long, value_delimiter = ',')]
     protocol: Vec<Protocol>,
-    /// These engines only: model, loom, shuttle, hardware
+    /// These engines only: exact, model, loom, shuttle, hardware
     #[arg(long, value_delimiter = ',')]
     engine: Vec<EngineName>,
     /// What the verdict is on: the wakeup of the question, or the pool. Without it, both, the pool in a summary; as JSON, the wakeup
@@ -212,12 +212,34 @@ fn settle<C: Case>(found: &[Found<C>], args: &Args) -> bool {
                 engine.memory(),
                 match finding.verdict.misses() {
                     Some(true) => "a miss, and this project documents that there is none",
-                    _ => "no miss within the budget, and this project documents one; try a longer --budget",
+                    _ => "no miss, and this project documents one",
                 }
             ));
         }
     }
-    contradictions.is_empty()
+    // The code and the program beside it, both searched to the end.
+    let pairs = [
+        (Engine::ExactSc, Engine::ModelSc),
+        (Engine::ExactTso, Engine::ModelTso),
+        (Engine::ExactRc11, Engine::ModelRc11),
+    ];
+    let mut agree = true;
+    for exact in found {
+        for (_, model) in pairs.into_iter().filter(|(engine, _)| *engine == exact.engine) {
+            let Some(model) = cell_of(found, exact.case, model) else { continue };
+            let ended = |cell: &Found<C>| {
+                matches!(cell.finding.verdict, Verdict::Complete { .. } | Verdict::Misses { .. })
+            };
+            if ended(exact) && ended(model) && exact.misses() != model.misses() {
+                agree = false;
+                if args.format == Format::Text {
+                    let (case, memory) = (exact.case, exact.engine.memory());
+                    say(format_args!("CONTRADICTION: {case}: exact {memory} and model {memory} differ"));
+                }
+            }
+        }
+    }
+    agree && contradictions.is_empty()
 }
 
 /// The engines that are asked for, in the order of the table.
@@ -263,23 +285,29 @@ fn summary_cells(args: &Args) -> Vec<(PoolCase, Engine)> {
     cells
 }
 
-/// Turns loom's misses under c11 that the model refutes into alarms. Where the model was not asked for, it is asked now.
+/// Turns loom's misses under c11 that a complete search under RC11 refutes into alarms: that of the exact engine, which runs the
+/// same code, or else the model's. Where neither was asked for, they are asked now.
 fn adjudicate<C: Case>(found: &mut [Found<C>], budget: Duration, args: &Args) {
     for i in 0..found.len() {
         let case = found[i].case;
         if found[i].engine != Engine::LoomC11 || !found[i].misses() {
             continue;
         }
-        let verdict = match rc11(found, case) {
-            Some(cell) => cell.finding.verdict.clone(),
-            None => case.search(Engine::ModelRc11, Budget { time: budget / 10, seed: args.seed }),
-        };
-        let finding = &mut found[i].finding;
-        finding.verdict = finding.verdict.clone().adjudicated(&verdict);
+        for engine in Engine::JUDGES {
+            let verdict = match cell_of(found, case, engine) {
+                Some(cell) => cell.finding.verdict.clone(),
+                None => case.search(engine, Budget { seed: args.seed, ..Budget::of_time(budget / 10) }),
+            };
+            let finding = &mut found[i].finding;
+            finding.verdict = finding.verdict.clone().adjudicated(engine, &verdict);
+            if verdict.misses() == Some(true) {
+                break;
+            }
+        }
     }
 }
 
-/// The model's cell under RC11.
-fn rc11<C: Case>(found: &[Found<C>], case: C) -> Option<&Found<C>> {
-    found.iter().find(|cell| (cell.case, cell.engine) == (case, Engine::ModelRc11))
+/// The cell of a case and an engine.
+fn cell_of<C: Case>(found: &[Found<C>], case: C, engine: Engine) -> Option<&Found<C>> {
+    found.iter().find(|cell| (cell.case, cell.engine) == (case, engine))
 }

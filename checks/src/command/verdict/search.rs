@@ -49,7 +49,7 @@ pub(in crate::command) fn search<C: Case>(
 enum Length {
     /// Where a miss is documented a search ends with it.
     ToTheMiss,
-    /// The model's searches end.
+    /// Those of the model end, and many of the exact engine's.
     ToTheEnd,
     Endless,
 }
@@ -58,7 +58,7 @@ impl Length {
     fn of<C: Case>((case, engine): (C, Engine)) -> Self {
         if engine != Engine::Hardware && case.documented_miss(engine) {
             Self::ToTheMiss
-        } else if engine.name() == "model" {
+        } else if case.ends(engine) {
             Self::ToTheEnd
         } else {
             Self::Endless
@@ -120,5 +120,7 @@ fn look_into<C: Case>(case: C, engine: Engine, time: Duration, seed: u64) -> Fin
     }
     let index = Engine::ALL.iter().position(|&known| known == engine).expect("it is listed");
     let milliseconds = time.as_millis() as u64;
-    cell::spawn(&cell::Args { case: case.path(), engine: index, milliseconds, seed })
+    let Finding { verdict, seconds } =
+        cell::spawn(&cell::Args { case: case.path(), engine: index, milliseconds, seed });
+    Finding { verdict: case.weighed(engine, verdict), seconds }
 }

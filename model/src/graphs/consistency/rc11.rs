@@ -16,27 +16,35 @@
 use std::sync::atomic::Ordering;
 
 use super::super::rules::{Rule, without};
-use super::super::{Clock, EventId, Graph, Op};
+use super::super::{Clock, EventId, Graph, Location, Op};
 
 /// See [`super::floor`].
 pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     let location = op.atomic().expect("an access");
     let (_, happens_before) = graph.before(id);
     let coherence = known(graph, location, happens_before);
-    if graph.fences.is_empty() && graph.seq_cst.is_empty() || without(Rule::Psc) {
+    // Nothing can be higher than the newest write.
+    let is_newest = coherence + 1 == graph.location(location).writes.len();
+    let has_no_psc = graph.fences.is_empty() && graph.seq_cst.is_empty() || without(Rule::Psc);
+    if is_newest || has_no_psc {
         return coherence;
     }
-    coherence.max(Psc { graph }.floor(id, op, location, happens_before))
+    Psc { graph }.floor(id, op, location, happens_before, coherence)
 }
 
 /// The newest write of the location that happens before what has this clock, or is read by what does.
-fn known(graph: &Graph, number: u32, clock: &Clock) -> usize {
-    let location = graph.location(number);
-    let mut newest =
-        location.writes.iter().rposition(|&write| clock.contains(write)).unwrap_or(0);
-    for &read in &location.reads {
-        if clock.contains(read) && !without(Rule::CoherenceOfReads) {
-            newest = newest.max(graph.position(graph.event(read).reads_from));
+fn known(graph: &Graph, location: u32, clock: &Clock) -> usize {
+    seen(graph, graph.location(location), clock)
+}
+
+/// See [`known`].
+fn seen(graph: &Graph, location: &Location, clock: &Clock) -> usize {
+    let mut newest = location.writes.iter().rposition(|&write| clock.contains(write)).unwrap_or(0);
+    if newest + 1 < location.writes.len() && !without(Rule::CoherenceOfReads) {
+        for &read in &location.reads {
+            if clock.contains(read) {
+                newest = newest.max(graph.position(graph.event(read).reads_from));
+            }
         }
     }
     newest
@@ -53,21 +61,25 @@ struct Psc<'a> {
 }
 
 impl Psc<'_> {
-    fn floor(&self, id: EventId, op: &Op, location: u32, happens_before: &Clock) -> usize {
+    /// At least `lowest`.
+    fn floor(&self, id: EventId, op: &Op, location: u32, happens_before: &Clock, lowest: usize) -> usize {
         let graph = self.graph;
-        let mut floor = 0;
-        // Out of fences that happen before the event.
-        let fences = graph.fences.iter().copied().filter(|&fence| happens_before.contains(fence));
-        let sources: Vec<EventId> = fences.collect();
-        if !sources.is_empty() {
-            for reached in self.before(&sources) {
-                let event = graph.event(reached);
-                floor = floor.max(match event.op {
-                    Op::Fence { .. } => known(graph, location, &event.happens_before),
-                    _ if event.writes && event.op.location() == Some(location) => event.position as usize,
-                    _ => 0,
-                });
+        let mut floor = lowest;
+        // Out of fences that happen before the event. They know nothing that the event does not; what matters is other
+        // `seq_cst` events that know more, and from which one of these fences is reached.
+        let knows = |event: EventId| {
+            let sequential = graph.event(event);
+            match sequential.op {
+                Op::Fence { .. } => known(graph, location, &sequential.happens_before),
+                _ if sequential.writes && sequential.op.location() == Some(location) => sequential.position as usize,
+                _ => 0,
             }
+        };
+        let (sources, others): (Vec<EventId>, Vec<EventId>) =
+            graph.fences.iter().partition(|&&fence| happens_before.contains(fence));
+        let others = others.into_iter().chain(graph.seq_cst.iter().copied());
+        if !sources.is_empty() && others.filter(|&other| other != id).any(|other| knows(other) > floor) {
+            floor = self.before(&sources).into_iter().map(knows).fold(floor, usize::max);
         }
         // Out of the event itself.
         let (Op::Load { order, .. } | Op::Store { order, .. } | Op::Rmw { order, .. }) = *op else { return floor };
@@ -113,15 +125,17 @@ impl Psc<'_> {
             // Happens-before, or extended coherence order between what comes after the one and before the other.
             (true, true) => {
                 target.happens_before.contains(from)
-                    || (0..graph.locations.len() as u32).any(|location| {
-                        let seen = known(graph, location, &target.happens_before);
-                        self.after(from, location).any(|event| {
-                            let event = graph.event(event);
-                            match event.writes {
-                                true => event.position as usize <= seen,
-                                false => graph.position(event.reads_from) < seen,
-                            }
-                        })
+                    || graph.locations.iter().any(|location| {
+                        let seen = seen(graph, location, &target.happens_before);
+                        // From a write, and from a read of an older one.
+                        let is_after = |&id: &EventId| graph.event(id).happens_before.contains(from);
+                        let is_atomic = |&id: &EventId| graph.event(id).op.atomic().is_some();
+                        seen > 0
+                            && (location.writes[1..=seen].iter().any(|write| is_after(write) && is_atomic(write))
+                                || location.reads.iter().any(|read| {
+                                    let event = graph.event(*read);
+                                    is_atomic(read) && graph.position(event.reads_from) < seen && is_after(read)
+                                }))
                     })
             }
             (true, false) => {
@@ -188,12 +202,15 @@ impl Psc<'_> {
         from != to && target.writes && at < target.position as usize
     }
 
-    /// The accesses of a location that happen after this event.
+    /// The accesses of a location that happen after this event. Those of a cell order nothing.
     fn after(&self, event: EventId, location: u32) -> impl Iterator<Item = EventId> {
         let graph = self.graph;
         let location = graph.location(location);
         let accesses = location.writes.iter().copied().skip(1).chain(location.reads.iter().copied());
-        accesses.filter(move |&access| access != event && graph.event(access).happens_before.contains(event))
+        accesses.filter(move |&access| {
+            let accessed = graph.event(access);
+            access != event && accessed.op.atomic().is_some() && accessed.happens_before.contains(event)
+        })
     }
 
     /// Whether an access of the location happens after this one and is in the clock.
