@@ -21,4 +21,4 @@ pub mod subject;
 pub mod trace;
 pub mod verdict;
 pub mod zoo;
-pub use check::{check, check_gate, check_gate_for};
+pub use check::{Checked, Searched, check, check_gate, check_gate_for, check_under};

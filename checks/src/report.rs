@@ -27,6 +27,15 @@ pub fn render(counterexample: &Counterexample) -> String {
         let whose = if parker.starts_with(sleeper) { String::new() } else { format!(" on \"{parker}\"") };
         let _ = writeln!(text, "{sleeper} sleeps{whose}, and no wake is on its way.");
     }
+    for thread in 0..trace.threads.len() {
+        let Some(Step { op: Op::Await { object }, .. }) = trace.last_step(thread) else { continue };
+        let taken = |step: &&Step| matches!(step.op, Op::Lock { object: lock } | Op::Unlock { object: lock } if lock == *object);
+        let holder = match trace.steps.iter().rev().find(taken) {
+            Some(Step { op: Op::Lock { .. }, thread: holder, .. }) => format!(", which {} holds", trace.threads[*holder]),
+            _ => String::new(),
+        };
+        let _ = writeln!(text, "{} waits for lock {}{holder}.", trace.threads[thread], trace.objects[*object].label);
+    }
     let _ = match end {
         End::Stuck(Some(owed)) => writeln!(text, "Owed: {owed}."),
         End::Stuck(None) => writeln!(text, "No thread can move; the scenario does not say what is owed."),
@@ -129,6 +138,7 @@ fn describe(trace: &Trace, op: &Op) -> String {
         Op::Fence { order } => format!("{} fence", order),
         Op::Lock { object } => format!("lock {}", name(object)),
         Op::Unlock { object } => format!("unlock {}", name(object)),
+        Op::Await { object } => format!("wait for lock {}", name(object)),
         Op::Park { .. } => "go to sleep".into(),
         Op::Woken { early: false, .. } => "awake".into(),
         Op::Woken { early: true, .. } => "awake, for no reason".into(),
@@ -152,6 +162,7 @@ fn describe(trace: &Trace, op: &Op) -> String {
 fn ending(last: Option<&Step>) -> &'static str {
     match last.map(|step| &step.op) {
         Some(Op::Park { .. }) => "SLEEPS",
+        Some(Op::Await { .. }) => "WAITS",
         Some(Op::End) => "ended",
         _ => "",
     }

@@ -80,6 +80,10 @@ pub enum Op {
     Unlock {
         object: usize,
     },
+    /// A thread waits for a lock, and another one holds it for ever (the exact engine only).
+    Await {
+        object: usize,
+    },
     /// A thread begins to wait for a token; without a `Woken` after it, it sleeps.
     Park {
         object: usize,

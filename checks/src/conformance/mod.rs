@@ -453,6 +453,7 @@ impl<M: Protocol> Judge<M> {
         | Op::Rmw { object, .. }
         | Op::Lock { object }
         | Op::Unlock { object }
+        | Op::Await { object }
         | Op::Park { object }
         | Op::Woken { object, .. }
         | Op::Unpark { object }
@@ -520,6 +521,7 @@ impl<M: Protocol> Judge<M> {
                 return Ok(self.protocol.write_cell(&object(cell), word(Kind::Store, cell)?));
             }
             Op::Park { .. }
+            | Op::Await { .. }
             | Op::Woken { early: true, .. }
             | Op::Spawn { .. }
             | Op::End

@@ -18,6 +18,9 @@ use crate::verdict::{Counterexample, End, Verdict};
 /// there to be found, and tell about how large the tree is.
 const DESCENTS: u64 = 200;
 
+/// So many executions are visited to find one that is easier to read than the first that goes wrong.
+const EASIER: u64 = 2_000;
+
 /// Depth first gets this share of the budget; if it does not end within it, the rest goes to random descents.
 const DEPTH_FIRST: f64 = 0.7;
 
@@ -40,8 +43,20 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
     };
 
     let first = descend(DESCENTS, budget.seed, budget.part(0.2));
-    if let Some(found) = miss(first.failed, first.until_failure, "at random") {
-        return found;
+    if let Some(at_random) = &first.failed {
+        // Depth first may come by one that is easier to read.
+        let options = Options {
+            workers: 1,
+            max_time: Some(budget.less(first.descents, start).part(0.2).time),
+            max_executions: Some(EASIER),
+            more_after_failure: EASIER,
+            ..Options::default()
+        };
+        let report = explore::explore(memory, options, program.clone());
+        let easier = report.failed.filter(|failed| failed.graph.len < at_random.graph.len);
+        let how = if easier.is_some() { "depth first" } else { "at random" };
+        let found = miss(easier.or(first.failed), first.until_failure, how);
+        return found.expect("there is one");
     }
     let left = budget.less(first.descents, start).part(DEPTH_FIRST);
     let options = Options {
@@ -49,6 +64,7 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
         workers: 1,
         max_time: Some(left.time),
         max_executions: Some(left.executions),
+        more_after_failure: EASIER,
         ..Options::default()
     };
     let report = explore::explore(memory, options, program.clone());
@@ -121,12 +137,20 @@ fn trace(failed: &Failed, main: &'static str) -> Trace {
     });
     let threads = threads.collect();
     let mut newest: Vec<u64> = graph.locations.iter().map(|location| location.initial).collect();
+    // A lock is a word that is waited for to be set, a parker's token one that is waited for to be taken.
+    let waited_for_by = |modify: Modify| {
+        let waits = move |id: &EventId| {
+            matches!(graph.event(*id).op, Asked::Rmw { until: Some(_), modify: by, .. } if by == modify)
+        };
+        graph.locations.iter().map(|location| location.reads.iter().any(waits)).collect::<Vec<bool>>()
+    };
+    let roles = Roles { locks: waited_for_by(Modify::Swap(1)), tokens: waited_for_by(Modify::Swap(0)) };
     let mut steps = Vec::new();
     for id in linearize(graph) {
         for &(_, remark) in failed.notes.iter().filter(|(before, _)| *before == id) {
-            steps.push(Step { thread: id.thread(), op: exact::note(remark).into(), source: String::new() });
+            steps.push(Step { thread: id.thread(), op: exact::remarked(remark), source: String::new() });
         }
-        if let Some(op) = row(graph, id, &mut newest, &failed.threads) {
+        if let Some(op) = row(graph, id, &mut newest, &roles, &failed.threads) {
             let source = graph.event(id).source;
             let file = source.file().rsplit('/').next().unwrap_or_default();
             let source = match file {
@@ -139,7 +163,13 @@ fn trace(failed: &Failed, main: &'static str) -> Trace {
     Trace { threads, objects, steps }
 }
 
-fn row(graph: &Graph, id: EventId, newest: &mut [u64], threads: &[&'static str]) -> Option<Op> {
+/// Which locations are more than words.
+struct Roles {
+    locks: Vec<bool>,
+    tokens: Vec<bool>,
+}
+
+fn row(graph: &Graph, id: EventId, newest: &mut [u64], roles: &Roles, threads: &[&'static str]) -> Option<Op> {
     let event = graph.event(id);
     let object = event.op.location().unwrap_or(0) as usize;
     Some(match event.op {
@@ -147,6 +177,7 @@ fn row(graph: &Graph, id: EventId, newest: &mut [u64], threads: &[&'static str])
             let (read, now) = (event.read as usize, newest[object] as usize);
             Op::Load { object, order: order(by), read, stale: stale(now, read) }
         }
+        Asked::Store { .. } if roles.locks[object] => Op::Unlock { object },
         Asked::Store { order: by, value, .. } => {
             newest[object] = value;
             Op::Store { object, order: order(by), wrote: value as usize }
@@ -156,11 +187,13 @@ fn row(graph: &Graph, id: EventId, newest: &mut [u64], threads: &[&'static str])
                 newest[object] = event.wrote;
             }
             match (modify, event.blocked) {
-                (Modify::Swap(1), _) => Op::Lock { object },
+                (Modify::Swap(1), false) => Op::Lock { object },
+                (Modify::Swap(1), true) => Op::Await { object },
                 (_, true) => Op::Park { object },
                 (_, false) => Op::Woken { object, early: false },
             }
         }
+        Asked::Rmw { .. } if roles.tokens[object] => Op::Unpark { object },
         Asked::Rmw { .. } => {
             let (read, now) = (event.read as usize, newest[object] as usize);
             let wrote = event.writes.then_some(event.wrote as usize);

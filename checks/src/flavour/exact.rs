@@ -21,6 +21,7 @@ use reveille_model::graphs::{Modify, Until};
 
 use super::engines::only_scripted;
 use super::script;
+use crate::trace::Op;
 
 /// The primitives of the exact engine.
 #[derive(Debug, Clone, Copy)]
@@ -71,12 +72,16 @@ impl Primitives for Exact {
     }
 }
 
-/// The remark that [`Primitives::note`] made of a note.
-pub(crate) fn note(remark: u64) -> Note {
+/// The remark of a park that returns early; the number of its token is in the low bits.
+const EARLY: u64 = 1 << 63;
+
+/// A remark as a row.
+pub(crate) fn remarked(remark: u64) -> Op {
     match remark {
-        0 => Note::WakeSkipped,
-        odd if odd % 2 == 1 => Note::WakeSent((odd / 2) as usize),
-        even => Note::WakePassedOn((even / 2 - 1) as usize),
+        early if early >= EARLY => Op::Woken { object: (early - EARLY) as usize, early: true },
+        0 => Note::WakeSkipped.into(),
+        odd if odd % 2 == 1 => Note::WakeSent((odd / 2) as usize).into(),
+        even => Note::WakePassedOn((even / 2 - 1) as usize).into(),
     }
 }
 
@@ -183,6 +188,7 @@ impl sync::Parker for Parker {
     fn park_timeout(&self, _: Duration) -> Unparked {
         self.parks.set(self.parks.get() + 1);
         if script::returns_early(self.label, self.parks.get()) {
+            code::note(EARLY | u64::from(self.token.number()));
             return Unparked::Early;
         }
         self.token.wait_modify(Until::Is(1), Modify::Swap(0), Acquire);

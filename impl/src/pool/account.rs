@@ -111,6 +111,11 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         &self.shards[turn % self.shards.len()]
     }
 
+    /// Whether there is more than one list. The other account has as many.
+    pub fn has_lists(&self) -> bool {
+        self.shards.len() > 1
+    }
+
     /// Appends jobs to a list, unless it is closed: then they come back. [`activate`](super::Shared::activate) for them after this.
     pub fn push(
         &self,

@@ -79,9 +79,9 @@ impl<P: Primitives, G: WakeOne> Context<'_, P, G> {
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Submits to the same pool.
+    /// Submits to the same pool. It begins with the list that this worker looks at first.
     pub fn submitter(&self) -> Submitter<P, G> {
-        Submitter::new(self.worker.shared.clone())
+        Submitter::new(self.worker.shared.clone(), self.worker.station.number)
     }
 }
 

@@ -42,8 +42,9 @@ impl Location {
         object(label, initial)
     }
 
+    /// Its number in [`Graph::locations`](crate::graphs::Graph::locations).
     #[inline]
-    fn number(self) -> u32 {
+    pub fn number(self) -> u32 {
         debug_assert!(
             execution::current().is_none_or(|now| now.is_taken_down() || now.generation == self.generation),
             "a location of an earlier execution is used: it is kept where executions share it"

@@ -1,12 +1,13 @@
 //! The submitter's desk: it gives jobs to a pool, waits for them, and holds what became of them against the pool's promises.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use reveille::gate::WakeOne;
 use reveille::pool::{
     AccountName, Batch, Config, Context, Outcome, Pool, Refusal, Shutdown, Submitter, Token, Work,
 };
-use reveille::sync::{Parker, Primitives};
+use reveille::sync::{Parker, Primitives, Unparked};
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,54 +31,88 @@ impl From<Outcome<()>> for Ending {
     }
 }
 
-/// A job that was enqueued, by its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Job(usize);
+/// A job that was enqueued.
+pub(super) struct Job<P: Primitives>(Arc<Record<P>>);
+
+impl<P: Primitives> Job<P> {
+    /// Sleeps until the job is over. For the submitter's thread only.
+    pub fn wait(self) -> Ending {
+        while self.0.over.park_timeout(Duration::MAX) == Unparked::Early {}
+        self.0.seen().endings[0]
+    }
+
+    /// Whether it has begun. Only for whoever knows by an operation of the pool that it has, or else has not.
+    pub fn ran(&self) -> bool {
+        self.0.seen().ran > 0
+    }
+}
 
 /// What was seen of a job.
-#[derive(Debug, Default)]
-struct Record {
+struct Record<P: Primitives> {
+    /// Its token says that the job is over. The one operation by which a thread learns of it: what it finds in `seen` after
+    /// that is what was there before.
+    over: P::Parker,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
     ran: usize,
     endings: Vec<Ending>,
 }
 
-#[derive(Default)]
-struct Ledger {
-    jobs: Vec<Record>,
+impl<P: Primitives> Record<P> {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect(POISONED)
+    }
+}
+
+struct Ledger<P: Primitives> {
+    jobs: Vec<Arc<Record<P>>>,
     /// For each account, how many of its jobs run at this moment outside of blocked regions, and how many may.
     running: [usize; AccountName::ALL.len()],
     most: [usize; AccountName::ALL.len()],
 }
 
-/// Keeps the ledger. An engine sees of it nothing but the submitter's parker: the ledger's lock is std's, orders nothing that the
-/// pool has to order, and is never held where threads are switched.
+/// Keeps the ledger. An engine sees of it nothing but the parkers of the jobs: the locks are std's, order nothing that the pool has
+/// to order, and are never held where threads are switched.
+///
+/// So no thread's way may depend on what is in there, beyond what an operation has told it before. The exact engine runs the threads of
+/// an execution in any order that its reads allow, and what comes behind the engine's back comes in that order.
+/// An assertion may look, if it holds in each of those orders:
+///
+/// - What became of a job is looked at after a token, a lock or a join that comes after it.
+/// - A job that runs has a worker, from before its place was taken until after it was given back. That is done under the lock of the
+///   worker lists, whose sections come in one order, which all the engine's orders keep. So in none of them do more jobs run than
+///   may, if the pool is right. If it is not, the ones that overlap need an operation within, or none of the orders shows it.
 pub(super) struct Desk<P: Primitives> {
-    ledger: Mutex<Ledger>,
-    /// What the submitter sleeps on while it waits for jobs.
-    submitter: P::Parker,
+    ledger: Mutex<Ledger<P>>,
 }
 
-/// The label of the submitter's parker, and the name of its thread.
+/// The label of the parkers on which the submitter waits for jobs, and the name of its thread.
 pub(super) const SUBMITTER: &str = "submitter";
+
+const POISONED: &str = "an assertion that fails ends the execution";
 
 impl<P: Primitives> Desk<P> {
     /// `config` says how many jobs of an account may run at a time.
     pub fn new(config: &Config) -> Arc<Self> {
-        let ledger = Ledger { most: [config.bounded, config.unbounded], ..Ledger::default() };
-        Arc::new(Self { ledger: Mutex::new(ledger), submitter: P::Parker::new(SUBMITTER) })
+        let most = [config.bounded, config.unbounded];
+        let ledger = Ledger { jobs: Vec::new(), running: [0; AccountName::ALL.len()], most };
+        Arc::new(Self { ledger: Mutex::new(ledger) })
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().expect("an assertion that fails ends the execution")
+    fn ledger(&self) -> MutexGuard<'_, Ledger<P>> {
+        self.ledger.lock().expect(POISONED)
     }
 
-    /// Enqueues a job. When it is over, the submitter's thread is unparked.
+    /// Enqueues a job.
     pub fn enqueue<G: WakeOne>(
         self: &Arc<Self>,
         to: &Submitter<P, G>,
         work: Work,
         body: impl FnOnce(&Context<'_, P, G>) + Send + 'static,
-    ) -> (Job, Token<P, G>) {
+    ) -> (Job<P>, Token<P, G>) {
         self.add(&mut to.batch(), work, body)
     }
 
@@ -87,31 +122,33 @@ impl<P: Primitives> Desk<P> {
         batch: &mut Batch<'_, P, G>,
         work: Work,
         body: impl FnOnce(&Context<'_, P, G>) + Send + 'static,
-    ) -> (Job, Token<P, G>) {
-        let job = {
-            let mut ledger = self.ledger();
-            ledger.jobs.push(Record::default());
-            Job(ledger.jobs.len() - 1)
-        };
-        let (run, deliver) = (self.clone(), self.clone());
+    ) -> (Job<P>, Token<P, G>) {
+        let record = Arc::new(Record { over: P::Parker::new(SUBMITTER), seen: Mutex::default() });
+        self.ledger().jobs.push(record.clone());
         let token = batch.enqueue(
             work,
-            move |context| {
-                let _running = run.running(job, work.account);
-                body(context);
+            {
+                let (desk, record) = (self.clone(), record.clone());
+                move |context| {
+                    record.seen().ran += 1;
+                    let _running = desk.running(work.account);
+                    body(context);
+                }
             },
-            move |outcome| {
-                deliver.ledger().jobs[job.0].endings.push(outcome.into());
-                deliver.submitter.unpark();
+            {
+                let record = record.clone();
+                move |outcome| {
+                    record.seen().endings.push(outcome.into());
+                    record.over.unpark();
+                }
             },
         );
-        (job, token)
+        (Job(record), token)
     }
 
-    /// The job runs until this is dropped.
-    fn running(&self, job: Job, account: AccountName) -> Running<'_, P> {
+    /// A job runs until this is dropped.
+    fn running(&self, account: AccountName) -> Running<'_, P> {
         let mut ledger = self.ledger();
-        ledger.jobs[job.0].ran += 1;
         let running = &mut ledger.running[account as usize];
         *running += 1;
         let (running, most) = (*running, ledger.most[account as usize]);
@@ -141,28 +178,12 @@ impl<P: Primitives> Desk<P> {
         *most = max.max(*most);
     }
 
-    pub fn ending(&self, job: Job) -> Option<Ending> {
-        self.ledger().jobs[job.0].endings.first().copied()
-    }
-
-    pub fn ran(&self, job: Job) -> bool {
-        self.ledger().jobs[job.0].ran > 0
-    }
-
-    /// Sleeps until the job is over. For the submitter's thread only.
-    pub fn wait(&self, job: Job) -> Ending {
-        loop {
-            if let Some(ending) = self.ending(job) {
-                return ending;
-            }
-            self.submitter.park();
-        }
-    }
-
     /// Shuts the pool down, and holds the ledger against what a pool promises.
     pub fn close<G: WakeOne>(&self, pool: &Pool<P, G>, how: Shutdown) {
         pool.shutdown(how).expect("this is no job of the pool");
-        for (i, Record { ran, endings }) in self.ledger().jobs.iter().enumerate() {
+        let ledger = self.ledger();
+        for (i, record) in ledger.jobs.iter().enumerate() {
+            let Seen { ran, endings } = &*record.seen();
             assert_eq!(endings.len(), 1, "job {i} has these outcomes: {endings:?}");
             let should_run = matches!(endings[0], Ending::Done | Ending::Panicked);
             assert_eq!(
@@ -171,9 +192,11 @@ impl<P: Primitives> Desk<P> {
                 "job {i} ran {ran} times, and its outcome is {endings:?}"
             );
         }
+        let jobs = ledger.jobs.len();
+        drop(ledger); // the engine may switch threads again
         let stats = pool.stats();
         let ended = stats.done + stats.panicked + stats.cancelled + stats.refused;
-        assert_eq!(stats.submitted, self.ledger().jobs.len() as u64, "{stats:?}");
+        assert_eq!(stats.submitted, jobs as u64, "{stats:?}");
         assert_eq!(stats.submitted, ended, "{stats:?}");
         for account in stats.accounts {
             assert_eq!((account.waiting, account.workers, account.blocked), (0, 0, 0), "{stats:?}");

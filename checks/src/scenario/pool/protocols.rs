@@ -55,20 +55,20 @@ fn nothing<P: Primitives, G: WakeOne>(_: &Context<'_, P, G>) {}
 fn enqueue_idle<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     let (pool, desk) = set_up::<P, G>(scenario, 1, 1);
     let (first, _) = desk.enqueue(&pool, Work::BOUNDED, nothing);
-    desk.wait(first);
+    first.wait();
     // The worker goes idle now.
     let (second, _) = desk.enqueue(&pool, Work::BOUNDED, nothing);
-    desk.wait(second);
+    second.wait();
     desk.close(&pool, Shutdown::Drain);
 }
 
 fn shard_scan<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     let (pool, desk) = set_up::<P, G>(scenario, 1, 2);
     let (first, _) = desk.enqueue(&pool, Work::BOUNDED, nothing);
-    desk.wait(first);
+    first.wait();
     // The next list, which is not the one that the worker begins with.
     let (second, _) = desk.enqueue(&pool, Work::BOUNDED, nothing);
-    desk.wait(second);
+    second.wait();
     desk.close(&pool, Shutdown::Drain);
 }
 
@@ -85,8 +85,8 @@ fn sparing<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
         } else {
             drop(spared);
         }
-        desk.wait(first);
-        desk.wait(second);
+        first.wait();
+        second.wait();
     }
     desk.close(&pool, Shutdown::Drain);
 }
@@ -97,7 +97,7 @@ fn timeout<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     let (first, _) = desk.enqueue(&pool, Work::BOUNDED, nothing);
     // … while this one needs it, or its place.
     let (second, _) = desk.enqueue(&pool, Work::BOUNDED, waits_for_another(&desk));
-    assert_eq!((desk.wait(first), desk.wait(second)), (Ending::Done, Ending::Done));
+    assert_eq!((first.wait(), second.wait()), (Ending::Done, Ending::Done));
     desk.close(&pool, Shutdown::Drain);
 }
 
@@ -131,6 +131,7 @@ fn send<P: Primitives, G: WakeOne>(
 
 /// What the jobs of one hash work on: whoever is in there must be alone, and sees what the one before has left.
 struct Workbench<P: Primitives> {
+    /// An ordinary atomic, as the desk's ledger is ordinary memory: the lock of the chains orders the jobs of a hash.
     inside: AtomicUsize,
     done: P::Cell<Vec<usize>>,
     step: P::Atomic,
@@ -178,7 +179,7 @@ fn hash<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     };
     let jobs = [Work::BOUNDED, Work::UNBOUNDED, Work::BOUNDED].map(&mut enqueue);
     for job in jobs {
-        assert_eq!(desk.wait(job), Ending::Done);
+        assert_eq!(job.wait(), Ending::Done);
     }
     desk.close(&pool, Shutdown::Drain);
     assert_eq!(bench.turns(), [0, 1, 2], "the jobs of a hash ran out of order");
@@ -188,7 +189,7 @@ fn exit<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     let (pool, desk) = set_up::<P, G>(scenario, 1, 1);
     let jobs = [Work::BOUNDED, Work::UNBOUNDED].map(|work| desk.enqueue(&pool, work, nothing).0);
     for job in jobs {
-        desk.wait(job);
+        job.wait();
     }
     // Both workers go idle now.
     desk.close(&pool, Shutdown::Drain);
@@ -203,15 +204,15 @@ fn cancel<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     let by_token = token.cancel();
     let by_predicate = pool.cancel_where(|work| work.tag == Some(2));
     if by_predicate == Cancelled::default() {
-        assert!(desk.ran(second), "the job is not over, and was not found");
+        assert!(second.ran(), "the job is not over, and was not found");
     }
-    let ending = desk.wait(first);
+    let ending = first.wait();
     let expected = if by_token == Cancel::BeforeItRan { Ending::Cancelled } else { Ending::Done };
     assert_eq!(ending, expected, "the cancellation said {by_token:?}");
-    let ending = desk.wait(second);
+    let ending = second.wait();
     let expected = if by_predicate.before_they_ran == 1 { Ending::Cancelled } else { Ending::Done };
     assert_eq!(ending, expected, "the cancellation said {by_predicate:?}");
-    assert_eq!(desk.wait(third), Ending::Done, "a job that is cancelled must not hold up its hash");
+    assert_eq!(third.wait(), Ending::Done, "a job that is cancelled must not hold up its hash");
     desk.close(&pool, Shutdown::Drain);
 }
 
@@ -221,8 +222,8 @@ fn two_idle<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     for _ in 0..2 {
         let (first, _) = desk.enqueue(&pool, Work::BOUNDED, wait_for(&signal));
         let (second, _) = desk.enqueue(&pool, Work::BOUNDED, send(&signal));
-        desk.wait(first);
-        desk.wait(second);
+        first.wait();
+        second.wait();
     }
     desk.close(&pool, Shutdown::Drain);
 }
@@ -236,7 +237,7 @@ fn maximum<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
         desk.enqueue(&pool, Work::BOUNDED, move |_| _ = step.fetch_add(1, Relaxed)).0
     });
     for job in jobs {
-        desk.wait(job);
+        job.wait();
     }
     desk.close(&pool, Shutdown::Drain);
 }
@@ -256,8 +257,8 @@ fn blocking<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
         }
     });
     let (second, _) = desk.enqueue(&pool, Work::BOUNDED, send(&signal));
-    desk.wait(first);
-    desk.wait(second);
+    first.wait();
+    second.wait();
     desk.close(&pool, Shutdown::Drain);
 }
 
@@ -271,7 +272,7 @@ fn panic<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
         ScriptedPanic::panic()
     });
     let (second, _) = desk.enqueue(&pool, Work::BOUNDED, nothing);
-    assert_eq!((desk.wait(first), desk.wait(second)), (Ending::Panicked, Ending::Done));
+    assert_eq!((first.wait(), second.wait()), (Ending::Panicked, Ending::Done));
     desk.close(&pool, Shutdown::Drain);
     assert_eq!(pool.stats().started, 1, "a worker does not end with a job that panics");
 }
@@ -283,7 +284,7 @@ fn no_thread<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
         move || drop(desk.enqueue(&submitter, Work::BOUNDED, nothing))
     });
     let (job, _) = desk.enqueue(&pool, Work::BOUNDED, nothing);
-    let ending = desk.wait(job);
+    let ending = job.wait();
     // The other one may be about to start a worker, or to refuse its job.
     pool.shutdown(Shutdown::Drain).expect("this is no job of the pool");
     other.join().expect("no panic");
@@ -314,7 +315,7 @@ fn resize<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     let (job, _) = desk.enqueue(&pool, Work::BOUNDED, waits_for_another(&desk));
     desk.resized(AccountName::Bounded, 2);
     pool.resize(AccountName::Bounded, 2);
-    desk.wait(job);
+    job.wait();
     desk.close(&pool, Shutdown::Drain);
 }
 

@@ -24,9 +24,8 @@ pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     let (_, happens_before) = graph.before(id);
     let coherence = known(graph, location, happens_before);
     // Nothing can be higher than the newest write.
-    let is_newest = coherence + 1 == graph.location(location).writes.len();
-    let has_no_psc = graph.fences.is_empty() && graph.seq_cst.is_empty() || without(Rule::Psc);
-    if is_newest || has_no_psc {
+    let is_highest = coherence + 1 == graph.location(location).writes.len();
+    if is_highest || graph.fences.is_empty() && graph.seq_cst.is_empty() || without(Rule::Psc) {
         return coherence;
     }
     Psc { graph }.floor(id, op, location, happens_before, coherence)
@@ -40,9 +39,9 @@ fn known(graph: &Graph, location: u32, clock: &Clock) -> usize {
 /// See [`known`].
 fn seen(graph: &Graph, location: &Location, clock: &Clock) -> usize {
     let mut newest = location.writes.iter().rposition(|&write| clock.contains(write)).unwrap_or(0);
-    if newest + 1 < location.writes.len() && !without(Rule::CoherenceOfReads) {
+    if newest + 1 < location.writes.len() {
         for &read in &location.reads {
-            if clock.contains(read) {
+            if clock.contains(read) && !without(Rule::CoherenceOfReads) {
                 newest = newest.max(graph.position(graph.event(read).reads_from));
             }
         }
