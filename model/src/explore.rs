@@ -116,8 +116,8 @@ pub fn explore(memory: Memory, options: Options, program: impl Fn() + Send + Syn
     explore_with(memory, options, program, |_, _| ControlFlow::Continue(()))
 }
 
-/// As [`explore`], but shows each graph at its end to `visit`, which says whether the search goes on. Those that are
-/// [stale](RunEnd::Stale) are no executions. The report has the first execution that went wrong.
+/// As [`explore`], but shows each graph at its end to `visit`, which says whether the search may go on. Those that are
+/// [stale](RunEnd::Stale) are no executions.
 pub(crate) fn explore_with(
     memory: Memory,
     options: Options,

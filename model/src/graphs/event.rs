@@ -186,11 +186,13 @@ impl Op {
         matches!(self, Op::Load { .. } | Op::Rmw { .. })
     }
 
-    /// A compare-exchange as it is when it fails: with its failure order. `None` if that is the same.
+    /// A compare-exchange as it is when it fails: with its failure order. `None` if that makes no difference to what
+    /// it may read, as it does for `seq_cst` only.
     pub fn failed(&self) -> Option<Op> {
         match *self {
             Op::Rmw { location, order, failure, modify: modify @ Modify::CompareExchange { .. }, until } => {
-                (order != failure).then_some(Op::Rmw { location, order: failure, failure, modify, until })
+                let differs = (order == Ordering::SeqCst) != (failure == Ordering::SeqCst);
+                differs.then_some(Op::Rmw { location, order: failure, failure, modify, until })
             }
             _ => None,
         }
