@@ -62,7 +62,9 @@ impl fmt::Display for Checked {
             match (bound, engine.of_the_exact_engine()) {
                 (None, Some(_)) => write!(f, "every execution, {executions}, and nothing missed")?,
                 (None, None) => write!(f, "its search ended, {executions} executions, nothing missed")?,
-                (Some(bound), _) => write!(f, "nothing missed in {executions} executions ({bound}; seed {seed})")?,
+                (Some(bound), _) => {
+                    write!(f, "nothing missed in {executions} executions ({bound}; seed {seed})")?
+                }
             }
         }
         Ok(())
@@ -130,6 +132,8 @@ fn search<S: Scenario>(engine: Engine, scenario: &S) -> Result<Searched, String>
         Verdict::Bounded { explored, by, .. } => {
             Ok(Searched { engine, executions: explored, bound: Some(by), seed })
         }
-        Verdict::Skipped { why } | Verdict::Inconclusive { why } => Err(format!("{what}: no result: {why}\n")),
+        Verdict::Skipped { why } | Verdict::Inconclusive { why } => {
+            Err(format!("{what}: no result: {why}\n"))
+        }
     }
 }

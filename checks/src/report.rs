@@ -31,10 +31,16 @@ pub fn render(counterexample: &Counterexample) -> String {
         let Some(Step { op: Op::Await { object }, .. }) = trace.last_step(thread) else { continue };
         let taken = |step: &&Step| matches!(step.op, Op::Lock { object: lock } | Op::Unlock { object: lock } if lock == *object);
         let holder = match trace.steps.iter().rev().find(taken) {
-            Some(Step { op: Op::Lock { .. }, thread: holder, .. }) => format!(", which {} holds", trace.threads[*holder]),
+            Some(Step { op: Op::Lock { .. }, thread: holder, .. }) => {
+                format!(", which {} holds", trace.threads[*holder])
+            }
             _ => String::new(),
         };
-        let _ = writeln!(text, "{} waits for lock {}{holder}.", trace.threads[thread], trace.objects[*object].label);
+        let _ = writeln!(
+            text,
+            "{} waits for lock {}{holder}.",
+            trace.threads[thread], trace.objects[*object].label
+        );
     }
     let _ = match end {
         End::Stuck(Some(owed)) => writeln!(text, "Owed: {owed}."),

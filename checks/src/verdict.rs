@@ -95,7 +95,9 @@ impl Verdict {
         match (self, rc11) {
             (Self::Misses { counterexample, explored }, Self::Complete { explored: refuting }) => {
                 let refuted_by = match judge {
-                    Engine::ExactRc11 => format!("the exact engine's complete search of the same code, {refuting} executions,"),
+                    Engine::ExactRc11 => {
+                        format!("the exact engine's complete search of the same code, {refuting} executions,")
+                    }
                     _ => format!("the model's complete search under RC11, {refuting} states,"),
                 };
                 Self::Alarm { counterexample, explored, refuted_by }

@@ -33,7 +33,13 @@ impl Default for Options {
     /// As many workers as there are CPUs, and no bound.
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Options { workers, max_executions: None, max_time: None, more_after_failure: 2_000, limits: Limits::default() }
+        Options {
+            workers,
+            max_executions: None,
+            max_time: None,
+            more_after_failure: 2_000,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -148,7 +154,10 @@ pub(crate) fn explore_with(
         vec![work()()]
     } else {
         let threads: Vec<_> = (0..workers).map(|_| std::thread::spawn(work())).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a worker of the search does not panic")).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a worker of the search does not panic"))
+            .collect()
     };
     let failed = shared.failed.lock().expect("no worker panics").take();
     Report {

@@ -56,7 +56,8 @@ pub fn run(args: &Args) -> Outcome {
             format!("no mutant's name contains `{}`; `reveille mutants` lists them all", args.name).into()
         );
     }
-    let is_asked = |engine: &Engine| args.engine.is_empty() || args.engine.iter().any(|name| name.means(*engine));
+    let is_asked =
+        |engine: &Engine| args.engine.is_empty() || args.engine.iter().any(|name| name.means(*engine));
     let engines: Vec<Engine> = Engine::ALL.into_iter().filter(is_asked).collect();
     let cells: Vec<_> =
         mutants.iter().flat_map(|&mutant| engines.iter().map(move |&engine| (mutant, engine))).collect();

@@ -139,9 +139,7 @@ fn trace(failed: &Failed, main: &'static str) -> Trace {
     let mut newest: Vec<u64> = graph.locations.iter().map(|location| location.initial).collect();
     // A lock is a word that is waited for to be set, a parker's token one that is waited for to be taken.
     let waited_for_by = |modify: Modify| {
-        let waits = move |id: &EventId| {
-            matches!(graph.event(*id).op, Asked::Rmw { until: Some(_), modify: by, .. } if by == modify)
-        };
+        let waits = move |id: &EventId| matches!(graph.event(*id).op, Asked::Rmw { until: Some(_), modify: by, .. } if by == modify);
         graph.locations.iter().map(|location| location.reads.iter().any(waits)).collect::<Vec<bool>>()
     };
     let roles = Roles { locks: waited_for_by(Modify::Swap(1)), tokens: waited_for_by(Modify::Swap(0)) };
@@ -169,7 +167,13 @@ struct Roles {
     tokens: Vec<bool>,
 }
 
-fn row(graph: &Graph, id: EventId, newest: &mut [u64], roles: &Roles, threads: &[&'static str]) -> Option<Op> {
+fn row(
+    graph: &Graph,
+    id: EventId,
+    newest: &mut [u64],
+    roles: &Roles,
+    threads: &[&'static str],
+) -> Option<Op> {
     let event = graph.event(id);
     let object = event.op.location().unwrap_or(0) as usize;
     Some(match event.op {
@@ -203,7 +207,9 @@ fn row(graph: &Graph, id: EventId, newest: &mut [u64], roles: &Roles, threads: &
             Op::Rmw { object, order: order(event.order()), read, wrote, stale: stale(now, read) }
         }
         Asked::Fence { order: by } => Op::Fence { order: order(by) },
-        Asked::Spawn => Op::Spawn { name: threads.get(event.read as usize).copied().unwrap_or_default().into() },
+        Asked::Spawn => {
+            Op::Spawn { name: threads.get(event.read as usize).copied().unwrap_or_default().into() }
+        }
         Asked::CellRead { .. } => Op::Read { object },
         Asked::CellWrite { .. } => Op::Write { object },
         Asked::Choose { .. } => Op::Choice { taken: event.read != 0 },

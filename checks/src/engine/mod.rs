@@ -103,7 +103,13 @@ impl Engine {
     pub fn enough(self) -> u64 {
         match self {
             Self::ModelSc | Self::ModelTso | Self::ModelRc11 => ENOUGH * model::STATES,
-            Self::ExactSc | Self::ExactTso | Self::ExactRc11 | Self::LoomSc | Self::LoomC11 | Self::Shuttle | Self::Hardware => ENOUGH,
+            Self::ExactSc
+            | Self::ExactTso
+            | Self::ExactRc11
+            | Self::LoomSc
+            | Self::LoomC11
+            | Self::Shuttle
+            | Self::Hardware => ENOUGH,
         }
     }
 

@@ -21,8 +21,8 @@ pub mod timed;
 mod traced;
 pub mod weakened;
 
-pub use exact::Exact;
 pub use engines::{Loom, ScriptedPanic, Shuttle};
+pub use exact::Exact;
 pub use sequential::Sequential;
 pub use timed::Timed;
 pub use traced::Traced;

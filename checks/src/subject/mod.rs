@@ -280,7 +280,9 @@ impl Needs {
     /// Whether `engine` can show a miss that takes this.
     pub fn shows_under(self, engine: Engine) -> bool {
         match engine {
-            Engine::ExactSc | Engine::ModelSc | Engine::LoomSc | Engine::Shuttle => self == Needs::Interleaving,
+            Engine::ExactSc | Engine::ModelSc | Engine::LoomSc | Engine::Shuttle => {
+                self == Needs::Interleaving
+            }
             Engine::ExactTso
             | Engine::ExactRc11
             | Engine::ModelTso

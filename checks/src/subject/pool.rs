@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-
 use crate::engine::{self, Budget, Engine};
 use crate::flavour::weakened::{self, Change, Mutation};
 use crate::gates;

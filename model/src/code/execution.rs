@@ -8,8 +8,8 @@ use std::panic::Location as Source;
 
 use super::failure::{Diverged, Failure, Limit, Performed};
 use super::fiber::{self, Body, Ended, Fiber, TakeDown};
-use crate::graphs::{EventId, Graph, Op, Value};
 use crate::graphs::revisit::{Added, extend};
+use crate::graphs::{EventId, Graph, Op, Value};
 
 /// What bounds a single execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +137,8 @@ pub(crate) struct Execution {
     pub generation: u64,
     limits: Limits,
     threads: Vec<ThreadState>,
+    /// Fibers without a thread. Boxed: a fiber must not move while it runs, and it goes from here to a thread and back
+    #[expect(clippy::vec_box)]
     spare: Vec<Box<Fiber>>,
     running: usize,
     /// Events of the graph that have not taken place yet
@@ -256,7 +258,9 @@ impl Execution {
                 && match thread.state {
                     State::Ready => true,
                     State::Replay(event) => self.has_taken_place(event),
-                    State::Join(joined) => self.threads[joined].done == self.graph.threads[joined].events.len(),
+                    State::Join(joined) => {
+                        self.threads[joined].done == self.graph.threads[joined].events.len()
+                    }
                     State::Blocked | State::Ended | State::Free => false,
                 }
         })
@@ -291,7 +295,8 @@ impl Execution {
         }
         let is_stale = |thread: usize| {
             graph.threads[thread].events.last().is_some_and(|event| {
-                event.blocked && event.op.location().is_some_and(|location| graph.newest(location) != event.reads_from)
+                event.blocked
+                    && event.op.location().is_some_and(|location| graph.newest(location) != event.reads_from)
             })
         };
         if alive.clone().any(is_stale) { RunEnd::Stale } else { RunEnd::Stuck }
@@ -300,14 +305,22 @@ impl Execution {
     fn begin_thread(&mut self, number: usize, name: &'static str, body: Body) {
         let mut fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
         fiber.start(body);
-        let thread = ThreadState { fiber, done: 0, locations: 0, state: State::Ready, unwinding: false, told: false };
+        let thread =
+            ThreadState { fiber, done: 0, locations: 0, state: State::Ready, unwinding: false, told: false };
         while self.thread_names.len() <= number {
             self.thread_names.push("");
         }
         self.thread_names[number] = name;
         while self.threads.len() < number {
             let fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
-            self.threads.push(ThreadState { fiber, done: 0, locations: 0, state: State::Free, unwinding: false, told: false });
+            self.threads.push(ThreadState {
+                fiber,
+                done: 0,
+                locations: 0,
+                state: State::Free,
+                unwinding: false,
+                told: false,
+            });
         }
         if number < self.threads.len() {
             let free = std::mem::replace(&mut self.threads[number], thread);
@@ -322,20 +335,23 @@ impl Execution {
     /// # Safety
     /// As [`step`](Self::step).
     unsafe fn take_down(this: *mut Execution) {
-        // SAFETY: the reference ends with the expression, here and below.
-        let threads = unsafe { &mut *this }.threads.len();
-        unsafe { &mut *this }.taken_down = true;
+        let threads = {
+            // SAFETY: no fiber runs; the reference ends with this block.
+            let execution = unsafe { &mut *this };
+            execution.taken_down = true;
+            execution.threads.len()
+        };
         for number in 0..threads {
             let (fiber, body) = {
                 // SAFETY: as above.
-                let thread = unsafe { &mut (&mut *this).threads[number] };
+                let execution = unsafe { &mut *this };
+                execution.running = number;
+                let thread = &mut execution.threads[number];
                 if matches!(thread.state, State::Ended | State::Free) {
                     continue;
                 }
                 let fiber: *mut Fiber = &mut *thread.fiber;
-                let body = thread.fiber.take();
-                unsafe { &mut *this }.running = number;
-                (fiber, body)
+                (fiber, thread.fiber.take())
             };
             match body {
                 Some(never_started) => drop(never_started),
@@ -445,7 +461,8 @@ impl Execution {
             return None;
         }
         if self.graph.len >= self.limits.events {
-            let limit = Limit::Events { most: self.limits.events, thread: number, last: Performed { op, source } };
+            let limit =
+                Limit::Events { most: self.limits.events, thread: number, last: Performed { op, source } };
             self.fail(Failure::Limit(limit));
             return None;
         }

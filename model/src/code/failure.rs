@@ -95,7 +95,10 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Limit::Events { most, last, .. } => {
-                write!(f, "an execution has more than {most} operations (an endless loop?): the last is {last}")
+                write!(
+                    f,
+                    "an execution has more than {most} operations (an endless loop?): the last is {last}"
+                )
             }
             Limit::Threads { most } => write!(f, "an execution has more than {most} threads at a time"),
             Limit::Diverged(diverged) => {

@@ -175,7 +175,9 @@ impl Op {
     #[inline]
     pub fn atomic(&self) -> Option<u32> {
         match *self {
-            Op::Load { location, .. } | Op::Store { location, .. } | Op::Rmw { location, .. } => Some(location),
+            Op::Load { location, .. } | Op::Store { location, .. } | Op::Rmw { location, .. } => {
+                Some(location)
+            }
             _ => None,
         }
     }
@@ -271,7 +273,11 @@ impl Event {
         match self.op {
             Op::Load { order, .. } | Op::Store { order, .. } | Op::Fence { order } => order,
             Op::Rmw { order, failure, .. } => {
-                if self.will_write().is_some() { order } else { failure }
+                if self.will_write().is_some() {
+                    order
+                } else {
+                    failure
+                }
             }
             _ => Ordering::Relaxed,
         }

@@ -231,7 +231,8 @@ impl Graph {
                 }
             }
             Op::Join { thread: joined } => {
-                let end = self.threads[joined as usize].events.last().expect("a thread that is joined has ended");
+                let end =
+                    self.threads[joined as usize].events.last().expect("a thread that is joined has ended");
                 porf.join(&end.porf);
                 happens_before.join(&end.happens_before);
             }

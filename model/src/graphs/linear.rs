@@ -17,7 +17,9 @@ pub fn linearize(graph: &Graph) -> Vec<EventId> {
         let candidate = threads()
             .filter_map(|thread| next(thread, &done))
             .find(|&id| may_follow(graph, id, &done) && takes_effect_now(graph, id, &done))
-            .or_else(|| threads().filter_map(|thread| next(thread, &done)).find(|&id| may_follow(graph, id, &done)));
+            .or_else(|| {
+                threads().filter_map(|thread| next(thread, &done)).find(|&id| may_follow(graph, id, &done))
+            });
         let Some(id) = candidate else { break };
         last = id.thread();
         done[last] += 1;
@@ -51,5 +53,8 @@ fn takes_effect_now(graph: &Graph, id: EventId, done: &[usize]) -> bool {
     let location = graph.location(event.op.location().expect("a write has a location"));
     let previous = location.writes[event.position as usize - 1];
     is_done(previous, done)
-        && location.reads.iter().all(|&read| read == id || graph.event(read).reads_from != previous || is_done(read, done))
+        && location
+            .reads
+            .iter()
+            .all(|&read| read == id || graph.event(read).reads_from != previous || is_done(read, done))
 }

@@ -12,5 +12,5 @@ pub(crate) mod rules;
 
 pub use clock::Clock;
 pub use event::{Event, EventId, Modify, Op, Until, Value};
-pub use linear::linearize;
 pub use graph::{Graph, Location, Thread};
+pub use linear::linearize;

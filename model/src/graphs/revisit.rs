@@ -15,7 +15,7 @@
 //!
 //! Why it comes up *once*: a revisit deletes events, and other graphs differ from this one in what is deleted only. All of
 //! them would come to the same. So only one of them may make the revisit: the one in which everything that is deleted, and the read
-//! itself, had been added [maximally](is_maximal): reads read the newest write, writes are the newest, choices have
+//! itself, had been added maximally (`is_maximal`): reads read the newest write, writes are the newest, choices have
 //! their first outcome, as seen when they were added. There is exactly one such way to add a set of events, and there always
 //! is one: the newest write is always allowed.
 
@@ -251,12 +251,15 @@ fn is_maximal(graph: &Graph, id: EventId, porf: &Clock) -> bool {
     }
     if event.writes {
         let later = &location.writes[event.position as usize + 1..];
-        if !without(Rule::MaximalWrites) && later.iter().any(|&write| written_before(write, event.write_stamp)) {
+        if !without(Rule::MaximalWrites)
+            && later.iter().any(|&write| written_before(write, event.write_stamp))
+        {
             return false;
         }
         // No read that was there before it reads from it.
-        let is_earlier_reader =
-            |read: EventId| graph.event(read).reads_from == id && graph.event(read).stamp <= event.write_stamp;
+        let is_earlier_reader = |read: EventId| {
+            graph.event(read).reads_from == id && graph.event(read).stamp <= event.write_stamp
+        };
         if !without(Rule::MaximalUnread) && location.reads.iter().any(|&read| is_earlier_reader(read)) {
             return false;
         }

@@ -119,13 +119,13 @@ pub(super) fn disagreements<C: Case>(found: &[Found<C>]) -> String {
                  has none."
             ),
             verdict if verdict.misses() == Some(false) && rc11.is_some_and(|rc11| rc11.misses()) => {
-                writeln!(
-                    text,
-                    "missed by loom: {case}: there is a miss under RC11, and loom c11 found none."
-                )
+                writeln!(text, "missed by loom: {case}: there is a miss under RC11, and loom c11 found none.")
             }
             Verdict::Misses { .. } if rc11.is_some_and(|rc11| !rc11.misses() && !rc11.was_skipped()) => {
-                writeln!(text, "not adjudicated: {case}: loom c11 reports a miss, and no search under RC11 came to its end.")
+                writeln!(
+                    text,
+                    "not adjudicated: {case}: loom c11 reports a miss, and no search under RC11 came to its end."
+                )
             }
             _ => Ok(()),
         };

@@ -95,7 +95,11 @@ impl Need {
             Verdict::Bounded { explored, .. } => explored > 0 && !MODEL.contains(&cell.engine),
             _ => false,
         };
-        if missed_by(Engine::ExactSc) || missed_by(Engine::ModelSc) || missed_by(Engine::LoomSc) || missed_by(Engine::Shuttle) {
+        if missed_by(Engine::ExactSc)
+            || missed_by(Engine::ModelSc)
+            || missed_by(Engine::LoomSc)
+            || missed_by(Engine::Shuttle)
+        {
             Self::AnyMachine
         } else if missed_by(Engine::ExactTso) || missed_by(Engine::ModelTso) {
             Self::X86

@@ -70,7 +70,9 @@ impl Psc<'_> {
             let sequential = graph.event(event);
             match sequential.op {
                 Op::Fence { .. } => known(graph, location, &sequential.happens_before),
-                _ if sequential.writes && sequential.op.location() == Some(location) => sequential.position as usize,
+                _ if sequential.writes && sequential.op.location() == Some(location) => {
+                    sequential.position as usize
+                }
                 _ => 0,
             }
         };
@@ -81,11 +83,14 @@ impl Psc<'_> {
             floor = self.before(&sources).into_iter().map(knows).fold(floor, usize::max);
         }
         // Out of the event itself.
-        let (Op::Load { order, .. } | Op::Store { order, .. } | Op::Rmw { order, .. }) = *op else { return floor };
+        let (Op::Load { order, .. } | Op::Store { order, .. } | Op::Rmw { order, .. }) = *op else {
+            return floor;
+        };
         if order == Ordering::SeqCst && !without(Rule::PscOfAccesses) {
             let all = graph.fences.iter().chain(&graph.seq_cst).copied();
-            let sources: Vec<EventId> =
-                all.filter(|&source| source != id && self.precedes_new(source, id, location, happens_before)).collect();
+            let sources: Vec<EventId> = all
+                .filter(|&source| source != id && self.precedes_new(source, id, location, happens_before))
+                .collect();
             for reached in self.before(&sources) {
                 let event = graph.event(reached);
                 floor = floor.max(match event.op {
@@ -130,10 +135,14 @@ impl Psc<'_> {
                         let is_after = |&id: &EventId| graph.event(id).happens_before.contains(from);
                         let is_atomic = |&id: &EventId| graph.event(id).op.atomic().is_some();
                         seen > 0
-                            && (location.writes[1..=seen].iter().any(|write| is_after(write) && is_atomic(write))
+                            && (location.writes[1..=seen]
+                                .iter()
+                                .any(|write| is_after(write) && is_atomic(write))
                                 || location.reads.iter().any(|read| {
                                     let event = graph.event(*read);
-                                    is_atomic(read) && graph.position(event.reads_from) < seen && is_after(read)
+                                    is_atomic(read)
+                                        && graph.position(event.reads_from) < seen
+                                        && is_after(read)
                                 }))
                     })
             }
@@ -142,7 +151,8 @@ impl Psc<'_> {
                 let (_, before) = graph.before(to);
                 before.contains(from)
                     || self.after(from, location).any(|event| {
-                        target.happens_before.contains(event) && event != to || self.is_before_write(event, to)
+                        target.happens_before.contains(event) && event != to
+                            || self.is_before_write(event, to)
                     })
             }
             (false, true) => {
@@ -154,7 +164,8 @@ impl Psc<'_> {
                     false => graph.position(source.reads_from) < seen,
                 };
                 target.happens_before.contains(next)
-                    || target.happens_before.contains(from) && self.knows_access_after(from, location, &target.happens_before)
+                    || target.happens_before.contains(from)
+                        && self.knows_access_after(from, location, &target.happens_before)
                     || after_mine
             }
             (false, false) => {
@@ -182,13 +193,17 @@ impl Psc<'_> {
         }
         // To other locations in both threads, with happens-before between.
         let own = &graph.threads[from.thread()].events;
-        let first = (from.index() + 1..own.len()).find(|&index| own[index].op.location() != source.op.location());
+        let first =
+            (from.index() + 1..own.len()).find(|&index| own[index].op.location() != source.op.location());
         let other = &graph.threads[to.thread()].events;
         let last = (0..to.index()).rev().find(|&index| other[index].op.location() != Some(location));
         // The start of a thread is before its first access, as an event of its own.
-        let last = last.map(|index| EventId::new(to.thread(), index)).or(graph.threads[to.thread()].started_by);
+        let last =
+            last.map(|index| EventId::new(to.thread(), index)).or(graph.threads[to.thread()].started_by);
         match (first, last) {
-            (Some(first), Some(last)) => graph.event(last).happens_before.contains(EventId::new(from.thread(), first)),
+            (Some(first), Some(last)) => {
+                graph.event(last).happens_before.contains(EventId::new(from.thread(), first))
+            }
             _ => false,
         }
     }

@@ -13,8 +13,10 @@ pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
         before.include_event(start);
     }
     before.close();
-    let newest_known =
-        location.writes.iter().rposition(|write| write.is_initial() || before.known[write.thread()] > write.index());
+    let newest_known = location
+        .writes
+        .iter()
+        .rposition(|write| write.is_initial() || before.known[write.thread()] > write.index());
     newest_known.unwrap_or(0)
 }
 
@@ -44,7 +46,9 @@ impl Before<'_> {
     fn close(&mut self) {
         let graph = self.graph;
         while let Some((thread, from, to)) = self.new.pop() {
-            if from == 0 && let Some(start) = graph.threads[thread].started_by {
+            if from == 0
+                && let Some(start) = graph.threads[thread].started_by
+            {
                 self.include_event(start);
             }
             for event in &graph.threads[thread].events[from..to] {

@@ -22,13 +22,17 @@ pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     }
     before.close();
     // Coherence holds within the thread too, where a load passes its stores to other locations only.
-    let own = graph.threads[id.thread()].events[..id.index()].iter().filter(|event| event.op.atomic() == Some(number));
+    let own = graph.threads[id.thread()].events[..id.index()]
+        .iter()
+        .filter(|event| event.op.atomic() == Some(number));
     let own = own.map(|event| match event.writes {
         true => event.position as usize,
         false => graph.position(event.reads_from),
     });
-    let newest_known =
-        location.writes.iter().rposition(|write| write.is_initial() || before.known[write.thread()].all > write.index());
+    let newest_known = location
+        .writes
+        .iter()
+        .rposition(|write| write.is_initial() || before.known[write.thread()].all > write.index());
     own.max().unwrap_or(0).max(newest_known.unwrap_or(0))
 }
 
@@ -63,7 +67,8 @@ impl Before<'_> {
     fn include_all(&mut self, thread: usize, events: usize) {
         let known = self.known[thread];
         for index in known.all..events {
-            let is_new = index >= known.loads || !matches!(self.graph.threads[thread].events[index].op, Op::Load { .. });
+            let is_new = index >= known.loads
+                || !matches!(self.graph.threads[thread].events[index].op, Op::Load { .. });
             if is_new {
                 self.new.push(EventId::new(thread, index));
             }
