@@ -1,0 +1,218 @@
+//! What the exact engine says of the real code, each sentence a test. See a cell again: `cargo run --release -- explain GATE CONSUMER`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use reveille::gate::PerEntry;
+use reveille::sync::{Atomic, JoinHandle, Mutex, Parker, Primitives};
+use reveille_checks::engine::{self, Budget, Engine};
+use reveille_checks::scenario::{Consumer, PoolScenario, Protocol, Scenario};
+use reveille_checks::subject::{GateName, documented_miss, search};
+use reveille_checks::verdict::{End, Verdict};
+use reveille_checks::{check, report};
+
+const EXACT: [Engine; 3] = [Engine::ExactSc, Engine::ExactTso, Engine::ExactRc11];
+
+/// More executions than any cell has: what is left over is an engine that visits some twice.
+const ALL: Budget = Budget::of_executions(300_000);
+
+#[test]
+fn every_cell_of_poll_wake_is_searched_to_its_end_and_loses_where_it_is_documented_to_and_nowhere_else() {
+    let cells: Vec<_> = GateName::ALL
+        .into_iter()
+        .flat_map(|gate| Consumer::ALL.map(|consumer| (gate, consumer)))
+        .flat_map(|(gate, consumer)| EXACT.map(|engine| (gate, consumer, engine)))
+        .collect();
+    assert_eq!(cells.len(), 243);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(&(gate, consumer, engine)) = cells.get(next.fetch_add(1, Relaxed)) {
+                    let verdict = search(gate, consumer, engine, ALL);
+                    let is_settled = matches!(verdict, Verdict::Complete { .. } | Verdict::Misses { .. });
+                    assert!(is_settled, "{gate} × {consumer}, {engine:?}: {:?}", verdict.bound());
+                    let misses = verdict.misses() == Some(true);
+                    let text = verdict.counterexample().map(report::render).unwrap_or_default();
+                    assert_eq!(
+                        misses,
+                        documented_miss(gate, consumer, engine),
+                        "{gate} × {consumer}, {engine:?}\n{text}"
+                    );
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn where_loom_alarms_every_execution_of_the_same_code_under_rc11_is_without_a_miss() {
+    for consumer in [Consumer::EpollLevel, Consumer::EpollEdge, Consumer::PollOnce, Consumer::Activation] {
+        let gate = GateName::RearmByStore;
+        let loom = search(gate, consumer, Engine::LoomC11, Budget::of_executions(50_000));
+        assert_eq!(loom.misses(), Some(true), "{consumer}: loom has learnt something");
+        let exact = search(gate, consumer, Engine::ExactRc11, ALL);
+        assert!(matches!(exact, Verdict::Complete { .. }), "{consumer}: {exact:?}");
+        assert!(matches!(loom.adjudicated(Engine::ExactRc11, &exact), Verdict::Alarm { .. }));
+    }
+}
+
+#[test]
+fn five_protocols_of_the_pool_are_searched_to_their_end() {
+    use Protocol::{EnqueueIdle, Exit, Maximum, Panic, ShardScan};
+    for protocol in [EnqueueIdle, ShardScan, Exit, Maximum, Panic] {
+        let scenario = PoolScenario::<PerEntry>::new(protocol);
+        let verdict = engine::search(Engine::ExactRc11, &scenario, ALL);
+        println!("{protocol}: {} executions", verdict.explored());
+        assert!(matches!(verdict, Verdict::Complete { .. }), "{protocol}: {verdict:?}");
+    }
+}
+
+/// What a [`Misuse`] does.
+#[derive(Clone, Copy)]
+enum What {
+    LoopsForEver,
+    SharesBehindTheBack,
+    StartsManyThreads,
+    Asserts,
+    LosesALock,
+    DropsAGuard,
+}
+
+/// A program that is wrong, or that the engine cannot run.
+#[derive(Clone)]
+struct Misuse(What);
+
+impl Scenario for Misuse {
+    fn name(&self) -> String {
+        "misuse".into()
+    }
+
+    fn run<P: Primitives>(&self) {
+        match self.0 {
+            What::LoopsForEver => {
+                let word = P::Atomic::new("word", 0);
+                while word.load(Relaxed) == 0 {}
+            }
+            What::SharesBehindTheBack => {
+                static BEHIND: AtomicUsize = AtomicUsize::new(0);
+                let word = Arc::new(P::Atomic::new("word", 0));
+                let other = P::spawn("other", {
+                    let word = word.clone();
+                    move || word.store(1, Relaxed)
+                });
+                if BEHIND.fetch_add(1, Relaxed) % 2 == 0 {
+                    word.load(Relaxed);
+                } else {
+                    P::fence(SeqCst);
+                }
+                word.load(Relaxed);
+                other.join().unwrap();
+            }
+            What::StartsManyThreads => {
+                let threads: Vec<_> = (0..300).map(|_| P::spawn("one of many", || ())).collect();
+                threads.into_iter().for_each(|thread| thread.join().unwrap());
+            }
+            What::Asserts => panic!("a deadlock exceeded maximum expectations"),
+            What::LosesALock => {
+                let lock = Arc::new((P::Mutex::new("lock", ()), P::Parker::new("sleeper")));
+                let other = P::spawn("other", {
+                    let lock = lock.clone();
+                    move || lock.0.with(|()| ())
+                });
+                lock.0.with(|()| lock.1.park());
+                other.join().unwrap();
+            }
+            What::DropsAGuard => {
+                struct Guard<P: Primitives>(P::Atomic);
+                impl<P: Primitives> Drop for Guard<P> {
+                    fn drop(&mut self) {
+                        self.0.store(0, Release);
+                        assert_eq!(self.0.load(Acquire), 0);
+                    }
+                }
+                let _guard = Guard::<P>(P::Atomic::new("guarded", 1));
+                P::Parker::new("sleeper").park();
+            }
+        }
+    }
+}
+
+fn verdict(what: What) -> Verdict {
+    engine::search(Engine::ExactRc11, &Misuse(what), Budget::of_executions(1_000))
+}
+
+fn no_result(what: What) -> String {
+    match verdict(what) {
+        Verdict::Inconclusive { why } => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_endless_loop_of_operations_is_a_limit_with_its_place() {
+    let why = no_result(What::LoopsForEver);
+    assert!(why.contains("an endless loop?") && why.contains("tests/exact.rs"), "{why}");
+}
+
+#[test]
+fn state_shared_behind_the_primitives_back_is_named_with_both_operations() {
+    let why = no_result(What::SharesBehindTheBack);
+    assert!(why.contains("not deterministic") && why.contains("a load") && why.contains("a fence"), "{why}");
+}
+
+#[test]
+fn sixty_four_threads_are_no_limit_and_three_hundred_are_one_in_words() {
+    let why = no_result(What::StartsManyThreads);
+    assert!(why.contains("200 threads"), "{why}");
+}
+
+#[test]
+fn an_assertion_is_the_programs_whatever_its_text_says() {
+    let Verdict::Misses { counterexample, .. } = verdict(What::Asserts) else { panic!("no violation") };
+    assert_eq!(counterexample.end, End::Violation("a deadlock exceeded maximum expectations".into()));
+}
+
+#[test]
+fn a_thread_that_waits_for_a_lock_is_shown_with_who_holds_it() {
+    let Verdict::Misses { counterexample, .. } = verdict(What::LosesALock) else { panic!("no deadlock") };
+    let text = report::render(&counterexample);
+    assert!(text.contains("other waits for lock lock, which main holds."), "{text}");
+}
+
+#[test]
+fn a_guard_that_touches_an_atomic_when_it_is_dropped_ends_no_process() {
+    let Verdict::Misses { counterexample, .. } = verdict(What::DropsAGuard) else { panic!("no deadlock") };
+    assert!(matches!(counterexample.end, End::Stuck(_)), "{counterexample:?}");
+}
+
+#[test]
+fn a_check_returns_what_was_searched() {
+    #[derive(Clone)]
+    struct Handover;
+    impl Scenario for Handover {
+        fn name(&self) -> String {
+            "handover".into()
+        }
+        fn run<P: Primitives>(&self) {
+            let shared = Arc::new((P::Atomic::new("flag", 0), P::Parker::new("sleeper")));
+            let waker = P::spawn("waker", {
+                let shared = shared.clone();
+                move || {
+                    shared.0.store(1, Release);
+                    shared.1.unpark();
+                }
+            });
+            while shared.0.load(Acquire) == 0 {
+                shared.1.park();
+            }
+            waker.join().unwrap();
+        }
+    }
+    let checked = check(Handover);
+    let executions: Vec<_> =
+        checked.expect_complete().searches.iter().map(|search| search.executions).collect();
+    // The flag is read before it is set, or after. After a token it is set.
+    assert_eq!(executions, [2, 2, 2], "{checked}");
+}
