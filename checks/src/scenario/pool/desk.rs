@@ -72,6 +72,8 @@ struct Ledger<P: Primitives> {
     /// For each account, how many of its jobs run at this moment outside of blocked regions, and how many may.
     running: [usize; AccountName::ALL.len()],
     most: [usize; AccountName::ALL.len()],
+    /// The first time that more ran
+    too_many: Option<String>,
 }
 
 /// Keeps the ledger. An engine sees of it nothing but the parkers of the jobs: the locks are std's, order nothing that the pool has
@@ -79,7 +81,8 @@ struct Ledger<P: Primitives> {
 ///
 /// So no thread's way may depend on what is in there, beyond what an operation has told it before. The exact engine runs the threads of
 /// an execution in any order that its reads allow, and what comes behind the engine's back comes in that order.
-/// An assertion may look, if it holds in each of those orders:
+/// An assertion may look, if it holds in each of those orders; and it comes after the last operation, so that where a pool is wrong no
+/// thread ends early in one order that goes on in another.
 ///
 /// - What became of a job is looked at after a token, a lock or a join that comes after it.
 /// - A job that runs has a worker, from before its place was taken until after it was given back. That is done under the lock of the
@@ -98,7 +101,7 @@ impl<P: Primitives> Desk<P> {
     /// `config` says how many jobs of an account may run at a time.
     pub fn new(config: &Config) -> Arc<Self> {
         let most = [config.bounded, config.unbounded];
-        let ledger = Ledger { jobs: Vec::new(), running: [0; AccountName::ALL.len()], most };
+        let ledger = Ledger { jobs: Vec::new(), running: [0; AccountName::ALL.len()], most, too_many: None };
         Arc::new(Self { ledger: Mutex::new(ledger) })
     }
 
@@ -148,12 +151,13 @@ impl<P: Primitives> Desk<P> {
 
     /// A job runs until this is dropped.
     fn running(&self, account: AccountName) -> Running<'_, P> {
-        let mut ledger = self.ledger();
-        let running = &mut ledger.running[account as usize];
+        let ledger = &mut *self.ledger();
+        let (running, most) = (&mut ledger.running[account as usize], ledger.most[account as usize]);
         *running += 1;
-        let (running, most) = (*running, ledger.most[account as usize]);
-        drop(ledger);
-        assert!(running <= most, "{running} jobs of the {account:?} account run at a time, and {most} may");
+        if *running > most {
+            let found = || format!("{running} jobs of the {account:?} account ran at a time, and {most} may");
+            ledger.too_many.get_or_insert_with(found);
+        }
         Running { desk: self, account }
     }
 
@@ -181,6 +185,7 @@ impl<P: Primitives> Desk<P> {
     /// Shuts the pool down, and holds the ledger against what a pool promises.
     pub fn close<G: WakeOne>(&self, pool: &Pool<P, G>, how: Shutdown) {
         pool.shutdown(how).expect("this is no job of the pool");
+        let stats = pool.stats();
         let ledger = self.ledger();
         for (i, record) in ledger.jobs.iter().enumerate() {
             let Seen { ran, endings } = &*record.seen();
@@ -192,11 +197,9 @@ impl<P: Primitives> Desk<P> {
                 "job {i} ran {ran} times, and its outcome is {endings:?}"
             );
         }
-        let jobs = ledger.jobs.len();
-        drop(ledger); // the engine may switch threads again
-        let stats = pool.stats();
+        assert_eq!(ledger.too_many, None);
         let ended = stats.done + stats.panicked + stats.cancelled + stats.refused;
-        assert_eq!(stats.submitted, jobs as u64, "{stats:?}");
+        assert_eq!(stats.submitted, ledger.jobs.len() as u64, "{stats:?}");
         assert_eq!(stats.submitted, ended, "{stats:?}");
         for account in stats.accounts {
             assert_eq!((account.waiting, account.workers, account.blocked), (0, 0, 0), "{stats:?}");
