@@ -327,8 +327,8 @@ impl<P: Primitives, G: WakeOne> Clone for Submitter<P, G> {
 }
 
 impl<P: Primitives, G: WakeOne> Submitter<P, G> {
-    /// It matters to nobody which list a submitter begins with. But it is no matter of chance: a checker that runs the same
-    /// schedule twice must see the same list, so no count decides it that threads share.
+    /// It matters to nobody which list a submitter begins with. But it is no matter of chance: a checker that runs the
+    /// same schedule twice must see the same list, so no count decides it that threads share.
     fn new(shared: Arc<Shared<P, G>>, first: usize) -> Self {
         Self { shared, turn: P::Atomic::new("turn", first) }
     }

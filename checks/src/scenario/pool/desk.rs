@@ -49,8 +49,8 @@ impl<P: Primitives> Job<P> {
 
 /// What was seen of a job.
 struct Record<P: Primitives> {
-    /// Its token says that the job is over. The one operation by which a thread learns of it: what it finds in `seen` after
-    /// that is what was there before.
+    /// Its token says that the job is over. The one operation by which a thread learns of it: what it finds in `seen`
+    /// after that is what was there before.
     over: P::Parker,
     seen: Mutex<Seen>,
 }
@@ -76,18 +76,19 @@ struct Ledger<P: Primitives> {
     too_many: Option<String>,
 }
 
-/// Keeps the ledger. An engine sees of it nothing but the parkers of the jobs: the locks are std's, order nothing that the pool has
-/// to order, and are never held where threads are switched.
+/// Keeps the ledger. An engine sees of it nothing but the parkers of the jobs: the locks are std's, order nothing that
+/// the pool has to order, and are never held where threads are switched.
 ///
-/// So no thread's way may depend on what is in there, beyond what an operation has told it before. The exact engine runs the threads of
-/// an execution in any order that its reads allow, and what comes behind the engine's back comes in that order.
-/// An assertion may look, if it holds in each of those orders; and it comes after the last operation, so that where a pool is wrong no
-/// thread ends early in one order that goes on in another.
+/// So no thread's way may depend on what is in there, beyond what an operation has told it before. The exact engine
+/// runs the threads of an execution in any order that its reads allow, and what comes behind the engine's back comes
+/// in that order. An assertion may look, if it holds in each of those orders; and it comes after the last operation,
+/// so that where a pool is wrong no thread ends early in one order that goes on in another.
 ///
 /// - What became of a job is looked at after a token, a lock or a join that comes after it.
-/// - A job that runs has a worker, from before its place was taken until after it was given back. That is done under the lock of the
-///   worker lists, whose sections come in one order, which all the engine's orders keep. So in none of them do more jobs run than
-///   may, if the pool is right. If it is not, the ones that overlap need an operation within, or none of the orders shows it.
+/// - A job that runs has a worker, from before its place was taken until after it was given back. That is done under
+///   the lock of the worker lists, whose sections come in one order, which all the engine's orders keep. So in none of
+///   them do more jobs run than may, if the pool is right. If it is not, the ones that overlap need an operation
+///   within, or none of the orders shows it.
 pub(super) struct Desk<P: Primitives> {
     ledger: Mutex<Ledger<P>>,
 }

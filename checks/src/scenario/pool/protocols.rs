@@ -129,7 +129,8 @@ fn send<P: Primitives, G: WakeOne>(
     move |_| signal.unpark()
 }
 
-/// What jobs work on of which one may run at a time: whoever is in there must be alone, and sees what the one before has left.
+/// What jobs work on of which one may run at a time: whoever is in there must be alone, and sees what the one before
+/// has left.
 struct Workbench<P: Primitives> {
     /// Ordinary memory, as the desk's ledger is: a lock of the pool orders the jobs.
     inside: AtomicUsize,
@@ -154,8 +155,9 @@ impl<P: Primitives> Workbench<P> {
         }
         // Where an engine may switch to another thread.
         self.step.fetch_add(1, Relaxed);
-        // SAFETY: these jobs run one at a time; that they do is what is checked, by the count just above, and by loom and the exact
-        // engine, which report it if they are not ordered. If they do not, an engine switches threads at its operations only.
+        // SAFETY: these jobs run one at a time; that they do is what is checked, by the count just above, and by loom
+        // and the exact engine, which report it if they are not ordered. If they do not, an engine switches threads at
+        // its operations only.
         self.done.with_mut(|done| unsafe { (*done).push(turn) });
         self.inside.fetch_sub(1, Relaxed);
     }
@@ -208,7 +210,7 @@ fn cancel<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     let (third, _) = desk.enqueue(&pool, work, nothing);
     let by_token = token.cancel();
     let by_predicate = pool.cancel_where(|work| work.tag == Some(2));
-    // What a cancellation did not find has been looked for in the locks that it came by, and has begun before.
+    // A job that was not found has gone through all the locks under which it was looked for: it has begun before.
     let found = by_predicate != Cancelled::default() || second.ran();
     let ending = first.wait();
     let expected = if by_token == Cancel::BeforeItRan { Ending::Cancelled } else { Ending::Done };
