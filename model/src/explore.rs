@@ -118,6 +118,26 @@ struct Queue {
 ///
 /// `program` is run once an execution, and more often: to repeat the beginning of an execution when it is to go on in
 /// another way.
+///
+/// ```
+/// use std::sync::atomic::Ordering::Relaxed;
+/// use reveille_model::code::{Location, spawn};
+/// use reveille_model::explore::{Options, explore};
+/// use reveille_model::memory::Memory;
+///
+/// let report = explore(Memory::Rc11, Options::default(), || {
+///     let (x, y) = (Location::new("x", 0), Location::new("y", 0));
+///     let other = spawn("other", move || {
+///         y.store(1, Relaxed);
+///         x.load(Relaxed);
+///     });
+///     x.store(1, Relaxed);
+///     y.load(Relaxed);
+///     other.join();
+/// });
+/// assert!(report.complete);
+/// assert_eq!(report.executions, 4);
+/// ```
 pub fn explore(memory: Memory, options: Options, program: impl Fn() + Send + Sync + 'static) -> Report {
     explore_with(memory, options, program, |_, _| ControlFlow::Continue(()))
 }

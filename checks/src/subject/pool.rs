@@ -176,6 +176,14 @@ pub struct PoolCase {
 }
 
 impl PoolCase {
+    /// Whether random descents have not found the mistake in minutes.
+    fn is_too_large(&self) -> bool {
+        matches!(
+            (self.protocol, self.mutant),
+            ("two-idle", Some("one-flag")) | ("mixture", Some("wake-lost"))
+        )
+    }
+
     /// The case of these names.
     ///
     /// # Errors
@@ -292,6 +300,9 @@ impl Case for PoolCase {
             (_, None) => "the model only has this",
             (Engine::LoomSc | Engine::LoomC11, Some((protocol, _))) if !protocol.fits_loom() => {
                 "loom has at most five threads"
+            }
+            (_, Some(_)) if engine.of_the_exact_engine().is_some() && self.is_too_large() => {
+                "too many executions for the exact engine to come by it"
             }
             (_, Some((_, Some(mutant)))) if !mutant.shows_under(engine) => {
                 "this engine cannot see the mistake"
