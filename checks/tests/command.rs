@@ -52,7 +52,7 @@ fn json_has_a_row_for_every_cell_with_every_field() {
         "6",
     ]);
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(rows.len(), 2 * 7, "two gates, seven engines");
+    assert_eq!(rows.len(), 2 * 10, "two gates, ten engines");
     for row in &rows {
         for field in ["gate", "consumer", "engine", "memory", "outcome"] {
             assert!(row[field].is_string(), "{field}: {row}");
@@ -201,7 +201,7 @@ fn a_mistake_has_a_row_for_every_engine_that_says_caught_or_why_blind() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(rows.len(), 3 * 7, "three mistakes, seven engines");
+    assert_eq!(rows.len(), 3 * 10, "three mistakes, ten engines");
     for row in &rows {
         assert!(row["mutant"].is_string() && row["engine"].is_string() && row["after"].is_u64(), "{row}");
         assert_eq!(row["caught"].as_bool().unwrap(), row["why_blind"].is_null(), "{row}");

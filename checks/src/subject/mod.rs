@@ -251,6 +251,8 @@ pub enum Needs {
     Interleaving,
     /// A store that is seen late, as on x86 and weaker machines.
     StoreBuffer,
+    /// A machine weaker than x86, which orders this without being told.
+    WeakerThanX86,
     /// There is no miss.
     Nothing,
 }
@@ -283,12 +285,8 @@ impl Needs {
             Engine::ExactSc | Engine::ModelSc | Engine::LoomSc | Engine::Shuttle => {
                 self == Needs::Interleaving
             }
-            Engine::ExactTso
-            | Engine::ExactRc11
-            | Engine::ModelTso
-            | Engine::ModelRc11
-            | Engine::LoomC11
-            | Engine::Hardware => self != Needs::Nothing,
+            Engine::ExactTso | Engine::ModelTso | Engine::Hardware => self <= Needs::StoreBuffer,
+            Engine::ExactRc11 | Engine::ModelRc11 | Engine::LoomC11 => self <= Needs::WeakerThanX86,
         }
     }
 }

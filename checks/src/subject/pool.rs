@@ -58,7 +58,7 @@ const fn wake_lost(
 
 /// All mutants, in the order of their protocols.
 pub const MUTANTS: &[Mutant] = {
-    use Needs::{Interleaving, StoreBuffer};
+    use Needs::{Interleaving, StoreBuffer, WeakerThanX86};
     use Protocol as P;
     const fn mutant(protocol: P, name: &'static str, needs: Needs, mistake: Mistake) -> Mutant {
         Mutant { protocol, name, needs, mistake }
@@ -70,10 +70,10 @@ pub const MUTANTS: &[Mutant] = {
     const WAKE_LOST: Mistake = wake_lost("pool/account.rs", "wake", "notify_many", "bounded 0");
     &[
         mutant(P::EnqueueIdle, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
-        mutant(P::EnqueueIdle, "sleeper-without-barrier", StoreBuffer, NO_BARRIER_AFTER_ARM),
+        mutant(P::EnqueueIdle, "sleeper-without-barrier", WeakerThanX86, NO_BARRIER_AFTER_ARM),
         mutant(P::EnqueueIdle, "wake-lost", Interleaving, WAKE_LOST),
         mutant(P::ShardScan, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
-        mutant(P::ShardScan, "sleeper-without-barrier", StoreBuffer, NO_BARRIER_AFTER_ARM),
+        mutant(P::ShardScan, "sleeper-without-barrier", WeakerThanX86, NO_BARRIER_AFTER_ARM),
         mutant(P::ShardScan, "wake-lost", Interleaving, WAKE_LOST),
         mutant(P::Sparing, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
         mutant(P::Sparing, "spared-for-good", Interleaving, Mistake::Misuse(Misuse::SparedForGood)),
@@ -92,8 +92,8 @@ pub const MUTANTS: &[Mutant] = {
             Interleaving,
             wake_lost("pool/mod.rs", "shutdown", "broadcast", "unbounded 0"),
         ),
-        mutant(P::Exit, "broadcast-without-barrier", StoreBuffer, dropped("gate.rs", "reset", "fence")),
-        mutant(P::Exit, "sleeper-without-barrier", StoreBuffer, NO_BARRIER_AFTER_ARM),
+        mutant(P::Exit, "broadcast-without-barrier", WeakerThanX86, dropped("gate.rs", "reset", "fence")),
+        mutant(P::Exit, "sleeper-without-barrier", WeakerThanX86, NO_BARRIER_AFTER_ARM),
         mutant(P::Exit, "end-not-told", Interleaving, END_NOT_TOLD),
         mutant(
             P::Cancel,
