@@ -284,6 +284,11 @@ impl Case for PoolCase {
         }
     }
 
+    fn ends(&self, engine: Engine) -> bool {
+        let is_small = ["enqueue-idle", "shard-scan", "exit", "maximum", "panic"].contains(&self.protocol);
+        engine.of_the_model().is_some() || engine.of_the_exact_engine().is_some() && is_small
+    }
+
     fn pointless(&self, engine: Engine) -> Option<String> {
         let why = match (engine, self.of_the_code()) {
             (Engine::Hardware, _) => "the pool on real threads is the business of its own tests",
