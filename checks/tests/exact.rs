@@ -102,7 +102,7 @@ impl Scenario for Misuse {
                     let word = word.clone();
                     move || word.store(1, Relaxed)
                 });
-                if BEHIND.fetch_add(1, Relaxed) % 2 == 0 {
+                if BEHIND.fetch_add(1, Relaxed).is_multiple_of(2) {
                     word.load(Relaxed);
                 } else {
                     P::fence(SeqCst);

@@ -9,6 +9,9 @@ use reveille_checks::subject::{Case, MutantCase, readme};
 /// For a search that has to find something: it ends when it has.
 const TO_FIND: Budget = Budget::of_executions(400_000);
 
+/// The same for the exact engine, which finds at random first, depth first then, and at random again.
+const TO_FIND_EXACTLY: Budget = Budget::of_executions(60_000);
+
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {
     Budget::to_pass(1_000)
@@ -66,7 +69,12 @@ fn differs(mutant: MutantCase, row: &ReadmeRow) -> Vec<String> {
     for (engine, &caught) in Engine::ALL.into_iter().zip(&row.caught) {
         // What the hardware hits is a matter of the machine.
         let Some(caught) = caught.filter(|_| engine != Engine::Hardware) else { continue };
-        let verdict = mutant.search(engine, if caught { TO_FIND } else { to_pass() });
+        let budget = match (caught, engine.of_the_exact_engine()) {
+            (true, None) => TO_FIND,
+            (true, Some(_)) => TO_FIND_EXACTLY,
+            (false, _) => to_pass(),
+        };
+        let verdict = mutant.search(engine, budget);
         println!("{mutant}: {engine:?}, {} executions or states", verdict.explored());
         match (verdict.misses() == Some(true), caught) {
             (true, false) => {
