@@ -41,7 +41,7 @@ fn seed() -> Option<u64> {
 }
 
 /// So many programs are enough to see that a rule is left out.
-const MOST_PROGRAMS_FOR_A_RULE: u64 = 2_000;
+const MOST_PROGRAMS_FOR_A_RULE: u64 = 4_000;
 
 /// How many programs.
 fn programs() -> u64 {
@@ -304,7 +304,9 @@ fn every_rule_is_needed() {
             LEFT_OUT.set(None);
             let why = match judged {
                 Ok(None) => return true,
-                Ok(Some(((memory, waits), why))) => format!("{memory}, {waits:?}, {}", why.lines().last().unwrap_or("")),
+                Ok(Some(((memory, waits), why))) => {
+                    format!("{memory}, {waits:?}, {}", why.lines().last().unwrap_or(""))
+                }
                 Err(_) => "a panic".to_owned(),
             };
             println!("{rule:?}: {} programs; {why}", seed + 1);
