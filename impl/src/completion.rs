@@ -23,6 +23,7 @@
 //! [wait queue's](crate::wait_queue) argument holds for them both.
 
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -33,6 +34,7 @@ use smallvec::SmallVec;
 
 use crate::gate::{Gate, PerEntry};
 use crate::sync::{Atomic, Cell, Mutex, Native, Parker, Primitives};
+use crate::unwind::{discard, discard_all};
 use crate::wait_queue::{Kind, WaitQueue, Waiter, Wakeup};
 
 /// A completion queue with the primitives and the gate of production. `capacity` is rounded up to a power of two.
@@ -57,7 +59,7 @@ pub struct CompletionQueue<T: Send + 'static, P: Primitives = Native, G: Gate = 
     /// The length of the overflow list. Written under the lock, read by the consumer without it.
     overflowed: P::Atomic,
     /// Serialises the producers, and guards what did not fit into the ring.
-    overflow: P::Mutex<VecDeque<T>>,
+    overflow: P::Mutex<Overflow<T, P>>,
     wait: Arc<WaitQueue<P, G>>,
 }
 
@@ -71,7 +73,7 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
             tail: CachePadded::new(P::Atomic::new("tail", 0)),
             head: CachePadded::new(P::Atomic::new("head", 0)),
             overflowed: P::Atomic::new("overflowed", 0),
-            overflow: P::Mutex::new("completion", VecDeque::new()),
+            overflow: P::Mutex::new("completion", Overflow::new()),
             wait: Arc::new(WaitQueue::new()),
         });
         let parker = Arc::new(P::Parker::new("consumer"));
@@ -85,7 +87,7 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
     /// iterator is drained before the lock is taken, so it may do what it likes.
     pub fn publish(&self, batch: impl IntoIterator<Item = T>) -> Wakeup {
         let batch: SmallVec<[T; 16]> = batch.into_iter().collect();
-        let published = self.overflow.with(|overflow| self.append(overflow, batch.into_iter()));
+        let published = self.overflow.with(|overflow| self.append(&mut overflow.items, batch.into_iter()));
         if published { self.wait.notify_all() } else { Wakeup::Skipped }
     }
 
@@ -93,15 +95,15 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
     #[inline]
     pub fn publish_one(&self, item: T) -> Wakeup {
         self.overflow.with(|overflow| {
-            if overflow.is_empty() {
+            if overflow.items.is_empty() {
                 let (tail, limit) = self.room();
                 if tail != limit {
                     self.write(tail, item);
                     return self.advance(tail.wrapping_add(1));
                 }
             }
-            overflow.push_back(item);
-            self.overflowed.store(overflow.len(), Relaxed); // as in `append`
+            overflow.items.push_back(item);
+            self.overflowed.store(overflow.items.len(), Relaxed); // as in `append`
         });
         self.wait.notify_all()
     }
@@ -163,6 +165,24 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
     }
 }
 
+/// What did not fit into the ring.
+struct Overflow<T, P: Primitives> {
+    items: VecDeque<T>,
+    primitives: PhantomData<P>,
+}
+
+impl<T, P: Primitives> Overflow<T, P> {
+    fn new() -> Self {
+        Self { items: VecDeque::new(), primitives: PhantomData }
+    }
+}
+
+impl<T, P: Primitives> Drop for Overflow<T, P> {
+    fn drop(&mut self) {
+        discard_all::<P, _>("the destructor of a completion", self.items.drain(..));
+    }
+}
+
 impl<T: Send + 'static, P: Primitives, G: Gate> Drop for CompletionQueue<T, P, G> {
     fn drop(&mut self) {
         if P::tearing_down() {
@@ -172,7 +192,8 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Drop for CompletionQueue<T, P, G
         let mut head = self.head.load(Relaxed);
         while head != tail {
             // SAFETY: nobody else is left, and the slots from `head` to `tail` are written and not taken.
-            self.slot(head).with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+            let item = self.slot(head).with_mut(|slot| unsafe { (*slot).assume_init_read() });
+            discard::<P>("the destructor of a completion", item);
             head = head.wrapping_add(1);
         }
     }
@@ -211,8 +232,8 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
         self.cached_tail = queue.tail.load(Acquire);
         if self.cached_tail == head && queue.overflowed.load(Relaxed) > 0 {
             queue.overflow.with(|overflow| {
-                queue.fill_ring(&mut std::iter::from_fn(|| overflow.pop_front()));
-                queue.overflowed.store(overflow.len(), Relaxed);
+                queue.fill_ring(&mut std::iter::from_fn(|| overflow.items.pop_front()));
+                queue.overflowed.store(overflow.items.len(), Relaxed);
             });
             // Acquire: pairs with the release store of `tail` in `advance`. What we have just moved we know, but
             // another producer may have come after us, and its slots are read on the strength of this.

@@ -34,5 +34,6 @@ pub mod pool;
 pub mod run_queue;
 mod slot;
 pub mod sync;
+mod unwind;
 pub mod uring;
 pub mod wait_queue;

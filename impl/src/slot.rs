@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::sync::{Mutex, Primitives};
+use crate::unwind::contain;
 
 /// A place for one result, and for the waker of whoever waits for it. The lock decides everything: whoever comes second
 /// finds what the first left.
@@ -19,13 +20,14 @@ impl<P: Primitives, R: Send + 'static> Slot<P, R> {
         Arc::new(Self(P::Mutex::new("handle", Waiting { result: None, waker: None })))
     }
 
+    /// A waker that panics does so to itself: who delivers has more to do, and the result is there.
     pub fn deliver(&self, result: R) {
         let waker = self.0.with(|waiting| {
             waiting.result = Some(result);
             waiting.waker.take()
         });
         if let Some(waker) = waker {
-            waker.wake();
+            contain::<P, _>("a waker", || waker.wake());
         }
     }
 

@@ -12,6 +12,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use crate::gate::{PerEntry, WakeOne};
 use crate::slot::Slot;
 use crate::sync::{Atomic, Cell, Native, Parker, Primitives};
+use crate::unwind::{contain, discard};
 
 use super::shell::{Shell, Shells};
 use super::worker::{Context, Worker};
@@ -170,7 +171,8 @@ impl<F, D, T> Body<F, D, T> {
         Self { run, deliver, returns: PhantomData }
     }
 
-    /// `over` is called when it has run, before its outcome is out.
+    /// `over` is called when it has run, before its outcome is out. Nothing of the user's unwinds out of this, be it the
+    /// closure, what it holds, or the receiver: this job's end is not the end of those that come after.
     fn conclude<P: Primitives, G: WakeOne>(
         self,
         fate: Fate<'_, P, G>,
@@ -192,13 +194,16 @@ impl<F, D, T> Body<F, D, T> {
                     Err(panic) => (Ending::Panicked, Outcome::Panicked(panic)),
                 }
             }
-            Fate::Cancelled => (Ending::Cancelled, Outcome::Cancelled),
-            Fate::Refused(why) => (Ending::Refused, Outcome::Refused(why)),
+            Fate::Cancelled => {
+                discard::<P>("the destructor of a cancelled job", run);
+                (Ending::Cancelled, Outcome::Cancelled)
+            }
+            Fate::Refused(why) => {
+                discard::<P>("the destructor of a refused job", run);
+                (Ending::Refused, Outcome::Refused(why))
+            }
         };
-        if let Err(panic) = P::catch(|| deliver(outcome, shell)) {
-            let tag = task.and_then(|task| task.work().tag);
-            tracing::error!(tag, "the receiver of an outcome panicked: {}", message(&*panic));
-        }
+        contain::<P, _>("the receiver of an outcome", || deliver(outcome, shell));
         ending
     }
 }
@@ -361,12 +366,6 @@ where
     fn told(&self) -> bool {
         self.is(TOLD)
     }
-}
-
-/// What a panic said.
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 /// Cancels one job. Cheap to clone; outliving the job does no harm.

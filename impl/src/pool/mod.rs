@@ -78,7 +78,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::time::Duration;
-use std::{fmt, io, iter, thread};
+use std::{fmt, io, iter, panic, thread};
 
 use self::account::{Account, Roster};
 use self::hash::{Admission, Chains};
@@ -88,6 +88,7 @@ use crate::completion::CompletionQueue;
 use crate::gate::{PerEntry, WakeOne};
 use crate::slot::Slot;
 use crate::sync::{Atomic, JoinHandle, Mutex, Native, Primitives, YIELDS};
+use crate::unwind::discard_payload;
 use crate::wait_queue::{Kind, WaitQueue};
 
 pub use self::job::{AccountName, Cancel, Completion, Handle, Outcome, Refusal, Token, Work};
@@ -760,10 +761,10 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
     /// shutdown would find the lists empty, and return while the outcomes are still on their way.
     fn holding_jobs<R>(&self, body: impl FnOnce() -> R) -> R {
         self.threads.with(|threads| threads.holding += 1);
-        let result = body();
+        let result = P::catch(body);
         self.threads.with(|threads| threads.holding -= 1);
         self.end.notify_all();
-        result
+        result.unwrap_or_else(|panic| panic::resume_unwind(panic))
     }
 
     /// A worker that has left its account has nothing more to do.
@@ -956,7 +957,10 @@ impl<P: Primitives, G: WakeOne> Threads<P, G> {
 impl<P: Primitives, G: WakeOne> Thread<P, G> {
     /// Waits for the thread's end, and takes over what it has counted.
     fn join(self) -> Counts {
-        let _ = self.handle.join(); // a worker does not panic
+        // A worker does not panic, but what is local to its thread may when it ends.
+        if let Err(panic) = self.handle.join() {
+            discard_payload::<P>(panic);
+        }
         self.station.counters.get()
     }
 }

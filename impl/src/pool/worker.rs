@@ -9,6 +9,7 @@ use super::stats::Counters;
 use super::{Shared, Submitter};
 use crate::gate::{PerEntry, WakeOne};
 use crate::sync::{Mutex, Native, Parker, Primitives, Unparked, Yielded, yield_until};
+use crate::unwind::contain;
 use crate::wait_queue::{Kind, Waiter};
 
 /// What others may know of a worker.
@@ -99,6 +100,16 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
     pub fn run(self) {
         let _ = self.station.thread.set(P::thread());
         let account = self.account();
+        // Nothing of a job unwinds to here. But a subscriber of the traces may, and the pool would wait for us for ever.
+        if contain::<P, _>("a worker", || self.live(account)).is_none() {
+            account.leave(Leave::Exiting);
+        }
+        self.shared.activate_unprompted(account);
+        self.shared.gone(&self.station);
+    }
+
+    /// Runs jobs and sleeps, until it has left its account.
+    fn live(&self, account: &Account<P, G>) {
         let _life =
             tracing::debug_span!("worker", account = ?account.name, number = self.station.number).entered();
         let parker = Arc::new(P::Parker::new(name(self.station.account, self.station.number)));
@@ -123,9 +134,8 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
             }
         };
         drop(waiter);
-        self.shared.activate_unprompted(account);
-        tracing::debug!(?why, "leaves");
-        self.shared.gone(&self.station);
+        // After it has left, a panic would have it leave twice.
+        contain::<P, _>("a subscriber", || tracing::debug!(?why, "leaves"));
     }
 
     /// What to do next.
