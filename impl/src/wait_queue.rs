@@ -15,7 +15,8 @@
 //! ```
 //!
 //! **The look after the arm is the protocol.** A sleeper that looks only before it arms sleeps through a wake that falls
-//! between. [`wait_until`](WaitQueue::wait_until) and [`until`](WaitQueue::until) do it right; prefer them.
+//! between. [`wait_until`](WaitQueue::wait_until) and [`until`](WaitQueue::until) do it right; prefer them, and
+//! [`look`](Waiter::look) in a loop of one's own.
 //!
 //! # Why nothing is lost
 //!
@@ -28,6 +29,11 @@
 //! - *A wake-one spent on an entry that leaves*: an exclusive entry is taken off the list by the wake that tells it, as the kernel's
 //!   `autoremove_wake_function` does. An entry that leaves and is not on the list any more was told, and may not have acted on it: it
 //!   hands the wake to the next, in the same critical section. This may wake one too many, never one too few.
+//! - *A look that panics*: arming has said that the wake before it was heard, and nobody has acted on it. [`look`](Waiter::look) hands
+//!   it on before the panic goes on.
+//! - *A waker that panics*: those after it are called first, then the panic goes on, to whoever notified.
+//!
+//! Wakers are cloned, called and dropped without the lock, so each may use this very queue.
 //!
 //! A waiter that takes what it waited for and then does something long must [`disarm`](Waiter::disarm) first, or be dropped. While it
 //! is armed it may be told in place of somebody who really sleeps. That it was woken does not say that it is off the list: a sleep
@@ -45,6 +51,7 @@ use smallvec::SmallVec;
 
 use crate::gate::{Arm, Gate, PerEntry, Rearm, WakeOne};
 use crate::sync::{Atomic, Mutex, Native, Note, Parker, Primitives};
+use crate::unwind::Deferred;
 
 /// A queue of sleepers.
 ///
@@ -95,12 +102,13 @@ type List<P, G> = VecDeque<Entry<P, G>>;
 
 struct Entry<P: Primitives, G: Gate> {
     mark: Arc<G::Mark<P>>,
-    waker: Waker,
+    /// Shared with its [`Waiter`], so that nothing of the user's is cloned or dropped under the lock.
+    waker: Arc<Waker>,
     exclusive: bool,
 }
 
 /// Wakers that were taken off the list under the lock and are to be called after it.
-type Told = SmallVec<[Waker; 8]>;
+type Told = SmallVec<[Arc<Waker>; 8]>;
 
 impl<P: Primitives, G: Gate> Default for WaitQueue<P, G> {
     fn default() -> Self {
@@ -120,11 +128,18 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
 
     /// A waiter whose sleeper is woken by `waker`. It is not on the list until it [arms](Waiter::arm).
     ///
-    /// `waker` is called without the queue's lock and may call back into the queue. It should not panic: the wakes that
-    /// were to be called after it would be lost.
+    /// `waker` is called without the queue's lock and may call back into the queue. If it panics, so does whoever notified, when
+    /// all others have been called.
     pub fn register(self: &Arc<Self>, kind: Kind, waker: Waker) -> Waiter<P, G> {
         let rearm = if kind == Kind::Persistent { Rearm::Never } else { Rearm::EachTime };
-        Waiter { queue: self.clone(), mark: Arc::new(G::mark::<P>(rearm)), waker, kind, enqueued: false }
+        Waiter {
+            queue: self.clone(),
+            mark: Arc::new(G::mark::<P>(rearm)),
+            waker: Arc::new(waker),
+            kind,
+            enqueued: false,
+            heard: false,
+        }
     }
 
     /// Wakes every entry that has to be told, exclusive ones too. The condition has been made true before.
@@ -178,7 +193,7 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
     fn deliver(&self, exclusive: usize) -> Wakeup {
         let told = self.list.with(|list| self.tell(list, exclusive));
         P::note(Note::WakeSent(told.len()));
-        wake(told)
+        wake::<P>(told)
     }
 
     /// Under the lock: marks the entries that take the wake, and takes the exclusive ones among them off the list.
@@ -217,8 +232,7 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
         let parker = Arc::new(P::Parker::new("sleeper"));
         let mut waiter = self.register(kind, Waker::from(parker.clone()));
         loop {
-            waiter.arm();
-            if let Some(found) = look() {
+            if let Some(found) = waiter.look(&mut look) {
                 return found;
             }
             parker.park();
@@ -234,10 +248,15 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
     }
 }
 
-/// Calls the wakers, the queue's lock being free.
-fn wake(told: Told) -> Wakeup {
+/// Calls the wakers, the queue's lock being free: all of them, whichever panics.
+fn wake<P: Primitives>(told: Told) -> Wakeup {
     let sent = Wakeup::Sent(told.len());
-    told.into_iter().for_each(Waker::wake);
+    let mut calls = Deferred::<P>::new();
+    for waker in told {
+        // With its last reference, if this is that.
+        calls.call("a waker", move || waker.wake_by_ref());
+    }
+    calls.resume();
     sent
 }
 
@@ -245,10 +264,12 @@ fn wake(told: Told) -> Wakeup {
 pub struct Waiter<P: Primitives = Native, G: Gate = PerEntry> {
     queue: Arc<WaitQueue<P, G>>,
     mark: Arc<G::Mark<P>>,
-    waker: Waker,
+    waker: Arc<Waker>,
     kind: Kind,
     /// Whether `arm` put the entry on the list and it has not left since. A wake-one may have taken it off.
     enqueued: bool,
+    /// Whether the last `arm` came after a wake-one, which it declared heard.
+    heard: bool,
 }
 
 impl<P: Primitives, G: Gate> Waiter<P, G> {
@@ -256,7 +277,8 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
     ///
     /// The first time, and for an exclusive waiter every time, it takes the queue's lock. A persistent waiter that is on
     /// the list does nothing. Arming says that the last wake has been heard: an exclusive waiter that was woken, arms and
-    /// then leaves without a look has lost that wake.
+    /// then leaves without a look has lost that wake. So has one whose look panics, unless the panic itself drops it:
+    /// [`look`](Waiter::look) sees to that.
     pub fn arm(&mut self) {
         let (queue, mark) = (&self.queue, &self.mark);
         if self.kind == Kind::Persistent && self.enqueued {
@@ -264,22 +286,72 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
         }
         G::before_enqueue::<P>(&queue.gate, mark);
         let arm = match self.kind {
-            _ if !self.enqueued => queue.list.with(|list| self.enqueue(list)),
+            _ if !self.enqueued => {
+                self.heard = false;
+                queue.list.with(|list| self.enqueue(list))
+            }
             Kind::Shared | Kind::Persistent => Arm::Again,
             // A wake may have taken it off; only the list knows.
-            Kind::Exclusive => queue.list.with(|list| match self.position(list) {
-                Some(_) => Arm::Again,
-                None => self.enqueue(list),
-            }),
+            Kind::Exclusive => {
+                let again = queue.list.with(|list| match self.position(list) {
+                    Some(_) => Arm::Again,
+                    None => self.enqueue(list),
+                });
+                self.heard = again == Arm::First;
+                again
+            }
         };
         self.enqueued = true;
         G::after_enqueue::<P>(&queue.gate, mark, arm);
+    }
+
+    /// Announces that this waiter is going to sleep, and looks. `None`: sleep. If `look` panics the waiter has left the list, and
+    /// a wake that was spent on it has been passed on, before the panic goes on.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use reveille::wait_queue::{Kind, WaitQueue};
+    /// # let (queue, mut tokens) = (Arc::new(<WaitQueue>::new()), Some(1));
+    /// let sleeper = std::thread::current();
+    /// # struct Unpark(std::thread::Thread);
+    /// # impl std::task::Wake for Unpark {
+    /// #     fn wake(self: Arc<Self>) {
+    /// #         self.0.unpark();
+    /// #     }
+    /// # }
+    /// let mut waiter = queue.register(Kind::Exclusive, Arc::new(Unpark(sleeper)).into());
+    /// let token = loop {
+    ///     match waiter.look(|| tokens.take()) {
+    ///         Some(token) => break token,
+    ///         None => std::thread::park(),
+    ///     }
+    /// };
+    /// waiter.disarm(); // awake from here on: a wake for somebody else must not be spent on us
+    /// # assert_eq!(token, 1);
+    /// ```
+    pub fn look<T>(&mut self, look: impl FnOnce() -> Option<T>) -> Option<T> {
+        self.arm();
+        match P::catch(look) {
+            Ok(found) => found,
+            Err(panic) => {
+                let mut calls = Deferred::<P>::after(panic);
+                // Two wakes at most: one that has come since it armed, and one that arming declared heard.
+                let heard = self.heard;
+                calls.call("a waker", || self.disarm());
+                if heard {
+                    calls.call("a waker", || _ = self.queue.deliver(1));
+                }
+                calls.resume();
+                None // which nobody gets
+            }
+        }
     }
 
     /// Leaves the list: this waiter is not going to sleep for a while. Arming enters it again.
     ///
     /// An exclusive waiter that a wake was spent on hands that wake to the next one. Dropping the waiter does the same.
     pub fn disarm(&mut self) {
+        self.heard = false;
         if !std::mem::take(&mut self.enqueued) {
             return;
         }
@@ -302,7 +374,7 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
         });
         if let Some(told) = passed_on {
             P::note(Note::WakePassedOn(told.len()));
-            wake(told);
+            wake::<P>(told);
         }
     }
 
@@ -331,9 +403,9 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
         if self.waker.will_wake(waker) {
             return;
         }
-        let old = std::mem::replace(&mut self.waker, waker.clone());
+        let new = Arc::new(waker.clone());
+        let old = std::mem::replace(&mut self.waker, new.clone());
         if self.enqueued {
-            let new = waker.clone();
             // What the list had is dropped outside: the last reference to a task may leave this very queue.
             let replaced = self
                 .queue
@@ -366,10 +438,11 @@ impl<P: Primitives, G: Gate> Drop for Waiter<P, G> {
         if P::tearing_down() {
             return;
         }
+        let heard = self.heard;
         self.disarm();
         // A look that panicked may have come after an arm that followed a wake: then the list does not tell that the wake
-        // is lost with us. One too many is better.
-        if self.kind == Kind::Exclusive && std::thread::panicking() {
+        // is lost with us. One too many is better. Not if the panic has been caught meanwhile: hence `look`.
+        if heard && std::thread::panicking() {
             self.queue.deliver(1);
         }
     }
@@ -404,8 +477,7 @@ where
                 waiter.insert(queue.register(*kind, cx.waker().clone()))
             }
         };
-        waiter.arm();
-        match look() {
+        match waiter.look(look) {
             Some(found) => {
                 waiter.disarm();
                 Poll::Ready(found)

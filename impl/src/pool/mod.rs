@@ -720,7 +720,11 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         let mut attempts = 0;
         let error = loop {
             match self.threads.with(|threads| self.start_thread(account.name, threads)) {
-                Ok(()) => return Ok(true),
+                Ok(worker) => {
+                    // Without the lock: who listens may ask the pool for its counters.
+                    tracing::debug!(account = ?account.name, worker, "worker started");
+                    return Ok(true);
+                }
                 Err(error) if attempts + 1 == ATTEMPTS => break error,
                 Err(_) => attempts += 1,
             }
@@ -739,7 +743,12 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         Err(error)
     }
 
-    fn start_thread(self: &Arc<Self>, account: AccountName, threads: &mut Threads<P, G>) -> io::Result<()> {
+    /// Under the lock. The number of the worker.
+    fn start_thread(
+        self: &Arc<Self>,
+        account: AccountName,
+        threads: &mut Threads<P, G>,
+    ) -> io::Result<usize> {
         threads.reap();
         if threads.ended {
             // For somebody who refuses the jobs of an account, and in whose hands they were when the end came: those that
@@ -751,10 +760,9 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         let worker = Worker { shared: self.clone(), station: station.clone() };
         // Under the lock, which a worker that leaves takes: so its handle is there before it is gone.
         let handle = P::try_spawn(worker::name(account, number), move || worker.run())?;
-        tracing::debug!(?account, worker = number, "worker started");
         threads.started[account as usize] += 1;
         threads.running.push(Thread { station, handle, gone: false });
-        Ok(())
+        Ok(number)
     }
 
     /// Runs `body`, which takes jobs out of the lists and brings them to their end. The pool does not end before: another
