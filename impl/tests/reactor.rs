@@ -719,6 +719,29 @@ fn completions_that_had_to_be_taken_to_make_room_come_with_the_next_turn() {
 }
 
 #[test]
+fn events_that_were_made_to_make_room_outlast_one_that_panics() {
+    if reactor::<()>().is_none() {
+        return;
+    }
+    failing(libc::SYS_io_uring_enter, Some(4), libc::EBUSY, || {
+        let mut reactor = reactor_with::<usize>(Config::default().submissions(4)).unwrap();
+        let panics = |_: io::Result<()>| std::panic::resume_unwind(Box::new("on purpose"));
+        reactor.submit(Request::new(Nop, |_| 0)).unwrap();
+        reactor.submit(Request::new(Nop, panics)).unwrap();
+        assert!(!reactor.prepare_to_sleep().unwrap(), "the two are in the completion queue");
+        (2..6).for_each(|i| assert!(reactor.submit(Request::new(Nop, move |_| i)).is_ok()));
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            reactor.submit(Request::new(Nop, |_| 6)).map(drop)
+        }));
+        assert!(refused.is_err());
+        let mut events = Vec::new();
+        reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events, [0]);
+        std::mem::forget(reactor); // it would wait for the four
+    });
+}
+
+#[test]
 fn what_a_broken_ring_may_still_write_to_is_leaked_and_not_freed() {
     if reactor::<()>().is_none() {
         return;

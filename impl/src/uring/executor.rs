@@ -3,10 +3,10 @@
 //! The reactor's stream is its run queue: the event of an executor's reactor is "this task can go on". A task's waker
 //! posts it, from whatever thread, and so wakes the executor through the completion queue like everything else.
 
-use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::panic::resume_unwind;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -16,9 +16,10 @@ use super::error::Error;
 use super::future::AsyncHandle;
 use super::handle::Handle;
 use super::reactor::{Config, Reactor};
+use super::task::{LocalFuture, Spawner};
 use crate::run_queue::Queued;
-
-type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
+use crate::sync::{Native, Primitives};
+use crate::unwind::{contain, discard, discard_all};
 
 /// The event of an executor's reactor: this task can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub struct Task(usize);
 const MAIN: usize = usize::MAX;
 
 /// Runs futures in the thread that made it, and sleeps in `io_uring_enter` when none can go on.
+///
+/// A task that panics ends, and whoever [awaits it](super::Spawned) is told; the others go on. A panic of the future that
+/// [`block_on`](Executor::block_on) was given goes on to its caller.
 ///
 /// ```
 /// use reveille::uring::{Config, Error, Executor, Nop};
@@ -44,6 +48,8 @@ pub struct Executor {
     // Before the reactor: a future that is dropped cancels what it waits for.
     tasks: Slab<Running>,
     spawner: Spawner,
+    /// Tasks that can go on: taken from the reactor, and still to be polled. Not on the stack: a poll may unwind.
+    ready: VecDeque<Task>,
     reactor: Reactor<Task>,
 }
 
@@ -76,25 +82,14 @@ impl Wake for TaskWaker {
     }
 }
 
-/// Starts tasks on an [`Executor`], from its own thread: from inside of other tasks, say.
-#[derive(Clone, Default)]
-pub struct Spawner(Rc<RefCell<Vec<LocalFuture>>>);
-
-impl Spawner {
-    /// Runs the future as a task of its own, until it ends or the executor is dropped. It starts when the executor
-    /// runs.
-    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.0.borrow_mut().push(Box::pin(future));
-    }
-}
-
 impl Executor {
     /// Sets up a reactor for it.
     ///
     /// # Errors
     /// As for [`Reactor::new`].
     pub fn new(config: Config) -> Result<Self, Error> {
-        Ok(Self { tasks: Slab::new(), spawner: Spawner::default(), reactor: Reactor::new(config)? })
+        let reactor = Reactor::new(config)?;
+        Ok(Self { tasks: Slab::new(), spawner: Spawner::new(), ready: VecDeque::new(), reactor })
     }
 
     /// What futures use the reactor by.
@@ -111,48 +106,74 @@ impl Executor {
     ///
     /// # Errors
     /// Of the ring.
+    ///
+    /// # Panics
+    /// If the future does. The tasks that were woken with it are polled before that.
     pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output, Error> {
-        let mut main = pin!(future);
+        let mut main = pin!(Some(future));
         let main_waker = TaskWaker::new(MAIN, self.reactor.handle());
         let waker = Waker::from(main_waker.clone());
         waker.wake_by_ref(); // the first poll comes as the others do
-        let mut ready = Vec::new();
+        let mut events = Vec::new();
         loop {
-            for future in self.spawner.0.take() {
-                let vacant = self.tasks.vacant_entry();
-                let waker = TaskWaker::new(vacant.key(), self.reactor.handle());
-                waker.wake_by_ref();
-                vacant.insert(Running { future, waker });
-            }
-            let turned = self.reactor.turn(&mut ready, None);
+            self.start();
+            let turned = self.reactor.turn(&mut events, None);
+            self.ready.extend(events.drain(..));
             let mut ended = None;
-            for Task(key) in ready.drain(..) {
-                if key == MAIN && ended.is_none() {
+            while let Some(Task(key)) = self.ready.pop_front() {
+                if key != MAIN {
+                    self.poll(key);
+                } else if let (None, Some(future)) = (&ended, main.as_mut().as_pin_mut()) {
                     main_waker.queued.running();
-                    if let Poll::Ready(output) = main.as_mut().poll(&mut Context::from_waker(&waker)) {
-                        ended = Some(output); // but the rest of the batch is owed a poll
-                    }
-                } else if let Some(task) = self.tasks.get_mut(key) {
-                    // It may be another task than the one that was woken, if that is over: then the poll is spurious.
-                    task.waker.queued.running();
-                    let waker = Waker::from(task.waker.clone());
-                    if task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-                        drop(self.tasks.remove(key));
+                    match Native::catch(|| future.poll(&mut Context::from_waker(&waker))) {
+                        Ok(Poll::Pending) => {}
+                        // But the rest of the batch is owed a poll.
+                        Ok(Poll::Ready(output)) => ended = Some(Ok(output)),
+                        Err(panic) => ended = Some(Err(panic)),
                     }
                 }
             }
-            if let Some(output) = ended {
-                return Ok(output);
+            match ended {
+                None => turned?,
+                Some(Ok(output)) => return Ok(output),
+                Some(Err(panic)) => {
+                    contain::<Native, _>("the destructor of a future", || main.set(None));
+                    resume_unwind(panic);
+                }
             }
-            turned?;
+        }
+    }
+
+    /// Makes tasks of the futures that have been spawned. Their first poll comes as the others do.
+    fn start(&mut self) {
+        for future in self.spawner.take() {
+            let vacant = self.tasks.vacant_entry();
+            let waker = TaskWaker::new(vacant.key(), self.reactor.handle());
+            waker.wake_by_ref();
+            vacant.insert(Running { future, waker });
+        }
+    }
+
+    /// Polls a task. It may be another than the one that was woken, if that is over: then the poll is spurious.
+    fn poll(&mut self, key: usize) {
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        task.waker.queued.running();
+        let waker = Waker::from(task.waker.clone());
+        let polled =
+            contain::<Native, _>("a task", || task.future.as_mut().poll(&mut Context::from_waker(&waker)));
+        // Its own panics a task keeps for who awaits it. What comes to here is of its destructor, when it is over.
+        if polled != Some(Poll::Pending) {
+            discard::<Native>("the destructor of a task", self.tasks.remove(key).future);
         }
     }
 }
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        self.tasks.clear();
-        // Tasks that have not started may hold spawners, and so this list, and so themselves.
-        drop(self.spawner.0.take());
+        // First: a task that is dropped may spawn others. And tasks that have not started may hold spawners, and so the list
+        // that they are on.
+        let not_started = self.spawner.close();
+        let started = self.tasks.drain().map(|task| task.future);
+        discard_all::<Native, _>("the destructor of a task", started.chain(not_started));
     }
 }

@@ -15,7 +15,8 @@ use super::future::AsyncHandle;
 use super::request::{Request, Token, link};
 use crate::completion::CompletionQueue;
 use crate::pool::{Shell, Submitter};
-use crate::sync::Mutex as _;
+use crate::sync::{Mutex as _, Native};
+use crate::unwind::discard_all;
 use crate::wait_queue::Wakeup;
 
 /// An entry of a reactor's completion queue.
@@ -34,6 +35,15 @@ pub(super) enum Command<T> {
     Submit(SmallVec<[(Request<T>, Ticket); 1]>),
     /// To cancel a request whose `Submit` came before.
     Cancel(Ticket),
+}
+
+impl<T> Command<T> {
+    /// Drops it, whatever panics.
+    pub fn discard(self) {
+        if let Self::Submit(chain) = self {
+            discard_all::<Native, _>("the destructor of a request", chain);
+        }
+    }
 }
 
 /// Names a request that was submitted through a [`Handle`].

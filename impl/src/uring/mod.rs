@@ -76,9 +76,10 @@ mod op;
 mod parker;
 mod reactor;
 mod request;
+mod task;
 
 pub use error::{Closed, Error};
-pub use executor::{Executor, Spawner, Task};
+pub use executor::{Executor, Task};
 pub use future::{AsyncHandle, Submitted};
 pub use handle::{Handle, Ticket};
 pub use op::{
@@ -87,3 +88,4 @@ pub use op::{
 pub use parker::RingParker;
 pub use reactor::{Cancellation, Completing, Config, Counts, Full, Reactor, Sleep};
 pub use request::{Request, Shot, Token};
+pub use task::{Spawned, Spawner, TaskError};

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, Parameters, opcode, squeue, types};
 use rustix::io::Errno;
+use smallvec::SmallVec;
 
 use super::bell::Listener;
 use super::error::Error;
 use super::handle::{Command, Handle, Posted, Shared, check_length};
-use super::request::{BELL, Events, Flights, IGNORED, Request, Token, link};
+use super::request::{BELL, Events, Flights, IGNORED, Prepared, Request, Token, link};
 use crate::completion::{CompletionQueue, Consumer};
 use crate::pool::{self, Context, Jobs, Outcome, Pool, Shell, Shutdown, Submitter, Work};
 use crate::sync::{Native, YIELDS, yield_until};
+use crate::unwind::{contain, discard, discard_all};
 
 /// How a reactor is to be set up.
 #[derive(Debug, Clone)]
@@ -352,7 +354,7 @@ impl<T: Send + 'static> Reactor<T> {
     /// Of the ring, if it takes no requests; this one is dropped.
     pub fn submit(&mut self, request: Request<T>) -> Result<Token, Error> {
         self.make_room(1)?;
-        Ok(self.push(request))
+        Ok(self.push(request.prepare()))
     }
 
     /// [`submit`](Reactor::submit) that does not enter the kernel.
@@ -363,7 +365,7 @@ impl<T: Send + 'static> Reactor<T> {
         if self.ring.submission().is_full() {
             return Err(Full(request));
         }
-        Ok(self.push(request))
+        Ok(self.push(request.prepare()))
     }
 
     /// Hands over a chain: each request starts when the one before has ended well. When one fails, those after it end
@@ -379,6 +381,7 @@ impl<T: Send + 'static> Reactor<T> {
         let chain = link(chain);
         check_length(chain.len(), self.ring.params().sq_entries() as usize)?;
         self.make_room(chain.len())?;
+        let chain: Vec<_> = chain.into_iter().map(Request::prepare).collect();
         Ok(chain.into_iter().map(|request| self.push(request)).collect())
     }
 
@@ -575,10 +578,8 @@ impl<T: Send + 'static> Reactor<T> {
             self.enter(Wait::No)?;
             if self.room() == before {
                 // The kernel takes no more before its completions are taken.
-                let mut early = std::mem::take(&mut self.early);
-                let reaped = self.reap(&mut early);
-                self.early = early;
-                if reaped? == 0 {
+                let Self { ring, listener, flights, early, events, .. } = self;
+                if reap(ring, listener, flights, *events, early)? == 0 {
                     return Err(io::Error::from(Errno::BUSY).into());
                 }
             }
@@ -592,7 +593,7 @@ impl<T: Send + 'static> Reactor<T> {
     }
 
     /// There is room.
-    fn push(&mut self, request: Request<T>) -> Token {
+    fn push(&mut self, request: Prepared<T>) -> Token {
         let (token, entry) = self.flights.start(request);
         self.push_entry(&entry);
         token
@@ -604,18 +605,9 @@ impl<T: Send + 'static> Reactor<T> {
         pushed.expect("there is room for a submission");
     }
 
-    /// Takes the kernel's completions, and says how many there were.
+    /// Takes the kernel's completions.
     fn reap(&mut self, events: &mut Vec<T>) -> Result<usize, Error> {
-        let mut reaped = 0;
-        for entry in self.ring.completion() {
-            reaped += 1;
-            match entry.user_data() {
-                BELL => self.listener.completed(entry.result())?,
-                IGNORED => {}
-                _ => events.extend(self.flights.completed(&entry, self.events)),
-            }
-        }
-        Ok(reaped)
+        reap(&mut self.ring, &mut self.listener, &mut self.flights, self.events, events)
     }
 
     /// Takes what the pool and other threads have posted.
@@ -637,17 +629,18 @@ impl<T: Send + 'static> Reactor<T> {
 
     /// Does what other threads have asked for.
     fn obey(&mut self) -> Result<(), Error> {
-        while let Some(command) = self.commands.pop_front() {
-            let wanted = match &command {
+        while let Some(command) = self.commands.front() {
+            let wanted = match command {
                 Command::Submit(chain) => chain.len(),
                 Command::Cancel(_) => 1,
             };
-            if let Err(error) = self.make_room(wanted) {
-                self.commands.push_front(command); // for the next turn
-                return Err(error);
-            }
+            // If there is none, or somebody's event panics, it stays for the next turn.
+            self.make_room(wanted)?;
+            let Some(command) = self.commands.pop_front() else { break };
             match command {
                 Command::Submit(chain) => {
+                    let prepare = |(request, ticket): (Request<T>, _)| (request.prepare(), ticket);
+                    let chain: SmallVec<[_; 1]> = chain.into_iter().map(prepare).collect();
                     chain.into_iter().for_each(|(request, ticket)| ticket.submitted(self.push(request)));
                 }
                 Command::Cancel(ticket) => {
@@ -676,7 +669,7 @@ impl<T: Send + 'static> Reactor<T> {
     fn settle(&mut self, how: Shutdown, events: &mut Vec<T>) -> Result<(), Error> {
         self.commands.extend(self.shared.close());
         if how == Shutdown::Cancel {
-            self.commands.clear();
+            self.commands.drain(..).for_each(Command::discard);
         }
         self.submitter.submit(&mut self.jobs);
         if let Some(pool) = &self.pool {
@@ -715,7 +708,12 @@ impl<T: Send + 'static> Reactor<T> {
 impl<T: Send + 'static> Drop for Reactor<T> {
     fn drop(&mut self) {
         self.events = Events::Unwanted;
-        let settled = self.settle(Shutdown::Cancel, &mut Vec::new());
+        let mut events = Vec::new();
+        let settled = self.settle(Shutdown::Cancel, &mut events);
+        discard_all::<Native, _>(
+            "the destructor of an event",
+            events.into_iter().chain(self.early.drain(..)),
+        );
         // The read of the eventfd comes to its end by a ring of the bell.
         self.listener.waker().wake();
         while self.listener.outstanding() {
@@ -748,6 +746,33 @@ impl<T: Send + 'static> Drop for Delivery<T> {
             posted.publish_one(Posted::Offloaded(None, None));
         }
     }
+}
+
+/// Takes the kernel's completions, and says how many there were.
+///
+/// Each is off the ring before its event is made. If that panics, those behind it stay for the next time, and those
+/// before it are in `events`, which therefore is no place on the stack. Where nobody wants events, nobody gets the panic.
+fn reap<T: 'static>(
+    ring: &mut IoUring,
+    listener: &mut Listener,
+    flights: &mut Flights<T>,
+    wanted: Events,
+    events: &mut Vec<T>,
+) -> Result<usize, Error> {
+    let mut reaped = 0;
+    for entry in ring.completion() {
+        reaped += 1;
+        match (entry.user_data(), wanted) {
+            (BELL, _) => listener.completed(entry.result())?,
+            (IGNORED, _) => {}
+            (_, Events::Wanted) => events.extend(flights.completed(&entry, wanted)),
+            (_, Events::Unwanted) => {
+                let made = contain::<Native, _>("the end of a request", || flights.completed(&entry, wanted));
+                discard::<Native>("the destructor of an event", made);
+            }
+        }
+    }
+    Ok(reaped)
 }
 
 enum Wait {

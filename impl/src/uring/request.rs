@@ -12,6 +12,8 @@ use io_uring::{cqueue, squeue};
 use slab::Slab;
 
 use super::op::{Done, Multishot, Operation};
+use crate::sync::Native;
+use crate::unwind::discard;
 
 /// An operation, and what becomes of its result: an event of the type `T`.
 ///
@@ -51,6 +53,14 @@ impl<T: 'static> Request<T> {
         Self { pending: Box::new(pending), flags: squeue::Flags::empty(), multishot: false }
     }
 
+    /// Gives it the place where it will stay, and makes its entry.
+    pub(super) fn prepare(self) -> Prepared<T> {
+        let placed = Placed(NonNull::from(Box::leak(self.pending)));
+        // SAFETY: the pointer is from a box, and the kernel has no entry of it yet.
+        let entry = unsafe { (*placed.0.as_ptr()).entry() };
+        Prepared { placed, entry: entry.flags(self.flags), multishot: self.multishot }
+    }
+
     /// To be done by the kernel's own workers from the start, without an attempt in the caller's thread
     /// (`IOSQE_ASYNC`).
     pub fn in_worker(mut self) -> Self {
@@ -71,6 +81,31 @@ pub(super) fn link<T>(chain: impl IntoIterator<Item = Request<T>>) -> Vec<Reques
 impl<T> std::fmt::Debug for Request<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Request").field("flags", &self.flags).field("multishot", &self.multishot).finish()
+    }
+}
+
+/// A request with its entry, which the kernel does not have yet. Of a chain all are prepared before the first is submitted:
+/// an operation may panic when it is asked for its entry, and half a chain would be linked to whatever comes next.
+pub(super) struct Prepared<T> {
+    placed: Placed<T>,
+    entry: squeue::Entry,
+    multishot: bool,
+}
+
+/// A request in its place, from `Box::leak`. Dropped, it is freed.
+struct Placed<T>(NonNull<dyn Pending<T>>);
+
+impl<T> Placed<T> {
+    /// It is for the kernel's last completion to end.
+    fn into_flight(self) -> NonNull<dyn Pending<T>> {
+        std::mem::ManuallyDrop::new(self).0
+    }
+}
+
+impl<T> Drop for Placed<T> {
+    fn drop(&mut self) {
+        // SAFETY: the pointer is from a box, and nobody else has it: it is not in flight.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
@@ -124,7 +159,14 @@ impl<T, O: Operation, F: FnOnce(O::Output) -> Option<T> + Send> Pending<T> for O
     fn finish(self: Box<Self>, done: Done, events: Events) -> Option<T> {
         let Self { operation, then, first } = *self;
         let output = operation.into_inner().finish(first.into_inner().unwrap_or(done));
-        (events == Events::Wanted).then(|| then(output)).flatten()
+        match events {
+            Events::Wanted => then(output),
+            Events::Unwanted => {
+                discard::<Native>("the destructor of a result", output);
+                discard::<Native>("the destructor of an event", then);
+                None
+            }
+        }
     }
 }
 
@@ -194,7 +236,7 @@ pub(super) struct Flights<T> {
 struct Flight<T> {
     token: Token,
     multishot: bool,
-    /// From `Box::into_raw`.
+    /// From [`Placed`].
     pending: NonNull<dyn Pending<T>>,
 }
 
@@ -207,18 +249,15 @@ impl<T: 'static> Flights<T> {
         self.slab.len()
     }
 
-    /// Gives the request its place, and makes its entry. The entry is valid until [`completed`](Flights::completed) has
-    /// seen the last completion of the token.
-    pub fn start(&mut self, request: Request<T>) -> (Token, squeue::Entry) {
+    /// From now on the request is the kernel's. The entry is valid until [`completed`](Flights::completed) has seen the last
+    /// completion of the token.
+    pub fn start(&mut self, request: Prepared<T>) -> (Token, squeue::Entry) {
+        let Prepared { placed, entry, multishot } = request;
         let vacant = self.slab.vacant_entry();
         self.started = self.started.wrapping_add(1);
         let token = Token::new(vacant.key(), self.started);
-        let pending = NonNull::from(Box::leak(request.pending));
-        // SAFETY: the pointer is from a box, and the kernel has no entry of it yet.
-        let entry = unsafe { (*pending.as_ptr()).entry() };
-        // After the call, which may panic: nothing would ever complete.
-        vacant.insert(Flight { token, multishot: request.multishot, pending });
-        (token, entry.flags(request.flags).user_data(token.user_data()))
+        vacant.insert(Flight { token, multishot, pending: placed.into_flight() });
+        (token, entry.user_data(token.user_data()))
     }
 
     /// Whether the last completion of the request is still to come.
