@@ -101,6 +101,9 @@ pub use self::worker::Context;
 /// How often the system is asked for a thread before it is believed that there is none.
 const ATTEMPTS: usize = 3;
 
+/// The most work lists of an account: a worker goes through all of them before it sleeps.
+const MOST_LISTS: usize = 1024;
+
 /// How a pool is built.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -137,8 +140,14 @@ impl Config {
             AccountName::Bounded => self.bounded,
             AccountName::Unbounded => self.unbounded,
         };
-        max.max(1)
+        within_reach(max)
     }
+}
+
+/// So many workers as may be said: 1 at least, and so few that they can be counted with those in blocked regions. The system has
+/// fewer in any case.
+fn within_reach(max: usize) -> usize {
+    max.clamp(1, isize::MAX as usize / 2)
 }
 
 /// How many locks a pool has for its work and its workers.
@@ -151,6 +160,7 @@ pub enum Layout {
     LockPerAccount,
     /// So many work lists for each account, each with its own lock on its own cache line. Submitters go round, workers begin
     /// with a list of their own and go through all of them before they sleep. Worker lists have the wait queue's lock only.
+    /// 1 list at least, and 1024 at most.
     Sharded(usize),
 }
 
@@ -158,7 +168,7 @@ impl Layout {
     fn shards(self) -> usize {
         match self {
             Layout::OneLock | Layout::LockPerAccount => 1,
-            Layout::Sharded(shards) => shards.max(1),
+            Layout::Sharded(shards) => shards.clamp(1, MOST_LISTS),
         }
     }
 
@@ -428,7 +438,7 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
     /// If it gets less, workers leave when they are between two jobs, or at once if they sleep.
     pub fn resize(&self, account: AccountName, max: usize) {
         let account = self.shared.account(account);
-        account.roster(|roster| roster.max = max.max(1));
+        account.roster(|roster| roster.max = within_reach(max));
         if account.has_surplus() {
             account.idle.broadcast();
         }

@@ -1,5 +1,7 @@
 //! A worker: it takes jobs until there are none, sleeps, and after a while leaves.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -20,6 +22,9 @@ pub(super) struct Station<P: Primitives, G: WakeOne> {
     current: P::Mutex<Option<AnyTask<P, G>>>,
     /// [`Primitives::thread`] of its thread, once that runs.
     pub thread: OnceLock<u64>,
+    /// How many blocked regions its job is in: the slot is lent while it is in any. An ordinary atomic: it is changed under
+    /// the roster's lock.
+    blocked: AtomicUsize,
     /// Written by this worker only.
     pub counters: Counters,
 }
@@ -31,6 +36,7 @@ impl<P: Primitives, G: WakeOne> Station<P, G> {
             account,
             current: P::Mutex::new("current job", None),
             thread: OnceLock::new(),
+            blocked: AtomicUsize::new(0),
             counters: Counters::default(),
         }
     }
@@ -70,13 +76,27 @@ impl<P: Primitives, G: WakeOne> Context<'_, P, G> {
     /// Runs `body`, which may block, and lends the worker's slot meanwhile: another worker is woken or started if there
     /// is work, as io-wq does when one of its workers sleeps.
     ///
+    /// The slot is lent once, also where `body` calls this again, or threads that share this context do at the same time.
+    ///
     /// When it comes back there may be one worker too many for a moment. That one leaves as soon as it is between two jobs.
     pub fn blocking<R>(&self, body: impl FnOnce() -> R) -> R {
-        let account = self.worker.account();
-        account.roster(|roster| roster.lent += 1);
-        self.worker.shared.vacancy_opened(account);
-        let result = P::catch(body);
-        account.roster(|roster| roster.lent -= 1);
+        let (account, blocked) = (self.worker.account(), &self.worker.station.blocked);
+        let lends = account.roster(|roster| {
+            // Unreached: an ordinary atomic. Relaxed: the roster's lock orders everything.
+            let lends = blocked.fetch_add(1, Relaxed) == 0;
+            roster.lent += usize::from(lends);
+            lends
+        });
+        let result = P::catch(|| {
+            if lends {
+                self.worker.shared.vacancy_opened(account);
+            }
+            body()
+        });
+        account.roster(|roster| {
+            // Unreached: as above. Relaxed, as above.
+            roster.lent -= usize::from(blocked.fetch_sub(1, Relaxed) == 1);
+        });
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 

@@ -63,6 +63,15 @@ pub unsafe trait Multishot: Send + 'static {
     fn shot(&self, done: Done) -> Self::Item;
 }
 
+/// A century: what is to take longer never ends, as far as anybody will see. The kernel takes seconds as a signed number, and
+/// adds them to its clock in nanoseconds, which overflows after less than three; not every kernel looks out for that.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// A time as the kernel takes it.
+pub(super) fn timespec(duration: Duration) -> types::Timespec {
+    duration.min(CENTURY).into()
+}
+
 fn fd(file: &impl AsFd) -> types::Fd {
     types::Fd(file.as_fd().as_raw_fd())
 }
@@ -98,6 +107,11 @@ pub struct Read<F, B> {
 /// The offset that means "where the file stands", for files that have no positions as well.
 const CURRENT: u64 = u64::MAX;
 
+/// A position, which is never taken for [`CURRENT`]: for the kernel the one before the last is as impossible as the last.
+fn position(offset: u64) -> u64 {
+    offset.min(CURRENT - 1)
+}
+
 impl<F, B> Read<F, B> {
     /// From where the file stands, as `read(2)`.
     pub fn new(file: F, buffer: B) -> Self {
@@ -106,7 +120,7 @@ impl<F, B> Read<F, B> {
 
     /// From a position, as `pread(2)`.
     pub fn at(file: F, buffer: B, offset: u64) -> Self {
-        Self { file, buffer, offset }
+        Self { file, buffer, offset: position(offset) }
     }
 }
 
@@ -148,7 +162,7 @@ impl<F, B> Write<F, B> {
 
     /// To a position, as `pwrite(2)`.
     pub fn at(file: F, buffer: B, offset: u64) -> Self {
-        Self { file, buffer, offset }
+        Self { file, buffer, offset: position(offset) }
     }
 }
 
@@ -285,9 +299,9 @@ pub struct Timeout {
 }
 
 impl Timeout {
-    /// This long from when the request is handed to the kernel.
+    /// This long from when the request is handed to the kernel; a century at most, which is to say never.
     pub fn after(duration: Duration) -> Self {
-        Self { after: duration.into() }
+        Self { after: timespec(duration) }
     }
 }
 
@@ -334,9 +348,9 @@ pub struct LinkTimeout {
 }
 
 impl LinkTimeout {
-    /// This long from when the request before it starts.
+    /// This long from when the request before it starts; a century at most, which is to say never.
     pub fn after(duration: Duration) -> Self {
-        Self { after: duration.into() }
+        Self { after: timespec(duration) }
     }
 }
 

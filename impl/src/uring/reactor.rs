@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use super::bell::Listener;
 use super::error::Error;
 use super::handle::{Command, Handle, Posted, Shared, check_length};
+use super::op::timespec;
 use super::request::{BELL, Events, Flights, IGNORED, Prepared, Request, Token, link};
 use crate::completion::{CompletionQueue, Consumer};
 use crate::pool::{self, Context, Jobs, Outcome, Pool, Shell, Shutdown, Submitter, Work};
@@ -558,7 +559,7 @@ impl<T: Send + 'static> Reactor<T> {
             Wait::No => submitter.submit(),
             Wait::ForOne(None) => submitter.submit_and_wait(1),
             Wait::ForOne(Some(time)) => {
-                submitter.submit_with_args(1, &types::SubmitArgs::new().timespec(&time.into()))
+                submitter.submit_with_args(1, &types::SubmitArgs::new().timespec(&timespec(time)))
             }
         };
         let Err(error) = entered else { return Ok(()) };
