@@ -23,9 +23,11 @@
 //! [wait queue's](crate::wait_queue) argument holds for them both.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::task::Waker;
 
@@ -61,6 +63,22 @@ pub struct CompletionQueue<T: Send + 'static, P: Primitives = Native, G: Gate = 
     /// Serialises the producers, and guards what did not fit into the ring.
     overflow: P::Mutex<Overflow<T, P>>,
     wait: Arc<WaitQueue<P, G>>,
+    /// Whether the consumer is gone. An ordinary atomic: nobody's sleep depends on it, only how much is kept for nobody.
+    closed: AtomicBool,
+}
+
+/// Nobody is there to consume what was published.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nobody is there to take it")]
+pub struct Gone<T>(
+    /// What was published, unharmed.
+    pub T,
+);
+
+impl<T> fmt::Debug for Gone<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gone").finish_non_exhaustive()
+    }
 }
 
 impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
@@ -75,6 +93,7 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
             overflowed: P::Atomic::new("overflowed", 0),
             overflow: P::Mutex::new("completion", Overflow::new()),
             wait: Arc::new(WaitQueue::new()),
+            closed: AtomicBool::new(false),
         });
         let parker = Arc::new(P::Parker::new("consumer"));
         let waiter = queue.wait.register(Kind::Shared, Waker::from(parker.clone()));
@@ -84,28 +103,65 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
     /// Appends a batch, and wakes the consumer if it has to be woken: one decision for the whole batch.
     ///
     /// Never waits for room: what does not fit into the ring goes to the overflow list. An empty batch wakes nobody. The
-    /// iterator is drained before the lock is taken, so it may do what it likes.
+    /// iterator is drained before the lock is taken, so it may do what it likes. If the consumer is gone the batch is dropped.
     pub fn publish(&self, batch: impl IntoIterator<Item = T>) -> Wakeup {
-        let batch: SmallVec<[T; 16]> = batch.into_iter().collect();
-        let published = self.overflow.with(|overflow| self.append(&mut overflow.items, batch.into_iter()));
-        if published { self.wait.notify_all() } else { Wakeup::Skipped }
+        self.append_all(batch).unwrap_or(Wakeup::Skipped)
+    }
+
+    /// The same, if the consumer is still there.
+    ///
+    /// # Errors
+    /// [`Gone`], with the batch.
+    pub fn try_publish(&self, batch: impl IntoIterator<Item = T>) -> Result<Wakeup, Gone<Vec<T>>> {
+        self.append_all(batch).map_err(|Gone(batch)| Gone(batch.into_vec()))
+    }
+
+    fn append_all(&self, batch: impl IntoIterator<Item = T>) -> Result<Wakeup, Gone<Batch<T>>> {
+        let batch: Batch<T> = batch.into_iter().collect();
+        let published = self.overflow.with(|overflow| {
+            if self.is_closed() {
+                return Err(Gone(batch));
+            }
+            Ok(self.append(&mut overflow.items, batch.into_iter()))
+        })?;
+        Ok(if published { self.wait.notify_all() } else { Wakeup::Skipped })
+    }
+
+    /// Whether the consumer is gone. Asked under the lock, where [`Consumer::close`] says so.
+    fn is_closed(&self) -> bool {
+        // Unreached: an ordinary atomic. Relaxed: where it matters the lock orders it.
+        self.closed.load(Relaxed)
     }
 
     /// [`publish`](CompletionQueue::publish) for a batch of one, which is moved straight into its slot.
     #[inline]
     pub fn publish_one(&self, item: T) -> Wakeup {
+        self.try_publish_one(item).unwrap_or(Wakeup::Skipped)
+    }
+
+    /// The same, if the consumer is still there.
+    ///
+    /// # Errors
+    /// [`Gone`], with the item.
+    #[inline]
+    pub fn try_publish_one(&self, item: T) -> Result<Wakeup, Gone<T>> {
         self.overflow.with(|overflow| {
+            if self.is_closed() {
+                return Err(Gone(item));
+            }
             if overflow.items.is_empty() {
                 let (tail, limit) = self.room();
                 if tail != limit {
                     self.write(tail, item);
-                    return self.advance(tail.wrapping_add(1));
+                    self.advance(tail.wrapping_add(1));
+                    return Ok(());
                 }
             }
             overflow.items.push_back(item);
             self.overflowed.store(overflow.items.len(), Relaxed); // as in `append`
-        });
-        self.wait.notify_all()
+            Ok(())
+        })?;
+        Ok(self.wait.notify_all())
     }
 
     fn append(&self, overflow: &mut VecDeque<T>, mut batch: impl Iterator<Item = T>) -> bool {
@@ -164,6 +220,9 @@ impl<T: Send + 'static, P: Primitives, G: Gate> CompletionQueue<T, P, G> {
         &self.slots[position & (self.slots.len() - 1)]
     }
 }
+
+/// What is published together.
+type Batch<T> = SmallVec<[T; 16]>;
 
 /// What did not fit into the ring.
 struct Overflow<T, P: Primitives> {
@@ -257,6 +316,13 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
         }
     }
 
+    /// Takes nothing more from now on: what is published comes back, or is dropped. What was before can still be
+    /// [popped](Consumer::pop). Dropping the consumer does the same, but for what is published at the same moment.
+    pub fn close(&mut self) {
+        // Unreached: an ordinary atomic. Relaxed: the lock orders it with what is published.
+        self.queue.overflow.with(|_| self.queue.closed.store(true, Relaxed));
+    }
+
     /// Announces that the consumer is going to sleep in a way of its own, to be woken by the waker that it
     /// [was given](Consumer::set_waker). If this returns false there is something to [`pop`](Consumer::pop): do not sleep.
     pub fn prepare_to_sleep(&mut self) -> bool {
@@ -279,5 +345,13 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
     /// From now on a wake calls `waker`, until the next [`wait`](Consumer::wait).
     pub fn set_waker(&mut self, waker: &Waker) {
         self.waiter.set_waker(waker);
+    }
+}
+
+impl<T: Send + 'static, P: Primitives, G: Gate> Drop for Consumer<T, P, G> {
+    fn drop(&mut self) {
+        // Unreached: an ordinary atomic. Relaxed, and without the lock: it comes too late for nobody but those who are just
+        // publishing, and what they have published goes with the queue.
+        self.queue.closed.store(true, Relaxed);
     }
 }

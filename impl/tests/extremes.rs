@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use reveille::completion;
 use reveille::parker::FutexParker;
-use reveille::pool::{self, AccountName, Layout, Pool, Work};
+use reveille::pool::{self, AccountName, Completion, Layout, Outcome, Pool, Shutdown, Work};
 use reveille::sync::{Parker, Unparked};
 use reveille::uring::{Config, Error, LinkTimeout, Nop, Reactor, Read, Request, Timeout};
 
@@ -196,4 +197,64 @@ fn threads_that_share_a_jobs_context_and_block_at_once_lend_its_slot_once() {
         (most.into_inner(), lent(context))
     });
     assert_eq!(seen.wait().done(), Some((1, 0)));
+}
+
+#[test]
+fn what_is_posted_to_a_reactor_that_is_gone_comes_back() {
+    let Some(reactor) = reactor::<Arc<()>>(Config::default()) else { return };
+    let (handle, event) = (reactor.handle(), Arc::new(()));
+    handle.post(event.clone()).unwrap();
+    drop(reactor);
+    let back = handle.post(event.clone()).unwrap_err();
+    assert!(Arc::ptr_eq(&back.0, &event));
+    let back = handle.post_all(vec![event.clone(); 20]).unwrap_err();
+    assert_eq!(back.0.len(), 20);
+    drop(back);
+    assert_eq!(Arc::strong_count(&event), 2, "nothing is kept, not of before either");
+    assert!(handle.submit(Request::new(Nop, |_| unreachable!())).is_err());
+}
+
+#[test]
+fn what_was_taken_before_the_end_of_a_shutdown_is_handed_out_and_what_was_not_comes_back() {
+    const POSTERS: usize = 2;
+    for _ in 0..50 {
+        let Some(reactor) = reactor::<usize>(Config::default()) else { return };
+        let taken = Arc::new(AtomicUsize::new(0));
+        let posters = [0; POSTERS].map(|_| {
+            let (handle, taken) = (reactor.handle(), taken.clone());
+            std::thread::spawn(move || {
+                while handle.post(1).is_ok() {
+                    taken.fetch_add(1, SeqCst);
+                }
+            })
+        });
+        let mut events = Vec::new();
+        reactor.shutdown(Shutdown::Drain, &mut events).unwrap();
+        posters.into_iter().for_each(|poster| poster.join().unwrap());
+        assert_eq!(events.len(), taken.load(SeqCst));
+    }
+}
+
+#[test]
+fn an_outcome_for_a_reactor_or_a_consumer_that_is_gone_is_dropped() {
+    let pool: Pool = Pool::new(pool::Config::default());
+    let (outcome, (let_go, wait)) = (Arc::new(()), mpsc::channel::<()>());
+    let (queue, consumer) = completion::ring(4);
+    let (kept, first) = (outcome.clone(), Arc::new(std::sync::Mutex::new(wait)));
+    let other = (kept.clone(), first.clone());
+    pool.offload(&queue, 1, Work::BOUNDED, move |_| {
+        let _ = first.lock().unwrap().recv();
+        kept
+    });
+    match Reactor::with_pool(Config::default(), pool.submitter()) {
+        Ok(mut reactor) => {
+            reactor.offload(Work::BOUNDED, move |_| other.1.lock().unwrap().recv().map(|()| other.0), |_| ());
+            reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+        }
+        Err(error) => eprintln!("SKIPPED: {error}"),
+    }
+    drop((consumer, let_go));
+    pool.shutdown(Shutdown::Drain).unwrap();
+    assert_eq!(Arc::strong_count(&outcome), 1);
+    assert!(queue.try_publish_one(Completion { user_data: 2, outcome: Outcome::Done(outcome) }).is_err());
 }

@@ -384,7 +384,7 @@ fn requests_and_events_from_other_threads_all_arrive() {
                 for i in (0..EACH).map(|i| thread * EACH + i) {
                     match i % 2 {
                         0 => drop(handle.submit(Request::new(Nop, move |_| i)).unwrap()),
-                        _ => drop(handle.post(i)),
+                        _ => drop(handle.post(i).unwrap()),
                     }
                 }
             })
@@ -423,18 +423,18 @@ fn a_chain_and_a_cancellation_from_another_thread_do_as_from_its_own() {
 fn nobody_rings_while_the_reactor_is_awake() {
     let Some(mut reactor) = reactor::<u8>() else { return };
     let handle = reactor.handle();
-    assert_eq!(handle.post(1), Wakeup::Skipped, "it has never slept");
+    assert_eq!(handle.post(1).unwrap(), Wakeup::Skipped, "it has never slept");
     let mut events = collect(&mut reactor, 1);
     // A sleep that the kernel ends, with nobody having rung.
     reactor.submit(Request::new(Timeout::after(Duration::from_millis(1)), |_| 2)).unwrap();
     events.extend(collect(&mut reactor, 1));
     assert!(reactor.counts().sleeps > 0);
-    assert_eq!(handle.post(3), Wakeup::Skipped, "it is awake");
+    assert_eq!(handle.post(3).unwrap(), Wakeup::Skipped, "it is awake");
     // A sleep that a post ends.
     events.extend(collect(&mut reactor, 1));
     let other = std::thread::spawn({
         let (handle, reactor) = (handle.clone(), thread_id());
-        move || (asleep_in_the_ring(reactor), handle.post(4))
+        move || (asleep_in_the_ring(reactor), handle.post(4).unwrap())
     });
     events.extend(collect(&mut reactor, 1));
     let (asleep, wakeup) = other.join().unwrap();
@@ -442,7 +442,7 @@ fn nobody_rings_while_the_reactor_is_awake() {
         return;
     }
     assert_eq!(wakeup, Wakeup::Sent(1));
-    assert_eq!(handle.post(5), Wakeup::Skipped, "it is awake again");
+    assert_eq!(handle.post(5).unwrap(), Wakeup::Skipped, "it is awake again");
     events.extend(collect(&mut reactor, 1));
     assert_eq!(events, [1, 2, 3, 4, 5]);
     assert_eq!(reactor.counts().wakes, 1);
@@ -453,7 +453,7 @@ fn what_is_at_hand_is_taken_without_a_system_call() {
     let Some(mut reactor) = reactor::<usize>() else { return };
     let handle = reactor.handle();
     for i in 0..100 {
-        handle.post(i);
+        handle.post(i).unwrap();
         reactor.turn(&mut Vec::new(), None).unwrap();
     }
     assert_eq!(reactor.counts().enters, 0);
@@ -511,7 +511,7 @@ fn an_epoll_hears_of_the_kernel_and_of_other_threads() {
     let mut events = Vec::new();
     // A sleep for which there is nothing at hand, ended by a post, and one ended by the kernel.
     assert!(reactor.prepare_to_sleep().unwrap());
-    assert_eq!(handle.post(2_000), Wakeup::Sent(1));
+    assert_eq!(handle.post(2_000).unwrap(), Wakeup::Sent(1));
     sleep();
     reactor.turn(&mut events, Some(Duration::ZERO)).unwrap();
     let (reader, mut writer) = pipe().unwrap();
@@ -527,7 +527,7 @@ fn an_epoll_hears_of_the_kernel_and_of_other_threads() {
     let other = std::thread::spawn(move || {
         for i in 0..50 {
             std::thread::sleep(Duration::from_micros(300));
-            handle.post(1_000 + i);
+            handle.post(1_000 + i).unwrap();
         }
     });
     for i in 0..50 {
@@ -579,7 +579,7 @@ fn dropping_a_reactor_with_requests_in_flight_frees_each_buffer_once() {
     drop(reactor);
     assert_eq!(freed.load(SeqCst), 3);
     assert!(handle.submit(Request::new(Nop, |_| 0)).is_err());
-    assert_eq!(handle.post(1), Wakeup::Skipped);
+    assert_eq!(handle.post(1).unwrap(), Wakeup::Skipped);
     drop(writers);
 }
 
@@ -631,7 +631,7 @@ fn a_shutdown_that_cancels_hands_out_every_event() {
     // Not looked at yet, and so never done.
     reactor.handle().submit(Request::new(Nop, |_| usize::MAX)).unwrap();
     const POSTED: usize = 10_000; // more than a turn takes
-    reactor.handle().post_all(3..POSTED);
+    reactor.handle().post_all(3..POSTED).unwrap();
     let mut events = Vec::new();
     reactor.shutdown(Shutdown::Cancel, &mut events).unwrap();
     events.sort();
@@ -900,7 +900,7 @@ fn futures_of_another_executor_are_served_by_a_reactor_in_its_own_thread() {
         .collect();
     let ended = std::thread::spawn(move || {
         others.into_iter().for_each(|other| other.join().unwrap());
-        handle.post("all done");
+        handle.post("all done").unwrap();
     });
     assert_eq!(collect(&mut reactor, 1), ["all done"], "futures make no events");
     ended.join().unwrap();
@@ -1140,7 +1140,7 @@ fn what_is_posted_while_the_reactor_goes_to_sleep_is_not_slept_on() {
                 for _ in 0..round % 32 {
                     std::hint::spin_loop();
                 }
-                handle.post(round);
+                handle.post(round).unwrap();
             }
         }
     });
@@ -1170,7 +1170,7 @@ fn the_kernels_completions_do_not_starve_behind_what_is_posted() {
     let busy = |reactor: &mut Reactor<Option<usize>>, wanted: usize| {
         let mut events = Vec::new();
         for _ in 0..1_000 {
-            handle.post(None);
+            handle.post(None).unwrap();
             reactor.turn(&mut events, None).unwrap();
         }
         assert_eq!(reactor.counts().sleeps, 0);

@@ -211,7 +211,7 @@ fn a_waker_that_panics_disturbs_neither_the_reactor_nor_the_result() {
     let mut future = pin!(reactor.handle().into_async().submit(Nop));
     let rude = Waker::from(Arc::new(Rude));
     assert!(future.as_mut().poll(&mut Context::from_waker(&rude)).is_pending());
-    reactor.handle().post(());
+    reactor.handle().post(()).unwrap();
     assert_eq!(collect(&mut reactor, 1).1, 0);
     while reactor.in_flight() > 0 {
         reactor.turn(&mut Vec::new(), None).unwrap();
@@ -225,7 +225,7 @@ fn an_event_whose_making_panics_takes_no_other_event_with_it() {
     for i in 0..10 {
         reactor.submit(Request::new(Nop, move |_| if i % 3 == 1 { unwind() } else { i })).unwrap();
     }
-    reactor.handle().post_all([10, 11]);
+    reactor.handle().post_all([10, 11]).unwrap();
     let (mut events, panics) = collect(&mut reactor, 9);
     events.sort();
     assert_eq!((events, panics), (vec![0, 2, 3, 5, 6, 8, 9, 10, 11], 3));
@@ -283,7 +283,7 @@ fn a_reactor_that_is_dropped_brings_all_to_its_end_whatever_panics_meanwhile() {
     }
     assert!(!reactor.prepare_to_sleep().unwrap(), "three have ended");
     let handle = reactor.handle();
-    handle.post_all([bomb(), bomb()]);
+    handle.post_all([bomb(), bomb()]).unwrap();
     let kept = bomb();
     handle.submit(Request::new(Nop, move |_| kept)).unwrap();
     assert!(caught(|| drop(reactor)).is_some());

@@ -77,7 +77,8 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if self.queued.woken() {
-            self.handle.post(Task(self.key));
+            // If the executor is gone, so is the task.
+            let _ = self.handle.post(Task(self.key));
         }
     }
 }

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::error::{Closed, Error};
 use super::future::AsyncHandle;
 use super::request::{Request, Token, link};
-use crate::completion::CompletionQueue;
+use crate::completion::{CompletionQueue, Gone};
 use crate::pool::{Shell, Submitter};
 use crate::sync::{Mutex as _, Native};
 use crate::unwind::discard_all;
@@ -27,6 +27,15 @@ pub(super) enum Posted<T> {
     Offloaded(Option<T>, Option<Shell>),
     /// There are commands.
     Commands,
+}
+
+impl<T> Posted<T> {
+    fn event(self) -> Option<T> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Offloaded(..) | Self::Commands => None,
+        }
+    }
 }
 
 /// What the reactor's thread is asked to do.
@@ -123,7 +132,7 @@ impl<T: Send + 'static> Shared<T> {
 /// };
 /// let handle = reactor.handle();
 /// let other = std::thread::spawn(move || {
-///     handle.post("hello");
+///     handle.post("hello").unwrap();
 ///     handle.submit(Request::new(Nop, |_| "from the kernel")).unwrap();
 /// });
 /// let mut events = Vec::new();
@@ -154,15 +163,25 @@ impl<T: Send + 'static> Handle<T> {
         Self { shared }
     }
 
-    /// Puts an event into the reactor's stream, and wakes the reactor if it sleeps. If it is gone the event is dropped,
-    /// at the latest with the last handle.
-    pub fn post(&self, event: T) -> Wakeup {
-        self.shared.posted.publish_one(Posted::Event(event))
+    /// Puts an event into the reactor's stream, and wakes the reactor if it sleeps. What was taken here before a
+    /// [shutdown](super::Reactor::shutdown) has come to its end, that hands out.
+    ///
+    /// # Errors
+    /// [`Gone`], with the event, if the reactor is gone.
+    pub fn post(&self, event: T) -> Result<Wakeup, Gone<T>> {
+        self.shared.posted.try_publish_one(Posted::Event(event)).map_err(|Gone(posted)| match posted {
+            Posted::Event(event) => Gone(event),
+            Posted::Offloaded(..) | Posted::Commands => unreachable!("what comes back is what was given"),
+        })
     }
 
     /// The same for a batch, with one wake decision.
-    pub fn post_all(&self, events: impl IntoIterator<Item = T>) -> Wakeup {
-        self.shared.posted.publish(events.into_iter().map(Posted::Event))
+    ///
+    /// # Errors
+    /// [`Gone`], with all of them, if the reactor is gone.
+    pub fn post_all(&self, events: impl IntoIterator<Item = T>) -> Result<Wakeup, Gone<Vec<T>>> {
+        let posted = self.shared.posted.try_publish(events.into_iter().map(Posted::Event));
+        posted.map_err(|Gone(posted)| Gone(posted.into_iter().filter_map(Posted::event).collect()))
     }
 
     /// Has the reactor submit a request. When its submission queue is full, the reactor makes room.

@@ -78,6 +78,7 @@ mod reactor;
 mod request;
 mod task;
 
+pub use crate::completion::Gone;
 pub use error::{Closed, Error};
 pub use executor::{Executor, Task};
 pub use future::{AsyncHandle, Submitted};

@@ -692,6 +692,11 @@ impl<T: Send + 'static> Reactor<T> {
                     Events::Unwanted => true,
                 };
             if over {
+                // Whoever posts after this has his event back; what came in between is the last.
+                self.consumer.close();
+                while !self.consumer.is_empty() {
+                    self.take_posted(events)?;
+                }
                 return Ok(());
             }
             if Instant::now() >= next {
@@ -833,7 +838,7 @@ mod tests {
         let handle = reactor.handle();
         let other = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(5));
-            handle.post(0);
+            handle.post(0).unwrap();
         });
         reactor.offload(Work::BOUNDED, |_| std::thread::sleep(Duration::from_millis(3)), |_| 1);
         reactor.submit(Request::new(Timeout::after(Duration::from_millis(4)), |_| 2)).unwrap();
