@@ -34,6 +34,7 @@ use std::task::Waker;
 use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 
+use crate::burst::give_back;
 use crate::gate::{Gate, PerEntry};
 use crate::sync::{Atomic, Cell, Mutex, Native, Parker, Primitives};
 use crate::unwind::{discard, discard_all};
@@ -293,6 +294,7 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
             queue.overflow.with(|overflow| {
                 queue.fill_ring(&mut std::iter::from_fn(|| overflow.items.pop_front()));
                 queue.overflowed.store(overflow.items.len(), Relaxed);
+                give_back(&mut overflow.items);
             });
             // Acquire: pairs with the release store of `tail` in `advance`. What we have just moved we know, but
             // another producer may have come after us, and its slots are read on the strength of this.

@@ -27,6 +27,7 @@
 //! # worker.join().unwrap();
 //! ```
 
+mod burst;
 pub mod completion;
 pub mod gate;
 pub mod parker;

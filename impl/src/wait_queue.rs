@@ -49,6 +49,7 @@ use std::task::{Context, Poll, Waker};
 use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 
+use crate::burst::give_back;
 use crate::gate::{Arm, Gate, PerEntry, Rearm, WakeOne};
 use crate::sync::{Atomic, Mutex, Native, Note, Parker, Primitives};
 use crate::unwind::Deferred;
@@ -218,6 +219,7 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
         }
         if list.len() != before {
             self.queued.store(list.len(), Relaxed);
+            give_back(list);
         }
         told
     }
@@ -361,6 +363,7 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
             if let Some(i) = self.position(list) {
                 list.remove(i);
                 queue.queued.store(list.len(), Relaxed);
+                give_back(list);
                 return None;
             }
             if !G::PASSES_ON {
@@ -394,6 +397,7 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
             G::disarmed::<P>(&queue.gate, &self.mark);
             list.remove(i);
             queue.queued.store(list.len(), Relaxed);
+            give_back(list);
             false
         });
     }

@@ -11,6 +11,7 @@ use super::Config;
 use super::job::{AccountName, AnyJob, AnyTask};
 use super::stats::{AccountStats, Counter};
 use super::worker::Station;
+use crate::burst::give_back;
 use crate::gate::WakeOne;
 use crate::sync::{Atomic, Mutex, Primitives};
 use crate::wait_queue::{WaitQueue, Wakeup};
@@ -151,6 +152,7 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             shard.list.with(|list| {
                 let job = list.jobs.pop_front()?;
                 shard.len.store(list.jobs.len(), Relaxed);
+                give_back(&mut list.jobs);
                 station.begin(&job);
                 Some(job)
             })
@@ -182,6 +184,7 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             shard.list.with(|list| {
                 drained.extend(list.jobs.drain(..));
                 shard.len.store(0, Relaxed);
+                give_back(&mut list.jobs);
             });
         }
         drained

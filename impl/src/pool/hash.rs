@@ -16,6 +16,7 @@ use std::collections::hash_map::{DefaultHasher, Entry, HashMap};
 use std::hash::BuildHasherDefault;
 
 use super::job::AnyJob;
+use crate::burst::give_back;
 use crate::gate::WakeOne;
 use crate::sync::Primitives;
 
@@ -70,9 +71,12 @@ impl<P: Primitives, G: WakeOne> Chains<P, G> {
     /// The job that was out is over: the next of its hash, or else the hash is free.
     pub fn next(&mut self, hash: u64) -> Option<AnyJob<P, G>> {
         let Entry::Occupied(mut entry) = self.busy.entry(hash) else { return None };
-        let next = entry.get_mut().pop_front();
+        let chain = entry.get_mut();
+        let next = chain.pop_front();
+        give_back(chain);
         if next.is_none() {
             entry.remove();
+            give_back(&mut self.busy);
         }
         next
     }

@@ -84,6 +84,7 @@ use self::account::{Account, Roster};
 use self::hash::{Admission, Chains};
 use self::job::{AnyJob, AnyTask, Fate};
 use self::worker::{Station, Worker};
+use crate::burst::give_back;
 use crate::completion::CompletionQueue;
 use crate::gate::{PerEntry, WakeOne};
 use crate::slot::Slot;
@@ -408,11 +409,13 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
         for job in jobs.hashed.drain(..) {
             self.shared.submit_hashed(self.next_turn(), job);
         }
+        give_back(&mut jobs.hashed);
         for (account, jobs) in iter::zip(&self.shared.accounts, &mut jobs.unhashed) {
             if !jobs.is_empty() {
                 account.set_spared(sparingly);
                 let wakes = if sparingly { usize::from(!account.is_searched()) } else { jobs.len() };
                 self.shared.submit(account, self.next_turn(), jobs, wakes);
+                give_back(jobs);
             }
         }
     }

@@ -17,6 +17,7 @@ use super::future::AsyncHandle;
 use super::handle::Handle;
 use super::reactor::{Config, Reactor};
 use super::task::{LocalFuture, Spawner};
+use crate::burst::give_back;
 use crate::run_queue::Queued;
 use crate::sync::{Native, Primitives};
 use crate::unwind::{contain, discard, discard_all};
@@ -120,8 +121,10 @@ impl Executor {
             self.start();
             let turned = self.reactor.turn(&mut events, None);
             self.ready.extend(events.drain(..));
+            give_back(&mut events);
             let mut ended = None;
             while let Some(Task(key)) = self.ready.pop_front() {
+                give_back(&mut self.ready);
                 if key != MAIN {
                     self.poll(key);
                 } else if let (None, Some(future)) = (&ended, main.as_mut().as_pin_mut()) {
@@ -165,6 +168,7 @@ impl Executor {
         // Its own panics a task keeps for who awaits it. What comes to here is of its destructor, when it is over.
         if polled != Some(Poll::Pending) {
             discard::<Native>("the destructor of a task", self.tasks.remove(key).future);
+            give_back(&mut self.tasks);
         }
     }
 }

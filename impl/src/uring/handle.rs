@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::error::{Closed, Error};
 use super::future::AsyncHandle;
 use super::request::{Request, Token, link};
+use crate::burst::give_back;
 use crate::completion::{CompletionQueue, Gone};
 use crate::pool::{Shell, Submitter};
 use crate::sync::{Mutex as _, Native};
@@ -109,7 +110,10 @@ impl<T: Send + 'static> Shared<T> {
 
     /// The commands up to now, in order.
     pub fn take(&self, into: &mut impl Extend<Command<T>>) {
-        self.commands.with(|commands| into.extend(commands.list.drain(..)));
+        self.commands.with(|commands| {
+            into.extend(commands.list.drain(..));
+            give_back(&mut commands.list);
+        });
     }
 
     /// The same, and there will be no more.

@@ -16,6 +16,7 @@ use super::error::Error;
 use super::handle::{Command, Handle, Posted, Shared, check_length};
 use super::op::timespec;
 use super::request::{BELL, Events, Flights, IGNORED, Prepared, Request, Token, link};
+use crate::burst::give_back;
 use crate::completion::{CompletionQueue, Consumer};
 use crate::pool::{self, Context, Jobs, Outcome, Pool, Shell, Shutdown, Submitter, Work};
 use crate::sync::{Native, YIELDS, yield_until};
@@ -459,6 +460,7 @@ impl<T: Send + 'static> Reactor<T> {
     pub fn turn(&mut self, events: &mut Vec<T>, timeout: Option<Duration>) -> Result<(), Error> {
         let before = events.len();
         events.append(&mut self.early);
+        give_back(&mut self.early);
         let may_sleep = timeout != Some(Duration::ZERO);
         if may_sleep && events.is_empty() && self.waits_for_closures_only() {
             self.let_workers_run();
@@ -638,6 +640,7 @@ impl<T: Send + 'static> Reactor<T> {
             // If there is none, or somebody's event panics, it stays for the next turn.
             self.make_room(wanted)?;
             let Some(command) = self.commands.pop_front() else { break };
+            give_back(&mut self.commands);
             match command {
                 Command::Submit(chain) => {
                     let prepare = |(request, ticket): (Request<T>, _)| (request.prepare(), ticket);

@@ -12,6 +12,7 @@ use io_uring::{cqueue, squeue};
 use slab::Slab;
 
 use super::op::{Done, Multishot, Operation};
+use crate::burst::give_back;
 use crate::sync::Native;
 use crate::unwind::discard;
 
@@ -282,6 +283,7 @@ impl<T: 'static> Flights<T> {
             return unsafe { (*pending.as_ptr()).shot(Done::new(entry), events) };
         }
         let flight = self.slab.remove(token.key());
+        give_back(&mut self.slab);
         // SAFETY: the pointer is from a box, this is the last completion, and the flight is off the slab: nobody else
         // will make a box of it.
         let pending = unsafe { Box::from_raw(flight.pending.as_ptr()) };
