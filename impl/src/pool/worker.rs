@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::time::Duration;
 
 use super::account::{Account, Leave};
 use super::job::{AccountName, AnyJob, AnyTask, Cancellable, Fate, Work};
@@ -134,6 +135,9 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
             tracing::debug_span!("worker", account = ?account.name, number = self.station.number).entered();
         let parker = Arc::new(P::Parker::new(name(self.station.account, self.station.number)));
         let mut waiter = account.idle.register(Kind::Exclusive, Waker::from(parker.clone()));
+        // How long it sleeps before it leaves. For ever, when it has found that it is the last and stays: else it would do nothing
+        // but look at the clock where the time is shorter than a sleep takes.
+        let mut patience = self.shared.idle_timeout;
         let why = loop {
             let leave = match self.next(account) {
                 Next::Job(job) => {
@@ -142,8 +146,11 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
                 }
                 Next::Leave(why) => why,
                 Next::Sleep if self.search(account) => continue,
-                Next::Sleep => match self.sleep(account, &parker, &mut waiter) {
-                    Unparked::Token => continue,
+                Next::Sleep => match self.sleep(account, &parker, &mut waiter, patience) {
+                    Unparked::Token => {
+                        patience = self.shared.idle_timeout;
+                        continue;
+                    }
                     Unparked::Early => Leave::TimedOut,
                 },
             };
@@ -151,6 +158,9 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
             waiter.disarm();
             if account.leave(leave) {
                 break leave;
+            }
+            if leave == Leave::TimedOut {
+                patience = Duration::MAX;
             }
         };
         drop(waiter);
@@ -182,7 +192,13 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
     }
 
     /// Sleeps, unless there is something to do. `Early` if the time was over.
-    fn sleep(&self, account: &Account<P, G>, parker: &P::Parker, waiter: &mut Waiter<P, G>) -> Unparked {
+    fn sleep(
+        &self,
+        account: &Account<P, G>,
+        parker: &P::Parker,
+        waiter: &mut Waiter<P, G>,
+        patience: Duration,
+    ) -> Unparked {
         waiter.arm();
         // The look after the arm.
         if self.is_wanted(account) {
@@ -190,7 +206,7 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
             return Unparked::Token;
         }
         account.set_free(true);
-        let unparked = parker.park_timeout(self.shared.idle_timeout);
+        let unparked = parker.park_timeout(patience);
         account.set_free(false);
         // The token may be an old one, of a wake that came while we were leaving the free list. We are on that list still then, and
         // must not be while we run a job: the wake for another one would be spent on us, and somebody else would sleep on.
