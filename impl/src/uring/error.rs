@@ -39,6 +39,9 @@ pub enum Error {
         "the kernel ran out of memory and dropped completions: their requests are lost, set up a larger completion queue"
     )]
     CompletionsLost,
+    /// The ring is this process's parent's.
+    #[error("the ring belongs to the process that forked this one: set up another one here")]
+    Forked,
     /// The reactor is gone.
     #[error(transparent)]
     Closed(#[from] Closed),

@@ -65,6 +65,7 @@
 //! | the kernel's completion queue is full | the kernel keeps the rest, which [`turn`](Reactor::turn) fetches; nothing is lost, the order is kept |
 //! | the kernel takes no requests before its completions are taken | they are taken, and kept for the next turn |
 //! | a signal | the turn returns early |
+//! | the process forks | the ring stays its parent's: the child gets [`Error::Forked`], and what it drops does nothing. Its copies of handles still reach its own copy of the completion queue and its parent's eventfd: of no use, and harmless. Pools have no threads there |
 //! | the kernel lacks, forbids or cannot afford a ring | an [`Error`] that says what to do |
 
 mod bell;
@@ -74,6 +75,7 @@ mod future;
 mod handle;
 mod op;
 mod parker;
+mod process;
 mod reactor;
 mod request;
 mod task;

@@ -6,6 +6,7 @@ use io_uring::IoUring;
 
 use super::Error;
 use super::bell::Listener;
+use super::process;
 
 /// A thread's bed in `io_uring_enter`, and the bell that wakes it.
 ///
@@ -24,6 +25,8 @@ pub struct RingParker {
     // Dropped first: closing the ring cancels the read that is outstanding.
     ring: IoUring,
     listener: Listener,
+    /// Whose ring it is.
+    process: u32,
 }
 
 impl RingParker {
@@ -34,7 +37,7 @@ impl RingParker {
     pub fn new() -> Result<Self, Error> {
         let ring = IoUring::new(4).map_err(Error::setup)?;
         // The read is submitted by the first park: a request ends with the thread that submitted it.
-        Ok(Self { ring, listener: Listener::new()? })
+        Ok(Self { ring, listener: Listener::new()?, process: process::current() })
     }
 
     /// A waker that ends a [`park`](RingParker::park), the present one or else the next.
@@ -53,6 +56,9 @@ impl RingParker {
     /// # Errors
     /// Of the ring; an interrupted sleep is an early return.
     pub fn park(&mut self) -> Result<(), Error> {
+        if process::current() != self.process {
+            return Err(Error::Forked);
+        }
         self.listen()?;
         match self.ring.submit_and_wait(1) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -76,6 +82,9 @@ impl Drop for RingParker {
     fn drop(&mut self) {
         // The kernel may still write to the counter after the ring is closed, since closing cancels asynchronously. So
         // the read is brought to its end first; where that fails, the counter is leaked.
+        if process::current() != self.process {
+            return; // the listener leaks what the kernel writes to, which is its parent's anyway
+        }
         self.waker().wake();
         while self.listener.outstanding() {
             if self.park().is_err() {

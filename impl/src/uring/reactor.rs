@@ -15,6 +15,7 @@ use super::bell::Listener;
 use super::error::Error;
 use super::handle::{Command, Handle, Posted, Shared, check_length};
 use super::op::timespec;
+use super::process;
 use super::request::{BELL, Events, Flights, IGNORED, Prepared, Request, Token, link};
 use crate::burst::give_back;
 use crate::completion::{CompletionQueue, Consumer};
@@ -164,6 +165,8 @@ pub struct Counts {
     pub wakes: u64,
     /// How often the kernel's completion queue was found to have overflowed.
     pub overflows: u64,
+    /// Completions that belonged to no request of this reactor, and were ignored: somebody else has used its ring.
+    pub strays: u64,
 }
 
 /// What a cancellation found.
@@ -258,6 +261,8 @@ pub struct Reactor<T: Send + 'static> {
     /// Whether anybody wants the events of requests: not while it is dropped.
     events: Events,
     counts: Counts,
+    /// Whose ring it is.
+    process: u32,
     not_send: PhantomData<*const ()>,
 }
 
@@ -319,6 +324,7 @@ impl<T: Send + 'static> Reactor<T> {
             armed: None,
             events: Events::Wanted,
             counts: Counts::default(),
+            process: process::current(),
             not_send: PhantomData,
         })
     }
@@ -340,7 +346,7 @@ impl<T: Send + 'static> Reactor<T> {
 
     /// What it has done so far.
     pub fn counts(&self) -> Counts {
-        Counts { wakes: self.listener.heard(), ..self.counts }
+        Counts { wakes: self.listener.heard(), strays: self.flights.strays(), ..self.counts }
     }
 
     /// What to wait for, for reading, in an epoll or poll of one's own; `None` if the ring was [set up](Config::sleep)
@@ -362,9 +368,9 @@ impl<T: Send + 'static> Reactor<T> {
     /// [`submit`](Reactor::submit) that does not enter the kernel.
     ///
     /// # Errors
-    /// The request comes back if the submission queue is full.
+    /// The request comes back if the submission queue is full, and in the child of a fork.
     pub fn try_submit(&mut self, request: Request<T>) -> Result<Token, Full<T>> {
-        if self.ring.submission().is_full() {
+        if self.is_ours().is_err() || self.ring.submission().is_full() {
             return Err(Full(request));
         }
         Ok(self.push(request.prepare()))
@@ -458,6 +464,7 @@ impl<T: Send + 'static> Reactor<T> {
     /// # Errors
     /// Of the ring. The events so far are in `events`; turn again, if it was lack of memory or so.
     pub fn turn(&mut self, events: &mut Vec<T>, timeout: Option<Duration>) -> Result<(), Error> {
+        self.is_ours()?;
         let before = events.len();
         events.append(&mut self.early);
         give_back(&mut self.early);
@@ -488,6 +495,7 @@ impl<T: Send + 'static> Reactor<T> {
     /// # Errors
     /// Of the ring.
     pub fn prepare_to_sleep(&mut self) -> Result<bool, Error> {
+        self.is_ours()?;
         self.submitter.submit(&mut self.jobs);
         if !self.commands.is_empty() || !self.announce_sleep()? {
             return Ok(false);
@@ -574,8 +582,14 @@ impl<T: Send + 'static> Reactor<T> {
         }
     }
 
+    /// A child of a fork must not even look into the ring.
+    fn is_ours(&self) -> Result<(), Error> {
+        if process::current() == self.process { Ok(()) } else { Err(Error::Forked) }
+    }
+
     /// Sees to it that the submission queue has room for so many, which are not more than it can hold.
     fn make_room(&mut self, wanted: usize) -> Result<(), Error> {
+        self.is_ours()?;
         while self.room() < wanted {
             let before = self.room();
             self.enter(Wait::No)?;
@@ -671,6 +685,7 @@ impl<T: Send + 'static> Reactor<T> {
     }
 
     fn settle(&mut self, how: Shutdown, events: &mut Vec<T>) -> Result<(), Error> {
+        self.is_ours()?;
         self.commands.extend(self.shared.close());
         if how == Shutdown::Cancel {
             self.commands.drain(..).for_each(Command::discard);
@@ -716,6 +731,12 @@ impl<T: Send + 'static> Reactor<T> {
 
 impl<T: Send + 'static> Drop for Reactor<T> {
     fn drop(&mut self) {
+        if self.is_ours().is_err() {
+            // The requests go on, and are leaked here. Of the pool there are no threads to wait for, and locks that nobody will
+            // release.
+            std::mem::forget((self.pool.take(), std::mem::take(&mut self.jobs)));
+            return;
+        }
         self.events = Events::Unwanted;
         let mut events = Vec::new();
         let settled = self.settle(Shutdown::Cancel, &mut events);

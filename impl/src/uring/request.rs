@@ -232,6 +232,8 @@ pub(super) struct Flights<T> {
     slab: Slab<Flight<T>>,
     /// How many have started: the generation of the next.
     started: u32,
+    /// Completions of no request.
+    strays: u64,
 }
 
 struct Flight<T> {
@@ -243,7 +245,7 @@ struct Flight<T> {
 
 impl<T: 'static> Flights<T> {
     pub fn new() -> Self {
-        Self { slab: Slab::new(), started: 0 }
+        Self { slab: Slab::new(), started: 0, strays: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -272,10 +274,19 @@ impl<T: 'static> Flights<T> {
         flights.filter(|flight| flight.multishot || !only_multishot).map(|flight| flight.token).collect()
     }
 
-    /// A completion of a request: its event, if it makes one.
+    /// How many completions belonged to no request.
+    pub fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    /// A completion of a request: its event, if it makes one. Not of one that we have submitted? Then it is counted, and nothing more:
+    /// who else has the ring may do what he likes.
     pub fn completed(&mut self, entry: &cqueue::Entry, events: Events) -> Option<T> {
         let token = Token(entry.user_data());
-        assert!(self.is_in_flight(token), "a completion of no request: {entry:?}");
+        if !self.is_in_flight(token) {
+            self.strays += 1;
+            return None;
+        }
         if cqueue::more(entry.flags()) {
             let pending = self.slab[token.key()].pending;
             // SAFETY: the pointer is from a box that exists until the last completion. `shot` may run while the kernel
