@@ -16,7 +16,7 @@ use reveille::parker::FutexParker;
 use reveille::pool::{self, Cancel, Outcome, Pool, Shutdown, Work};
 use reveille::sync::Parker;
 use reveille::uring::{
-    Accept, Cancellation, Closed, Completing, Config, Error, Executor, Full, LinkTimeout, Nop, Poll,
+    Accept, Cancellation, Closed, Completing, Config, Error, Executor, Full, Gone, LinkTimeout, Nop, Poll,
     PollFlags, Reactor, Read, Request, Shot, Sleep, Timeout, Write,
 };
 use reveille::wait_queue::Wakeup;
@@ -579,7 +579,7 @@ fn dropping_a_reactor_with_requests_in_flight_frees_each_buffer_once() {
     drop(reactor);
     assert_eq!(freed.load(SeqCst), 3);
     assert!(handle.submit(Request::new(Nop, |_| 0)).is_err());
-    assert_eq!(handle.post(1).unwrap(), Wakeup::Skipped);
+    assert_eq!(handle.post(1), Err(Gone(1)));
     drop(writers);
 }
 
@@ -1301,4 +1301,32 @@ fn a_request_that_is_to_be_done_in_a_worker_has_one_of_the_kernels() {
         reactor.turn(&mut Vec::new(), Some(Duration::from_millis(1))).unwrap();
         assert!(begun.elapsed() < LONG);
     }
+}
+
+#[test]
+fn an_accepted_connection_whose_future_was_dropped_is_closed_and_one_that_was_to_be_an_event_is_handed_out() {
+    let Some(mut reactor) = reactor::<io::Result<OwnedFd>>() else { return };
+    let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    let connect = || {
+        let client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(LONG)).unwrap();
+        client
+    };
+    let mut future = Box::pin(reactor.handle().into_async().submit(Accept::new(listener.clone())));
+    assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let mut client = connect();
+    reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+    while reactor.in_flight() > 0 {
+        reactor.turn(&mut Vec::new(), None).unwrap();
+    }
+    drop(future);
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "the other end is closed");
+    reactor.submit(Request::new(Accept::new(listener), |accepted| accepted)).unwrap();
+    let mut client = connect();
+    let mut events = Vec::new();
+    reactor.shutdown(Shutdown::Drain, &mut events).unwrap();
+    let [Ok(accepted)] = &mut events[..] else { panic!("{events:?}") };
+    TcpStream::from(accepted.try_clone().unwrap()).write_all(b"!").unwrap();
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 1);
 }

@@ -60,7 +60,9 @@ impl<T: Send + 'static> AsyncHandle<T> {
 
     /// Has the reactor submit an operation, at once.
     ///
-    /// Dropping the future cancels it; its buffer and its file are the reactor's until the kernel has done with them.
+    /// Dropping the future cancels it; its buffer and its file are the reactor's until the kernel has done with them. If the
+    /// operation has succeeded by then, or does before the cancellation comes, its result is dropped, and nobody is told: an
+    /// [accepted](super::Accept) connection is closed, what was read is gone.
     /// [`Closed`] says that the reactor went away before the operation had ended.
     pub fn submit<O: Operation>(&self, operation: O) -> Submitted<O::Output, T>
     where

@@ -881,6 +881,19 @@ mod tests {
     }
 
     #[test]
+    fn a_completion_of_no_request_is_counted_and_ignored() {
+        let config = Config::default();
+        let Ok(mut reactor) = Reactor::<u32>::new(config) else { return eprintln!("SKIPPED: no io_uring") };
+        reactor.push_entry(&opcode::Nop::new().build().user_data(7));
+        reactor.submit(Request::new(Nop, |_| 1)).unwrap();
+        let mut events = Vec::new();
+        while events.is_empty() {
+            reactor.turn(&mut events, None).unwrap();
+        }
+        assert_eq!((events, reactor.counts().strays), (vec![1], 1));
+    }
+
+    #[test]
     fn a_reactor_works_on_each_kind_of_ring() {
         let config = Config::default().submissions(4).completions(8);
         for completing in [Completing::Deferred, Completing::Cooperative, Completing::Interrupting] {
