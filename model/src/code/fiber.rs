@@ -95,8 +95,11 @@ pub(super) fn suspend() {
     unsafe { &*yielder }.suspend(None);
 }
 
-/// Keeps the panics of fibers quiet: they are part of what the search reports. All others go to the hook that was there.
-pub(super) fn quiet_panics() {
+/// Keeps the panics of programs quiet: they are part of what the search reports. All others go to the hook that was there.
+///
+/// The first search of the process does this. Whoever installs a hook meanwhile on another thread calls it before, so that neither
+/// hook is lost.
+pub fn quiet_panics() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
         let others = panic::take_hook();

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 pub(crate) use execution::{Descent, Execution, RunEnd};
 pub use execution::{Limits, Named};
 pub use failure::{Diverged, Failure, Limit, Performed};
+pub use fiber::quiet_panics;
 
 use crate::graphs::{Modify, Op, Until, Value};
 
