@@ -6,10 +6,14 @@
 use std::cell::Cell;
 use std::panic::Location as Source;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use super::failure::{Diverged, Failure, Limit, Performed};
-use super::fiber::{self, Body, Ended, Fiber, TakeDown};
+use super::aftermath::Aftermath;
+use super::failure::{Diverged, Failure, Instead, Last, Limit, Performed};
+use super::fiber::{self, Body, Ended, Fiber, STACK, TakeDown};
 use super::object::{Kind, Named, Numbers};
+use super::overflow;
+use super::pulse::Pulse;
 use crate::graphs::revisit::{Added, extend};
 use crate::graphs::rules::{Rule, without};
 use crate::graphs::wait::{self, Waits};
@@ -18,16 +22,21 @@ use crate::graphs::{EventId, Graph, Op, Value};
 /// What bounds a single execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most events
+    /// The most events, no more than 65,535
     pub events: usize,
-    /// The most threads at a time
+    /// The most threads at a time, no more than 254
     pub threads: usize,
+    /// A worker of the search that does no operation for so long is [caught](Limit::Silent): it can be neither stopped nor
+    /// freed, so its thread of the machine and all its memory stay there until the process ends.
+    ///
+    /// `None` does without a watcher, and a search with one worker then runs on the calling thread.
+    pub silence: Option<Duration>,
 }
 
 impl Default for Limits {
-    /// Ten thousand events, 200 threads.
+    /// Ten thousand events, 200 threads, ten seconds of silence.
     fn default() -> Self {
-        Limits { events: 10_000, threads: 200 }
+        Limits { events: 10_000, threads: 200, silence: Some(Duration::from_secs(10)) }
     }
 }
 
@@ -51,7 +60,7 @@ struct ThreadState {
     /// How many locations it has made
     locations: u32,
     state: State,
-    /// Whether a panic was unwinding, here or on another fiber's stack, when it was suspended
+    /// Whether a panic was unwinding its stack when it was suspended: the execution has failed then
     unwinding: bool,
     /// Whether it has been told that it is taken down
     told: bool,
@@ -124,6 +133,15 @@ pub(crate) struct Execution {
     replayed: bool,
     failure: Option<Box<Failure>>,
     taken_down: bool,
+    /// What the operations of destructors do while it is taken down
+    aftermath: Aftermath,
+    /// The stacks cannot be unwound: they are left where they are
+    abandoned: bool,
+    /// The payload of a panic of the engine itself
+    engine_panic: Option<Box<dyn std::any::Any + Send>>,
+    pub pulse: Arc<Pulse>,
+    /// No operation may be asked for when the stack has come below this address
+    floor: usize,
     /// Another thread goes before the running one, which has just done its operation
     yields: bool,
     /// Goes down the tree of choices at random, instead of leaving the other ways to the caller
@@ -151,6 +169,10 @@ pub(super) fn current<'a>() -> Option<&'a mut Execution> {
 impl Execution {
     pub fn new(limits: Limits, waits: Waits, shared: Arc<Mutex<Numbers>>) -> Self {
         fiber::quiet_panics();
+        overflow::install();
+        let (events, threads) =
+            (limits.events.min(u16::MAX as usize), limits.threads.min(u8::MAX as usize - 1));
+        let limits = Limits { events, threads, ..limits };
         Execution {
             graph: Graph::new(crate::memory::Memory::Sc),
             waits,
@@ -167,6 +189,11 @@ impl Execution {
             replayed: false,
             failure: None,
             taken_down: false,
+            aftermath: Aftermath::default(),
+            abandoned: false,
+            engine_panic: None,
+            pulse: Arc::default(),
+            floor: 0,
             yields: false,
             descent: None,
             stopped: false,
@@ -185,7 +212,7 @@ impl Execution {
         self.failure = None;
         self.taken_down = false;
         self.stopped = false;
-        self.thread_names.clear();
+        self.aftermath.clear();
         if let Some(notes) = &mut self.notes {
             notes.clear();
         }
@@ -195,9 +222,18 @@ impl Execution {
         // SAFETY: `self` is borrowed for the length of this call, and used through this pointer only.
         unsafe {
             while Self::step(this) {}
-            Self::take_down(this);
+            if (*this).abandoned {
+                // Nobody may run a destructor of theirs any more, so they are not even dropped.
+                std::mem::forget(std::mem::take(&mut (*this).threads));
+            } else {
+                Self::take_down(this);
+            }
         }
         CURRENT.set(before);
+        self.abandoned = false;
+        if let Some(payload) = self.engine_panic.take() {
+            std::panic::resume_unwind(payload);
+        }
         self.end()
     }
 
@@ -217,8 +253,10 @@ impl Execution {
             execution.replayed &= execution.to_replay > 0;
             let Some(next) = next else { return execution.give_up() };
             execution.running = next;
+            execution.pulse.goes_on(next);
             let thread = &mut execution.threads[next];
             thread.state = State::Ready;
+            execution.floor = thread.fiber.floor();
             &mut *thread.fiber
         };
         // SAFETY: the fiber is in a box of its own, which is neither dropped nor used by others while it runs.
@@ -226,16 +264,47 @@ impl Execution {
         // SAFETY: no fiber runs any more.
         let execution = unsafe { &mut *this };
         let running = execution.running;
+        if fiber::has_engine_panicked() {
+            fiber::forget_engine_panic();
+            execution.abandoned = true;
+            execution.engine_panic = Some(match ended {
+                Some(Ended::Panicked(payload)) => payload,
+                _ => Box::new("the engine panicked, and the program caught the panic"),
+            });
+            return false;
+        }
         match ended {
             None => {}
             Some(Ended::Returned | Ended::TakenDown) => execution.threads[running].state = State::Ended,
             Some(Ended::Panicked(payload)) => {
                 execution.threads[running].state = State::Ended;
                 let message = message(&*payload);
-                execution.fail(Failure::Panic { thread: running, message });
+                match execution.next_recorded(running) {
+                    Some(before) => execution.diverged(before, Instead::Panics(message)),
+                    None => execution.fail(Failure::Panic { thread: running, message }),
+                }
+            }
+            Some(Ended::Overflowed) => {
+                execution.abandoned = true;
+                let last = execution.last(running);
+                execution.fail(Failure::Limit(Limit::Stack { size: STACK, last }));
             }
         }
         true
+    }
+
+    /// What the graph says that a thread does next.
+    fn next_recorded(&self, thread: usize) -> Option<Performed> {
+        let event =
+            self.graph.threads[thread].events.get(self.threads.get(thread).map_or(0, |own| own.done))?;
+        Some(Performed { op: event.op, source: event.source })
+    }
+
+    /// What a thread has done last.
+    fn last(&self, thread: usize) -> Last {
+        let done = self.threads[thread].done;
+        let source = done.checked_sub(1).map(|last| self.graph.threads[thread].events[last].source);
+        Last { thread, name: self.thread_names[thread], source }
     }
 
     fn next_in_replay(&self) -> Option<usize> {
@@ -293,6 +362,12 @@ impl Execution {
 
     /// When no thread can move, one that waits looks at older writes. False if all have.
     fn give_up(&mut self) -> bool {
+        if self.to_replay > 0 {
+            // A thread stays away from what it did: it was not started, say.
+            let stopped = (0..self.graph.threads.len()).find_map(|thread| self.next_recorded(thread));
+            self.diverged(stopped.expect("an event is left"), Instead::Nothing);
+            return false;
+        }
         let has_not_looked = |&number: &usize| self.graph.last_look(number).is_none();
         let waits = (0..self.threads.len())
             .filter(|&number| matches!(self.threads[number].state, State::Waiting(..)))
@@ -341,7 +416,10 @@ impl Execution {
         while self.thread_names.len() <= number {
             self.thread_names.push("");
         }
-        self.thread_names[number] = name;
+        if self.thread_names[number] != name {
+            self.thread_names[number] = name;
+            self.pulse.names(&self.thread_names);
+        }
         while self.threads.len() < number {
             let fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
             self.threads.push(ThreadState {
@@ -366,17 +444,19 @@ impl Execution {
     /// # Safety
     /// As [`step`](Self::step).
     unsafe fn take_down(this: *mut Execution) {
-        let threads = {
+        let (threads, first) = {
             // SAFETY: no fiber runs; the reference ends with this block.
             let execution = unsafe { &mut *this };
             execution.taken_down = true;
-            execution.threads.len()
+            (execution.threads.len(), execution.running)
         };
-        for number in 0..threads {
+        // If a panic unwinds a stack, it is that of the thread that ran last. It comes to its end before others are unwound.
+        for number in (first..threads).chain(0..first) {
             let (fiber, body) = {
                 // SAFETY: as above.
                 let execution = unsafe { &mut *this };
                 execution.running = number;
+                execution.pulse.goes_on(number);
                 let thread = &mut execution.threads[number];
                 if matches!(thread.state, State::Ended | State::Free) {
                     continue;
@@ -406,7 +486,7 @@ impl Execution {
     /// A new object of the running thread.
     pub fn object(&mut self, label: &'static str, kind: Kind, initial: Value) -> u32 {
         if self.taken_down {
-            return 0;
+            return self.aftermath.object(initial);
         }
         let running = self.running;
         let nth = self.threads[running].locations as usize;
@@ -424,6 +504,13 @@ impl Execution {
             self.names.resize(number as usize + 1, Named { label: "", kind: Kind::Word });
         }
         self.names[number as usize] = Named { label, kind };
+        if let Some(known) = self.graph.locations.get(number as usize)
+            && (known.writes.len() > 1 || !known.reads.is_empty())
+            && known.initial != initial
+            && let Some(before) = self.next_recorded(running)
+        {
+            self.diverged(before, Instead::Makes(label));
+        }
         self.graph.declare(number, initial, kind.is_ordered() && self.waits == Waits::Retry);
         number
     }
@@ -464,7 +551,7 @@ impl Execution {
             // Replay.
             if event.op != op || !std::ptr::eq(event.source, source) && event.source != source {
                 let before = Performed { op: event.op, source: event.source };
-                self.diverged(before, Performed { op, source });
+                self.diverged(before, Instead::Performed(Performed { op, source }));
                 return None;
             }
             if event.op.reads() && !event.reads_from.is_initial() {
@@ -497,13 +584,14 @@ impl Execution {
         if std::mem::take(&mut self.replayed) && self.next() != Some(number) {
             return None;
         }
+        if let Some(look) = self.graph.last_look(number)
+            && look.op != op
+        {
+            let before = Performed { op: look.op, source: look.source };
+            self.diverged(before, Instead::Performed(Performed { op, source }));
+            return None;
+        }
         if self.graph.retries(&op) {
-            if let Some(look) = self.graph.last_look(number)
-                && look.op != op
-            {
-                self.diverged(Performed { op: look.op, source: look.source }, Performed { op, source });
-                return None;
-            }
             if !self.graph.ends_wait(&op) {
                 self.threads[number].state = State::Waiting(op, source);
                 return None;
@@ -553,7 +641,15 @@ impl Execution {
         }
     }
 
-    fn diverged(&mut self, before: Performed, now: Performed) {
+    /// The thread has used up its stack, but for what the engine needs.
+    #[cold]
+    fn has_no_stack(&mut self, source: &'static Source<'static>) -> Option<Value> {
+        let last = Last { source: Some(source), ..self.last(self.running) };
+        self.fail(Failure::Limit(Limit::Stack { size: STACK, last }));
+        None
+    }
+
+    fn diverged(&mut self, before: Performed, now: Instead) {
         let diverged = Diverged { thread: self.running, before, now };
         self.fail(Failure::Limit(Limit::Diverged(Box::new(diverged))));
     }
@@ -576,7 +672,8 @@ impl Execution {
     }
 }
 
-/// Performs an operation of the thread that runs, when its turn has come. `None` if the run is being taken down.
+/// Performs an operation of the thread that runs, when its turn has come. `None` if the run is being taken down and there is nothing to
+/// return.
 pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value> {
     let mut done = None;
     loop {
@@ -590,18 +687,34 @@ pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value>
                     std::panic::resume_unwind(Box::new(TakeDown));
                 }
             }
-            return None;
+            return execution.aftermath.perform(&execution.graph, op);
         }
         if done.is_some() {
             return done;
         }
-        done = execution.perform(op, source);
+        if fiber::has_engine_panicked() {
+            // Its panic unwinds this stack, and this is a destructor's operation.
+            return None;
+        }
+        execution.pulse.asks(source);
+        if execution.failure.is_none() {
+            done = match fiber::stack_pointer() < execution.floor {
+                true => fiber::in_engine(|| execution.has_no_stack(source)),
+                false => fiber::in_engine(|| execution.perform(op, source)),
+            };
+        }
         // If it went wrong, the thread goes no further.
         if done.is_some() && execution.failure.is_none() && !std::mem::take(&mut execution.yields) {
             return done;
         }
         let running = execution.running;
-        execution.threads[running].unwinding = std::thread::panicking();
+        let is_unwinding = std::thread::panicking();
+        execution.threads[running].unwinding = is_unwinding;
+        if is_unwinding && !execution.stopped {
+            // Another thread that ran now would be told that it panics.
+            let last = Last { source: Some(source), ..execution.last(running) };
+            execution.fail(Failure::Limit(Limit::Unwinding(last)));
+        }
         fiber::suspend();
     }
 }
