@@ -1,11 +1,14 @@
 //! What a checker cannot do is never shown as a mistake of the code, and a mistake of the code never as what a checker cannot do.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::time::Duration;
 
 use reveille::sync::{Atomic, JoinHandle, Mutex, Parker, Primitives};
 use reveille_checks::engine::{self, Budget, Engine};
+use reveille_checks::flavour::ScriptedPanic;
 use reveille_checks::report;
 use reveille_checks::scenario::Scenario;
 use reveille_checks::verdict::{End, Verdict};
@@ -20,6 +23,10 @@ enum What {
     Asserts,
     LosesALock,
     DropsAGuard,
+    SleepsForATime,
+    Recurses,
+    CatchesAPanic,
+    PanicsInAThread,
 }
 
 /// What engines say, in the mouth of a program.
@@ -64,7 +71,9 @@ impl Scenario for Misuse {
                 let word = Arc::new(P::Atomic::new("word", 0));
                 let adder = |_| {
                     let word = word.clone();
-                    P::spawn("adder", move || drop(word.fetch_add(1, Relaxed)))
+                    P::spawn("adder", move || {
+                        word.fetch_add(1, Relaxed);
+                    })
                 };
                 let threads: Vec<_> = (0..5).map(adder).collect();
                 threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -84,12 +93,53 @@ impl Scenario for Misuse {
                 struct Guard<P: Primitives>(P::Atomic);
                 impl<P: Primitives> Drop for Guard<P> {
                     fn drop(&mut self) {
-                        self.0.store(0, Release);
-                        assert_eq!(self.0.load(Acquire), 0);
+                        self.0.store(2, Release);
+                        assert_eq!(self.0.load(Acquire), 2);
                     }
                 }
                 let _guard = Guard::<P>(P::Atomic::new("guarded", 1));
                 P::Parker::new("sleeper").park();
+            }
+            What::SleepsForATime => {
+                let _ = P::Parker::new("sleeper").park_timeout(Duration::from_secs(1));
+            }
+            What::Recurses => {
+                fn descend(at: &Cell<u64>) -> u64 {
+                    at.set(at.get() + 1);
+                    if at.get() == u64::MAX { 0 } else { descend(at) + at.get() }
+                }
+                P::Atomic::new("word", 0).load(Relaxed);
+                descend(&Cell::new(0));
+            }
+            What::CatchesAPanic => {
+                struct Tells<P: Primitives>(Arc<(P::Atomic, P::Parker)>);
+                impl<P: Primitives> Drop for Tells<P> {
+                    fn drop(&mut self) {
+                        self.0.0.store(1, Release);
+                        self.0.1.unpark();
+                    }
+                }
+                let shared = Arc::new((P::Atomic::new("over", 0), P::Parker::new("sleeper")));
+                let job = P::spawn("job", {
+                    let tells = Tells::<P>(shared.clone());
+                    move || {
+                        let caught = P::catch(|| {
+                            let _tells = tells;
+                            ScriptedPanic::panic()
+                        });
+                        assert!(caught.is_err_and(|payload| payload.is::<ScriptedPanic>()));
+                    }
+                });
+                while shared.0.load(Acquire) == 0 {
+                    shared.1.park();
+                }
+                assert!(!std::thread::panicking());
+                job.join().unwrap();
+            }
+            What::PanicsInAThread => {
+                let thread = P::spawn("thread", || panic!("in a thread"));
+                // A native join returns the panic.
+                assert!(thread.join().is_err());
             }
         }
     }
@@ -180,4 +230,37 @@ fn a_thread_that_waits_for_a_lock_is_shown_with_who_holds_it() {
 fn a_guard_that_touches_an_atomic_when_it_is_dropped_ends_no_process() {
     let Verdict::Misses { counterexample, .. } = verdict(What::DropsAGuard) else { panic!("no deadlock") };
     assert!(matches!(counterexample.end, End::Stuck(_)), "{counterexample:?}");
+}
+
+#[test]
+fn a_sleep_that_would_end_with_its_time_is_not_said_to_be_for_ever() {
+    for engine in [Engine::ExactRc11, Engine::LoomC11, Engine::Shuttle] {
+        let verdict = verdict_of(engine, What::SleepsForATime);
+        let Verdict::Misses { counterexample, .. } = verdict else { panic!("{engine:?}: {verdict:?}") };
+        let text = report::render(&counterexample);
+        assert!(text.contains("every thread is blocked as long as no time passes"), "{text}");
+        assert!(text.contains("it has a timeout, but its script lets no time pass"), "{text}");
+    }
+    let Verdict::Misses { counterexample, .. } = verdict(What::DropsAGuard) else { panic!("no deadlock") };
+    assert!(!report::render(&counterexample).contains("time"));
+}
+
+#[test]
+fn an_endless_recursion_ends_no_process_and_is_named_with_the_last_operation() {
+    let why = no_result(What::Recurses);
+    assert!(why.contains("overflows") && why.contains("`main`") && why.contains("tests/limits.rs"), "{why}");
+}
+
+#[test]
+fn a_panic_that_the_code_catches_is_no_violation_and_its_destructors_may_wake_others() {
+    let verdict = verdict(What::CatchesAPanic);
+    assert!(matches!(verdict, Verdict::Complete { .. }), "{verdict:?}");
+}
+
+#[test]
+fn a_panic_that_nobody_catches_is_a_violation_even_if_a_join_would_return_it() {
+    let Verdict::Misses { counterexample, .. } = verdict(What::PanicsInAThread) else {
+        panic!("no violation")
+    };
+    assert_eq!(counterexample.end, End::Violation("in a thread".into()));
 }
