@@ -79,11 +79,13 @@ fn message(payload: &(dyn Any + Send)) -> String {
 /// program's own hook.
 ///
 /// Shuttle and the exact engine install their hooks with the first execution of the process, for good and for all threads. So
-/// they are made to do that here. Shuttle's is dropped; the exact engine's lets the panics of others through.
+/// they are made to do that here. Shuttle's is dropped; the exact engine's lets the panics of others through. Loom installs a handler of
+/// stack overflows in the same way, which does not expect those of other engines; so the exact engine's comes after it.
 fn install_hook() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
-        reveille_model::code::quiet_panics();
+        let _ = panic::catch_unwind(|| ::loom::model::Builder::new().check(|| ()));
+        reveille_model::code::prepare();
         let program = panic::take_hook();
         ::shuttle::check_dfs(|| (), Some(1));
         panic::set_hook(Box::new(move |info| {

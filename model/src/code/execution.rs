@@ -2,6 +2,10 @@
 //!
 //! The operations of a thread are answered on its own stack, without a switch, as long as it can go on. It is suspended where it
 //! has to wait: in the replay for the write that it reads; after it for its turn.
+//!
+//! While a panic unwinds a thread's stack, [`std::thread::panicking`] is true on the whole thread of the machine, and so for each of the
+//! program's. So no other one runs then, until the panic is caught: such a thread goes first, after the replay and in it. Where it has to
+//! wait all the same, that is a [limit](Limit::Unwinding).
 
 use std::cell::Cell;
 use std::panic::Location as Source;
@@ -12,7 +16,6 @@ use super::aftermath::Aftermath;
 use super::failure::{Diverged, Failure, Instead, Last, Limit, Performed};
 use super::fiber::{self, Body, Ended, Fiber, STACK, TakeDown};
 use super::object::{Kind, Named, Numbers};
-use super::overflow;
 use super::pulse::Pulse;
 use crate::graphs::revisit::{Added, extend};
 use crate::graphs::rules::{Rule, without};
@@ -129,8 +132,6 @@ pub(crate) struct Execution {
     running: usize,
     /// Events of the graph that have not taken place yet
     to_replay: usize,
-    /// The replay is over, and no thread has been chosen to go on
-    replayed: bool,
     failure: Option<Box<Failure>>,
     taken_down: bool,
     /// What the operations of destructors do while it is taken down
@@ -140,6 +141,8 @@ pub(crate) struct Execution {
     /// The payload of a panic of the engine itself
     engine_panic: Option<Box<dyn std::any::Any + Send>>,
     pub pulse: Arc<Pulse>,
+    /// The names of threads that the watcher knows
+    named: Vec<&'static str>,
     /// No operation may be asked for when the stack has come below this address
     floor: usize,
     /// Another thread goes before the running one, which has just done its operation
@@ -168,8 +171,7 @@ pub(super) fn current<'a>() -> Option<&'a mut Execution> {
 
 impl Execution {
     pub fn new(limits: Limits, waits: Waits, shared: Arc<Mutex<Numbers>>) -> Self {
-        fiber::quiet_panics();
-        overflow::install();
+        super::prepare();
         let (events, threads) =
             (limits.events.min(u16::MAX as usize), limits.threads.min(u8::MAX as usize - 1));
         let limits = Limits { events, threads, ..limits };
@@ -186,13 +188,13 @@ impl Execution {
             spare: Vec::new(),
             running: 0,
             to_replay: 0,
-            replayed: false,
             failure: None,
             taken_down: false,
             aftermath: Aftermath::default(),
             abandoned: false,
             engine_panic: None,
             pulse: Arc::default(),
+            named: Vec::new(),
             floor: 0,
             yields: false,
             descent: None,
@@ -206,13 +208,14 @@ impl Execution {
     /// graphs that are to be visited besides.
     pub fn run(&mut self, graph: Graph, program: Body) -> RunEnd {
         self.to_replay = graph.len;
-        self.replayed = false;
         self.graph = graph;
         self.generation += 1;
         self.failure = None;
         self.taken_down = false;
         self.stopped = false;
+        self.thread_names.clear();
         self.aftermath.clear();
+        fiber::last_message();
         if let Some(notes) = &mut self.notes {
             notes.clear();
         }
@@ -222,15 +225,9 @@ impl Execution {
         // SAFETY: `self` is borrowed for the length of this call, and used through this pointer only.
         unsafe {
             while Self::step(this) {}
-            if (*this).abandoned {
-                // Nobody may run a destructor of theirs any more, so they are not even dropped.
-                std::mem::forget(std::mem::take(&mut (*this).threads));
-            } else {
-                Self::take_down(this);
-            }
+            Self::take_down(this);
         }
         CURRENT.set(before);
-        self.abandoned = false;
         if let Some(payload) = self.engine_panic.take() {
             std::panic::resume_unwind(payload);
         }
@@ -250,7 +247,6 @@ impl Execution {
                 return false;
             }
             let next = if execution.to_replay > 0 { execution.next_in_replay() } else { execution.next() };
-            execution.replayed &= execution.to_replay > 0;
             let Some(next) = next else { return execution.give_up() };
             execution.running = next;
             execution.pulse.goes_on(next);
@@ -284,13 +280,16 @@ impl Execution {
                     None => execution.fail(Failure::Panic { thread: running, message }),
                 }
             }
-            Some(Ended::Overflowed) => {
-                execution.abandoned = true;
-                let last = execution.last(running);
-                execution.fail(Failure::Limit(Limit::Stack { size: STACK, last }));
-            }
+            Some(Ended::Overflowed) => execution.overflowed(),
         }
         true
+    }
+
+    /// The stack of the running thread has overflowed.
+    fn overflowed(&mut self) {
+        self.abandoned = true;
+        let last = self.last(self.running);
+        self.fail(Failure::Limit(Limit::Stack { size: STACK, last }));
     }
 
     /// What the graph says that a thread does next.
@@ -308,19 +307,40 @@ impl Execution {
     }
 
     fn next_in_replay(&self) -> Option<usize> {
-        (0..self.threads.len()).find(|&number| {
-            let thread = &self.threads[number];
-            let has_events = thread.done < self.graph.threads[number].events.len();
-            has_events
-                && match thread.state {
-                    State::Ready => true,
-                    State::Replay(event) => self.has_taken_place(event),
-                    State::Join(joined) => {
-                        self.threads[joined].done == self.graph.threads[joined].events.len()
-                    }
-                    State::Waiting(..) | State::Blocked | State::Ended | State::Free => false,
-                }
-        })
+        let ready = || (0..self.threads.len()).filter(|&number| self.is_ready_in_replay(number));
+        // Who unwinds next comes last, so that what its destructors read is there.
+        ready().find(|&number| !self.unwinds_next(number)).or_else(|| ready().next())
+    }
+
+    /// Whether a thread goes on in its code after it has repeated an event. It stops where its events end, before it panics, say; unless it is unwound
+    /// there.
+    fn goes_on_after_repeating(&self, number: usize) -> bool {
+        if self.to_replay == 0 {
+            return self.next() == Some(number);
+        }
+        let is_last = self.threads[number].done == self.graph.threads[number].events.len();
+        if is_last { self.graph.unwinds(number) } else { !self.unwinds_next(number) }
+    }
+
+    /// Whether the next event that a thread is to repeat is the first one of those that it did while a panic unwound its stack.
+    #[inline]
+    fn unwinds_next(&self, number: usize) -> bool {
+        let done = self.threads[number].done;
+        self.graph.is_unwinding(number, done)
+            && done < self.graph.threads[number].events.len()
+            && !done.checked_sub(1).is_some_and(|last| self.graph.is_unwinding(number, last))
+    }
+
+    fn is_ready_in_replay(&self, number: usize) -> bool {
+        let thread = &self.threads[number];
+        let has_events = thread.done < self.graph.threads[number].events.len();
+        has_events
+            && match thread.state {
+                State::Ready => true,
+                State::Replay(event) => self.has_taken_place(event),
+                State::Join(joined) => self.threads[joined].done == self.graph.threads[joined].events.len(),
+                State::Waiting(..) | State::Blocked | State::Ended | State::Free => false,
+            }
     }
 
     /// Whether the replay has come to this event. Its thread may not even have been started.
@@ -328,8 +348,8 @@ impl Execution {
         self.threads.get(event.thread()).is_some_and(|thread| thread.done > event.index())
     }
 
-    /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path): a function of the
-    /// graph alone.
+    /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path), one whose stack is unwound before all
+    /// others: a function of the graph alone.
     fn next(&self) -> Option<usize> {
         let graph = &self.graph;
         let can_go_on = |&number: &usize| match (self.threads[number].state, graph.last_look(number)) {
@@ -338,9 +358,10 @@ impl Execution {
             (State::Join(joined), None) => graph.has_ended(joined),
             (State::Ready | State::Replay(_), None) => true,
         };
-        (0..self.threads.len())
-            .filter(can_go_on)
-            .min_by(|&a, &b| graph.threads[a].path.cmp(&graph.threads[b].path))
+        (0..self.threads.len()).filter(can_go_on).min_by(|&a, &b| {
+            let unwound_first = graph.unwinds(b).cmp(&graph.unwinds(a));
+            unwound_first.then_with(|| graph.threads[a].path.cmp(&graph.threads[b].path))
+        })
     }
 
     /// When no thread can move, one that waits looks at older writes. False if all have.
@@ -366,6 +387,7 @@ impl Execution {
         let looks = (0..self.threads.len()).filter_map(may_look);
         let first = looks.min_by(|(a, ..), (b, ..)| graph.threads[*a].path.cmp(&graph.threads[*b].path));
         let Some((number, op, source)) = first else { return false };
+        self.graph.set_unwinding(number, false);
         wait::give_up(&mut self.graph, number, op, source, &mut self.others);
         self.choose();
         true
@@ -407,10 +429,8 @@ impl Execution {
         while self.thread_names.len() <= number {
             self.thread_names.push("");
         }
-        if self.thread_names[number] != name {
-            self.thread_names[number] = name;
-            self.pulse.names(&self.thread_names);
-        }
+        self.thread_names[number] = name;
+        self.pulse.name(number, name, &mut self.named);
         while self.threads.len() < number {
             let fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
             self.threads.push(ThreadState {
@@ -439,10 +459,10 @@ impl Execution {
             // SAFETY: no fiber runs; the reference ends with this block.
             let execution = unsafe { &mut *this };
             execution.taken_down = true;
-            (execution.threads.len(), execution.running)
+            (if execution.abandoned { 0 } else { execution.threads.len() }, execution.running)
         };
         // If a panic unwinds a stack, it is that of the thread that ran last. It comes to its end before others are unwound.
-        for number in (first..threads).chain(0..first) {
+        for number in (first..threads).chain(0..first.min(threads)) {
             let (fiber, body) = {
                 // SAFETY: as above.
                 let execution = unsafe { &mut *this };
@@ -459,12 +479,21 @@ impl Execution {
                 Some(never_started) => drop(never_started),
                 None => {
                     // SAFETY: as in `step`.
-                    unsafe { (*fiber).resume() };
+                    let ended = unsafe { (*fiber).resume() };
+                    if matches!(ended, Some(Ended::Overflowed)) {
+                        // SAFETY: as above.
+                        unsafe { (*this).overflowed() };
+                        break;
+                    }
                 }
             }
         }
         // SAFETY: no fiber runs any more.
         let execution = unsafe { &mut *this };
+        if std::mem::take(&mut execution.abandoned) {
+            // Nobody may run a destructor of theirs any more, so they are not even dropped.
+            std::mem::forget(std::mem::take(&mut execution.threads));
+        }
         while let Some(thread) = execution.threads.pop() {
             execution.spare.push(thread.fiber);
         }
@@ -472,6 +501,30 @@ impl Execution {
 
     pub fn fail(&mut self, failure: Failure) {
         self.failure.get_or_insert_with(|| Box::new(failure));
+    }
+
+    /// The running thread is going to be suspended, in this operation.
+    fn pause(&mut self, source: &'static Source<'static>) {
+        let running = self.running;
+        let is_unwinding = std::thread::panicking();
+        self.threads[running].unwinding = is_unwinding;
+        if is_unwinding && !self.stopped {
+            // Another thread that ran now would be told that it panics.
+            let last = Last { source: Some(source), ..self.last(running) };
+            self.fail(Failure::Limit(Limit::Unwinding { last, message: fiber::last_message() }));
+        }
+    }
+
+    /// Unwinds the running thread, which is taken down, if it is not unwound already.
+    fn tell_taken_down(&mut self) {
+        if fiber::is_running() {
+            let thread = &mut self.threads[self.running];
+            let is_unwinding = if thread.told { std::thread::panicking() } else { thread.unwinding };
+            thread.told = true;
+            if !is_unwinding {
+                std::panic::resume_unwind(Box::new(TakeDown));
+            }
+        }
     }
 
     /// A new object of the running thread.
@@ -562,17 +615,17 @@ impl Execution {
             let thread = &mut self.threads[number];
             thread.done += 1;
             self.to_replay -= 1;
-            self.replayed = self.to_replay == 0;
             if event.blocked {
                 thread.state = State::Blocked;
                 return None;
             }
-            return Some(event.read);
+            let read = event.read;
+            self.yields = op != Op::End && !self.goes_on_after_repeating(number);
+            return Some(read);
         }
-        if self.to_replay > 0 {
-            return None;
-        }
-        if std::mem::take(&mut self.replayed) && self.next() != Some(number) {
+        let unwinds = std::thread::panicking();
+        let goes_ahead = self.to_replay > 0 && unwinds && self.may_go_ahead(number, &op);
+        if self.to_replay > 0 && !goes_ahead {
             return None;
         }
         if let Some(look) = self.graph.last_look(number)
@@ -608,6 +661,8 @@ impl Execution {
         if self.stopped {
             return None;
         }
+        let was_unwound = self.graph.unwinds(number);
+        self.graph.set_unwinding(number, unwinds);
         let added = extend(&mut self.graph, number, op, source, &mut self.others);
         if added == Added::Unordered {
             self.fail(Failure::Limit(Limit::Unordered(Performed { op, source })));
@@ -620,9 +675,9 @@ impl Execution {
         }
         match added {
             Added::Value(value) => {
-                // A wait that ends now may go before this thread.
+                // A wait that ends now may go before this thread; and anyone, when it has gone first for a while.
                 let may_end_wait = op.location().is_some_and(|number| self.graph.location(number).ordered);
-                self.yields = may_end_wait && self.next() != Some(number);
+                self.yields = (may_end_wait || was_unwound) && self.next() != Some(number);
                 Some(value)
             }
             Added::Blocked | Added::Unordered => {
@@ -630,6 +685,18 @@ impl Execution {
                 None
             }
         }
+    }
+
+    /// Whether a thread whose stack is unwound may do what is no event yet, though others have not repeated all of theirs. It would be the
+    /// next to go on after the replay, since only one is unwound at a time, so for the graph it makes no difference. What it reads has to be
+    /// there.
+    #[cold]
+    fn may_go_ahead(&self, number: usize, op: &Op) -> bool {
+        let others = (0..self.graph.threads.len()).filter(|&other| other != number);
+        let is_only_one = !others.into_iter().any(|other| self.graph.unwinds(other));
+        let newest = op.atomic().filter(|_| op.reads()).map(|location| self.graph.newest(location));
+        let is_there = newest.is_none_or(|write| write.is_initial() || self.has_taken_place(write));
+        self.graph.unwinds(number) && is_only_one && is_there && !matches!(op, Op::Join { .. })
     }
 
     /// The thread has used up its stack, but for what the engine needs.
@@ -670,14 +737,7 @@ pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value>
     loop {
         let execution = current().expect("an operation of the program outside of an execution");
         if execution.taken_down {
-            if fiber::is_running() {
-                let thread = &mut execution.threads[execution.running];
-                let is_unwinding = if thread.told { std::thread::panicking() } else { thread.unwinding };
-                thread.told = true;
-                if !is_unwinding {
-                    std::panic::resume_unwind(Box::new(TakeDown));
-                }
-            }
+            execution.tell_taken_down();
             return execution.aftermath.perform(&execution.graph, op);
         }
         if done.is_some() {
@@ -695,18 +755,28 @@ pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value>
             };
         }
         // If it went wrong, the thread goes no further.
-        if done.is_some() && execution.failure.is_none() && !std::mem::take(&mut execution.yields) {
+        // Who has started a thread gives way when that is there.
+        if done.is_some()
+            && execution.failure.is_none()
+            && (op == Op::Spawn || !std::mem::take(&mut execution.yields))
+        {
             return done;
         }
-        let running = execution.running;
-        let is_unwinding = std::thread::panicking();
-        execution.threads[running].unwinding = is_unwinding;
-        if is_unwinding && !execution.stopped {
-            // Another thread that ran now would be told that it panics.
-            let last = Last { source: Some(source), ..execution.last(running) };
-            execution.fail(Failure::Limit(Limit::Unwinding(last)));
-        }
+        execution.pause(source);
         fiber::suspend();
+    }
+}
+
+/// Lets another thread go before the running one, which has just started one, if it is not the next.
+pub(super) fn give_way(source: &'static Source<'static>) {
+    let execution = current().expect("an execution runs");
+    if std::mem::take(&mut execution.yields) && !execution.taken_down {
+        execution.pause(source);
+        fiber::suspend();
+        let execution = current().expect("an execution runs");
+        if execution.taken_down {
+            execution.tell_taken_down();
+        }
     }
 }
 

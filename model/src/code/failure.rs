@@ -83,7 +83,12 @@ pub enum Limit {
     },
     /// A thread waits in a destructor while a panic unwinds its stack. The others cannot run meanwhile:
     /// [`std::thread::panicking`] would be true for them too
-    Unwinding(Last),
+    Unwinding {
+        /// What the thread did last
+        last: Last,
+        /// The text of the last panic, if it had one: it may be what is wrong with the program
+        message: Option<String>,
+    },
 }
 
 /// What a thread did last.
@@ -213,10 +218,13 @@ impl fmt::Display for Limit {
                     size / 1024
                 )
             }
-            Limit::Unwinding(last) => write!(
-                f,
-                "a destructor waits for another thread while a panic unwinds the stack: it is that of {last}"
-            ),
+            Limit::Unwinding { last, message } => {
+                write!(
+                    f,
+                    "a destructor has to wait for another thread while a panic unwinds the stack: it is that of {last}"
+                )?;
+                message.iter().try_for_each(|message| write!(f, "; the panic says: {message}"))
+            }
         }
     }
 }

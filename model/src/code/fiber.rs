@@ -45,6 +45,9 @@ thread_local! {
 thread_local! {
     /// Whether the engine's own code runs on the fiber, or ran when it panicked.
     static IN_ENGINE: Cell<bool> = const { Cell::new(false) };
+
+    /// The text of the last panic of the program.
+    static MESSAGE: Cell<Option<String>> = const { Cell::new(None) };
 }
 
 /// The size of a stack. What a thread does not use of it costs addresses only.
@@ -122,16 +125,15 @@ pub(super) fn suspend() {
 }
 
 /// Keeps the panics of programs quiet: they are part of what the search reports. All others go to the hook that was there.
-///
-/// The first search of the process does this. Whoever installs a hook meanwhile on another thread calls it before, so that neither
-/// hook is lost.
-pub fn quiet_panics() {
+pub(super) fn quiet_panics() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if !is_running() || IN_ENGINE.get() {
                 others(info);
+            } else {
+                MESSAGE.set(info.payload_as_str().map(str::to_owned));
             }
         }));
     });
@@ -162,6 +164,11 @@ pub(super) fn forget_engine_panic() {
 pub(super) fn stack_pointer() -> usize {
     let here = 0u8;
     (&raw const here).addr()
+}
+
+/// The text of the last panic of the program, if it had one, which is then forgotten.
+pub(super) fn last_message() -> Option<String> {
+    MESSAGE.take()
 }
 
 /// Whether a fiber runs.

@@ -20,12 +20,20 @@ use std::sync::atomic::Ordering;
 pub use execution::Limits;
 pub(crate) use execution::{Descent, Execution, RunEnd};
 pub use failure::{Diverged, Failure, Instead, Last, Limit, Performed};
-pub use fiber::quiet_panics;
 pub(crate) use object::Numbers;
 pub use object::{Kind, Named};
 pub(crate) use pulse::Pulse;
 
 use crate::graphs::{Modify, Op, Until, Value};
+
+/// Puts the engine's panic hook in front of the process's, once, and its handler of stack overflows, if another has come before it.
+///
+/// A search does this. Whoever else installs such things, and other engines do, lets them come first and then calls this: hooks that
+/// two threads install at a time may be lost.
+pub fn prepare() {
+    fiber::quiet_panics();
+    overflow::install();
+}
 
 /// An atomic location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -221,6 +229,7 @@ pub fn spawn(name: &'static str, body: impl FnOnce() + 'static) -> Thread {
     });
     let execution = execution::current().expect("an execution runs");
     fiber::in_engine(|| execution.spawn(number, name, body));
+    execution::give_way(source);
     Thread(number as u8)
 }
 

@@ -30,7 +30,8 @@ mod signal {
     use std::cell::Cell;
     use std::ffi::{c_int, c_void};
     use std::mem::MaybeUninit;
-    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::SeqCst};
+    use std::sync::{Mutex, OnceLock, PoisonError};
 
     use super::Guarded;
     use crate::code::fiber::Ended;
@@ -44,8 +45,14 @@ mod signal {
         static RUNNING: Cell<*const Guarded> = const { Cell::new(std::ptr::null()) };
     }
 
-    /// The handler that was there before, for all faults that are none of ours: Rust's own, which tells of the overflows of other threads.
-    static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+    /// What was there before this handler came for the first time: Rust's own handler, which tells of the overflows of other threads.
+    static FIRST: OnceLock<libc::sigaction> = OnceLock::new();
+
+    /// What was there before it came for the last time: maybe that of a library which came in between. It is never freed.
+    static LATEST: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
+
+    /// How many faults were left to others since then.
+    static PASSED_ON: AtomicU32 = AtomicU32::new(0);
 
     /// Says which stack is the running one; null if none is. It stays valid until another is named.
     #[inline]
@@ -53,29 +60,32 @@ mod signal {
         RUNNING.set(stack);
     }
 
-    /// Installs the handler, once in the process.
+    /// Installs the handler, if it is not the one that is asked first.
     ///
-    /// It runs on the alternate stack that Rust gives to the main thread and to each that it starts. On a thread without one, an overflow ends
-    /// the process as ever.
+    /// It runs on the alternate stack that Rust gives to the main thread and to each that it starts. On a thread without one, an
+    /// overflow ends the process as ever.
     pub(in crate::code) fn install() {
-        static INSTALL: std::sync::Once = std::sync::Once::new();
-        INSTALL.call_once(|| {
-            let mut before = MaybeUninit::<libc::sigaction>::zeroed();
-            // SAFETY: all bits zero is a valid `sigaction`; the calls read and write those given to them. The handler is put in
-            // place only after the one before it is kept, so that it always finds it.
-            unsafe {
-                if libc::sigaction(libc::SIGSEGV, std::ptr::null(), before.as_mut_ptr()) != 0 {
-                    return;
-                }
-                let _ = BEFORE.set(before.assume_init());
-                let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
-                action.sa_sigaction =
-                    handle as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as usize;
-                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-                libc::sigemptyset(&mut action.sa_mask);
-                libc::sigaction(libc::SIGSEGV, &action, std::ptr::null_mut());
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = handle as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as usize;
+        let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: all bits zero is a valid `sigaction`; the calls read and write those given to them. The handler is put in
+        // place only after what was before it is kept, so that it always finds that.
+        unsafe {
+            let is_known = libc::sigaction(libc::SIGSEGV, std::ptr::null(), before.as_mut_ptr()) == 0;
+            let before = before.assume_init();
+            if !is_known || before.sa_sigaction == ours {
+                return;
             }
-        });
+            let _ = FIRST.set(before);
+            LATEST.store(Box::leak(Box::new(before)), SeqCst);
+            PASSED_ON.store(0, SeqCst);
+            let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+            action.sa_sigaction = ours;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigemptyset(&mut action.sa_mask);
+            libc::sigaction(libc::SIGSEGV, &action, std::ptr::null_mut());
+        }
     }
 
     extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -101,30 +111,17 @@ mod signal {
                     set[libc::REG_RSI as usize] = registers.rsi as i64;
                 }
             }
-            _ => pass_on(signal, info, context),
+            _ => pass_on(signal),
         }
     }
 
-    /// Leaves a fault to whoever handled faults before.
-    fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-        let before = BEFORE.get().expect("it is kept before this handler is in place");
-        match before.sa_sigaction {
-            // The faulting instruction is executed again, and the fault then ends the process.
-            libc::SIG_DFL | libc::SIG_IGN => {
-                // SAFETY: the default action is put back.
-                unsafe { libc::signal(signal, libc::SIG_DFL) };
-            }
-            // SAFETY: it is a handler of the kind that the flags say, as whoever installed it has promised.
-            handler => unsafe {
-                if before.sa_flags & libc::SA_SIGINFO != 0 {
-                    let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
-                        std::mem::transmute(handler);
-                    handler(signal, info, context);
-                } else {
-                    let handler: extern "C" fn(c_int) = std::mem::transmute(handler);
-                    handler(signal);
-                }
-            },
-        }
+    /// Leaves a fault to whoever handled faults before: puts that handler in place, and the faulting instruction is executed
+    /// again. One that does not want the fault either may put this one back in turn; then it goes to the first.
+    fn pass_on(signal: c_int) {
+        let latest = LATEST.load(SeqCst).cast_const();
+        let first = FIRST.get().map_or(latest, std::ptr::from_ref);
+        let before = if PASSED_ON.fetch_add(1, SeqCst) == 0 { latest } else { first };
+        // SAFETY: both were kept before this handler was in place, and are never freed.
+        unsafe { libc::sigaction(signal, before, std::ptr::null_mut()) };
     }
 }

@@ -1,8 +1,8 @@
 //! What a worker of a search tells about itself while it runs, for whoever watches over it from another thread.
 
 use std::panic::Location as Source;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use super::failure::Last;
 
@@ -42,11 +42,15 @@ impl Pulse {
         self.beats.store(self.beats.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
-    /// What a thread is called. The names rarely change from one execution to the next, so they are told only then.
-    pub(super) fn names(&self, names: &[&'static str]) {
-        let mut own = self.names.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        own.clear();
-        own.extend_from_slice(names);
+    /// What a thread is called. Names rarely change from one execution to the next, so the worker keeps those that it has `told`.
+    pub(super) fn name(&self, thread: usize, name: &'static str, told: &mut Vec<&'static str>) {
+        if told.len() <= thread {
+            told.resize(thread + 1, "");
+        }
+        if told[thread] != name {
+            told[thread] = name;
+            told.clone_into(&mut self.names.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     /// Whether the worker has no graph to visit.
@@ -63,7 +67,7 @@ impl Pulse {
     /// What it does.
     pub(crate) fn last(&self) -> Last {
         let thread = self.thread.load(Relaxed);
-        let names = self.names.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: it is null, or was made from a reference that is valid for ever.
         let source = unsafe { self.source.load(Relaxed).as_ref() };
         Last { thread, name: names.get(thread).copied().unwrap_or_default(), source }

@@ -12,6 +12,8 @@ use std::time::Duration;
 use super::fiber::in_engine;
 use super::{Failure, Instead, Limit, Limits, Location, Lock, Token, spawn};
 use crate::explore::{Failed, Options, Report, explore, sample};
+use crate::graphs::Modify;
+use crate::graphs::wait::Waits;
 use crate::memory::Memory;
 
 fn search(program: impl Fn() + Send + Sync + 'static) -> Report {
@@ -342,6 +344,115 @@ fn a_panic_unwinds_one_thread_and_no_other_one_runs_meanwhile() {
         })
         .1
     };
-    assert!(text.contains("a destructor waits") && text.contains("`main`"), "{text}");
+    for part in ["a destructor has to wait", "`main`", "the panic says: unwinds"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     assert_eq!(seen.load(Relaxed), 0);
+}
+
+/// What a destructor does, and what others do meanwhile.
+#[derive(Clone, Copy, Debug)]
+enum Dropped {
+    Stores,
+    Adds,
+    WakesAnother,
+    Locks,
+    /// The other thread may answer in between
+    AsksAndIsAnswered,
+}
+
+/// A thread drops a guard, because a panic unwinds its stack or because its scope ends, while another and the first one use the same objects.
+fn drops(dropped: Dropped, by_panic: bool) {
+    #[derive(Clone, Copy)]
+    struct Shared {
+        words: [Location; 2],
+        lock: Lock,
+        token: Token,
+    }
+    struct Guard(Dropped, Shared);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            let Shared { words: [x, y], lock, token } = self.1;
+            match self.0 {
+                Dropped::Stores => {
+                    x.store(1, Release);
+                    y.store(1, Release);
+                }
+                Dropped::Adds => {
+                    x.modify(Modify::Add(1), Relaxed, Relaxed);
+                    y.store(1, Release);
+                }
+                Dropped::AsksAndIsAnswered => {
+                    x.modify(Modify::Add(1), Relaxed, Relaxed);
+                    x.load(Relaxed);
+                }
+                Dropped::WakesAnother => {
+                    x.store(1, Release);
+                    token.put();
+                    y.store(1, Release);
+                }
+                Dropped::Locks => {
+                    lock.acquire();
+                    x.store(1, Relaxed);
+                    lock.release();
+                }
+            }
+        }
+    }
+    let words = [Location::new("x", 0), Location::new("y", 0)];
+    let shared = Shared { words, lock: Lock::new("lock"), token: Token::new("token") };
+    let job = move |by_panic: bool| {
+        words[1].load(Relaxed);
+        let result = panic::catch_unwind(AssertUnwindSafe(|| {
+            let _guard = Guard(dropped, shared);
+            if by_panic {
+                panic::resume_unwind(Box::new("a job's"));
+            }
+        }));
+        assert_eq!(result.is_err(), by_panic);
+        words[0].load(Acquire);
+        words[1].store(2, Release);
+    };
+    let threads = [
+        spawn("job", move || job(by_panic)),
+        spawn("other", move || {
+            words[0].load(Acquire);
+            assert!(!std::thread::panicking());
+            words[1].store(3, Relaxed);
+            words[0].modify(Modify::Add(4), Relaxed, Relaxed);
+            assert!(!std::thread::panicking());
+        }),
+    ];
+    if let Dropped::WakesAnother = dropped {
+        shared.token.take();
+    }
+    words[1].load(Acquire);
+    assert!(!std::thread::panicking());
+    words[0].load(Acquire);
+    threads.into_iter().for_each(super::Thread::join);
+}
+
+#[test]
+fn destructors_have_as_many_executions_when_a_panic_unwinds_the_stack_as_when_their_scope_ends() {
+    for memory in [Memory::Sc, Memory::Tso, Memory::Rc11] {
+        for waits in [Waits::Plain, Waits::Retry] {
+            for dropped in [Dropped::Stores, Dropped::Adds, Dropped::WakesAnother, Dropped::Locks] {
+                let count = |by_panic| {
+                    let options = Options { workers: 1, waits, ..Options::default() };
+                    let report = explore(memory, options, move || drops(dropped, by_panic));
+                    let failed = report.failed.map(|failed| failed.to_string());
+                    assert!(report.complete, "{memory}, {waits:?}, {dropped:?}, {by_panic}: {failed:?}");
+                    report.executions
+                };
+                assert_eq!(count(true), count(false), "{memory}, {waits:?}, {dropped:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn destructors_that_talk_with_another_thread_while_a_panic_unwinds_the_stack_are_a_limit() {
+    let (limit, text) = limit(|| drops(Dropped::AsksAndIsAnswered, true));
+    assert!(matches!(limit, Limit::Unwinding { .. }), "{text}");
+    assert!(search(|| drops(Dropped::AsksAndIsAnswered, false)).complete);
 }
