@@ -635,11 +635,9 @@ impl Execution {
             self.diverged(before, Instead::Performed(Performed { op, source }));
             return None;
         }
-        if self.graph.retries(&op) {
-            if !self.graph.ends_wait(&op) {
-                self.threads[number].state = State::Waiting(op, source);
-                return None;
-            }
+        if self.graph.retries(&op) && !self.graph.ends_wait(&op) {
+            self.threads[number].state = State::Waiting(op, source);
+            return None;
         }
         let thread = &mut self.threads[number];
         if let Op::Join { thread: joined } = op

@@ -456,3 +456,27 @@ fn destructors_that_talk_with_another_thread_while_a_panic_unwinds_the_stack_are
     assert!(matches!(limit, Limit::Unwinding { .. }), "{text}");
     assert!(search(|| drops(Dropped::AsksAndIsAnswered, false)).complete);
 }
+
+/// Set in the child process that overflows the stack of an ordinary thread.
+const CHILD: &str = "REVEILLE_TEST_OVERFLOWS";
+
+#[test]
+fn the_overflow_of_a_thread_that_is_none_of_the_programs_ends_the_process_as_ever() {
+    if std::env::var_os(CHILD).is_some() {
+        search(|| twice(|_| ()));
+        let depth = std::thread::spawn(|| descend(&StdCell::new(0), 0)).join();
+        unreachable!("it came back: {depth:?}");
+    }
+    let test = "code::tests::the_overflow_of_a_thread_that_is_none_of_the_programs_ends_the_process_as_ever";
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD, "")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stderr);
+    assert!(
+        !child.status.success() && text.contains("has overflowed its stack"),
+        "{:?}\n{text}",
+        child.status
+    );
+}
