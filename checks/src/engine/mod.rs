@@ -262,9 +262,9 @@ impl Meaning {
     /// Words count only if the engine itself says them: a program's assertion may say "deadlock" too.
     fn of(panic: Panic) -> Self {
         match panic.raised {
-            Raised::ByTheProgram => Self::Violation(panic.message),
-            Raised::ByLoom(file) => loom::meaning(&file, panic.message),
-            Raised::ByShuttle(file) => shuttle::meaning(&file, panic.message),
+            Raised::Program => Self::Violation(panic.message),
+            Raised::Loom(file) => loom::meaning(&file, panic.message),
+            Raised::Shuttle(file) => shuttle::meaning(&file, panic.message),
         }
     }
 }

@@ -16,26 +16,24 @@ pub(super) struct Panic {
 /// In whose source a panic was raised; of an engine's, the file below its `src`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Raised {
-    ByTheProgram,
-    ByLoom(String),
-    ByShuttle(String),
+    Program,
+    Loom(String),
+    Shuttle(String),
 }
 
 impl Raised {
     /// Cargo keeps the source of a crate in a directory `name-version`, or, vendored, in `name`.
     fn within(path: &str) -> Self {
-        let Some((before, file)) = path.rsplit_once("/src/") else { return Self::ByTheProgram };
+        let Some((before, file)) = path.rsplit_once("/src/") else { return Self::Program };
         let directory = before.rsplit('/').next().unwrap_or_default();
         let name = match directory.rsplit_once('-') {
             Some((name, version)) if version.starts_with(|first: char| first.is_ascii_digit()) => name,
             _ => directory,
         };
         match name {
-            "loom" => Self::ByLoom(file.into()),
-            "shuttle" | "shuttle-engine" | "shuttle-schedulers" | "shuttle-std" => {
-                Self::ByShuttle(file.into())
-            }
-            _ => Self::ByTheProgram,
+            "loom" => Self::Loom(file.into()),
+            "shuttle" | "shuttle-engine" | "shuttle-schedulers" | "shuttle-std" => Self::Shuttle(file.into()),
+            _ => Self::Program,
         }
     }
 }
@@ -63,7 +61,7 @@ pub(super) fn quietly(body: impl FnOnce() + UnwindSafe) -> Result<(), Panic> {
         let message = message(&*payload);
         let seen = SEEN.take().into_iter().rev().find(|seen| seen.message == message);
         // The hook does not see what is raised by `resume_unwind`. Engines only hand on with it what they have caught.
-        seen.unwrap_or(Panic { message, raised: Raised::ByTheProgram })
+        seen.unwrap_or(Panic { message, raised: Raised::Program })
     })
 }
 
@@ -90,7 +88,7 @@ fn install_hook() {
         ::shuttle::check_dfs(|| (), Some(1));
         panic::set_hook(Box::new(move |info| {
             if QUIET.get() {
-                let raised = info.location().map_or(Raised::ByTheProgram, |at| Raised::within(at.file()));
+                let raised = info.location().map_or(Raised::Program, |at| Raised::within(at.file()));
                 let seen = Panic { message: message(info.payload()), raised };
                 SEEN.with_borrow_mut(|all| all.push(seen));
             } else {
@@ -107,15 +105,15 @@ mod tests {
     #[test]
     fn who_raised_a_panic_is_told_by_the_directory_of_the_crate() {
         let raised = [
-            ("/registry/src/index/loom-0.7.3/src/rt/path.rs", Raised::ByLoom("rt/path.rs".into())),
-            ("vendor/loom/src/rt/path.rs", Raised::ByLoom("rt/path.rs".into())),
+            ("/registry/src/index/loom-0.7.3/src/rt/path.rs", Raised::Loom("rt/path.rs".into())),
+            ("vendor/loom/src/rt/path.rs", Raised::Loom("rt/path.rs".into())),
             (
                 "a/shuttle-engine-0.1.7/src/runtime/execution.rs",
-                Raised::ByShuttle("runtime/execution.rs".into()),
+                Raised::Shuttle("runtime/execution.rs".into()),
             ),
-            ("a/loom-fan-1.0.0/src/rt/path.rs", Raised::ByTheProgram),
-            ("checks/src/engine/loom.rs", Raised::ByTheProgram),
-            ("tests/loom.rs", Raised::ByTheProgram),
+            ("a/loom-fan-1.0.0/src/rt/path.rs", Raised::Program),
+            ("checks/src/engine/loom.rs", Raised::Program),
+            ("tests/loom.rs", Raised::Program),
         ];
         for (path, by) in raised {
             assert_eq!(Raised::within(path), by, "{path}");
@@ -129,6 +127,6 @@ mod tests {
             panic!("deadlock");
         });
         let panic = ended.unwrap_err();
-        assert_eq!((&*panic.message, panic.raised), ("deadlock", Raised::ByTheProgram));
+        assert_eq!((&*panic.message, panic.raised), ("deadlock", Raised::Program));
     }
 }
