@@ -87,7 +87,8 @@ pub enum Op {
     /// A thread begins to wait for a token; without a `Woken` after it, it sleeps.
     Park {
         object: usize,
-        /// Whether it would sleep no longer than for a given time. The engines let none pass unless the script says so
+        /// Whether it would sleep no longer than for a given time. The engines let none pass unless the
+        /// script says so
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         timed: bool,
     },

@@ -1,4 +1,5 @@
-//! What a checker cannot do is never shown as a mistake of the code, and a mistake of the code never as what a checker cannot do.
+//! What a checker cannot do is never shown as a mistake of the code, and a mistake of the code never as what
+//! a checker cannot do.
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -404,8 +404,8 @@ impl fmt::Display for Estimate {
 
 /// Goes down the tree of choices at random, so many times, until an execution goes wrong or the time is over.
 ///
-/// This finds what depth first does not come by in a long time: it is not bound to the corner where it began. It has one
-/// worker.
+/// This finds what depth first does not come by in a long time: it is not bound to the corner where it began.
+/// It has one worker.
 pub fn sample(
     memory: Memory,
     options: &Options,

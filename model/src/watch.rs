@@ -1,8 +1,9 @@
 //! Workers on threads of their own, and a watcher over them.
 //!
-//! The code under search runs on a worker's stack. If it never comes back, in a loop without operations or at a lock of the operating
-//! system's that another of its threads holds, the worker cannot go on, and nothing can stop it. The watcher then leaves its
-//! thread of the machine where it is, for ever, with all that it has, and the search ends with a [`Limit::Silent`].
+//! The code under search runs on a worker's stack. If it never comes back, in a loop without operations or at
+//! a lock of the operating system's that another of its threads holds, the worker cannot go on, and nothing
+//! can stop it. The watcher then leaves its thread of the machine where it is, for ever, with all that it
+//! has, and the search ends with a [`Limit::Silent`].
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -18,11 +19,12 @@ pub(crate) struct Work<T> {
     pub body: Box<dyn FnOnce() -> T + Send>,
 }
 
-/// A time of silence is looked at so often. If the whole process stands still, the watcher does too, and counts none.
+/// A time of silence is looked at so often. If the whole process stands still, the watcher does too, and
+/// counts none.
 const LOOKS: u32 = 20;
 
-/// Does the works, each on a thread of its own, and returns what came of them, in no order. If one is silent for too long, `stop` is called
-/// for the others, and what it does is returned besides.
+/// Does the works, each on a thread of its own, and returns what came of them, in no order. If one is silent
+/// for too long, `stop` is called for the others, and what it does is returned besides.
 ///
 /// If nobody watches, a single work is done on the calling thread.
 pub(crate) fn over<T: Send + 'static>(

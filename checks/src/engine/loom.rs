@@ -90,7 +90,8 @@ pub(super) fn meaning(file: &str, message: String) -> Meaning {
             "the code is not deterministic: a repeated execution asks loom for other things than before"
                 .into(),
         ),
-        // The path and the table of objects hold what loom knows of an execution, and nothing of the program's.
+        // The path and the table of objects hold what loom knows of an execution, and nothing of the
+        // program's.
         "rt/path.rs" | "rt/object.rs" => Meaning::Limit(format!("loom fails, in its {file}: {message}")),
         // A race, a leak, a cell that is used while it is in use.
         _ => Meaning::Violation(message),

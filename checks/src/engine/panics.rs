@@ -40,8 +40,9 @@ impl Raised {
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
-    /// The panics of the running execution. The program may catch some of them, and engines unwind the other threads'
-    /// stacks after the first, so neither the first nor the last has to be the one that ends the search.
+    /// The panics of the running execution. The program may catch some of them, and engines unwind the other
+    /// threads' stacks after the first, so neither the first nor the last has to be the one that ends the
+    /// search.
     static SEEN: RefCell<Vec<Panic>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -60,7 +61,8 @@ pub(super) fn quietly(body: impl FnOnce() + UnwindSafe) -> Result<(), Panic> {
     result.map_err(|payload| {
         let message = message(&*payload);
         let seen = SEEN.take().into_iter().rev().find(|seen| seen.message == message);
-        // The hook does not see what is raised by `resume_unwind`. Engines only hand on with it what they have caught.
+        // The hook does not see what is raised by `resume_unwind`. Engines only hand on with it what they
+        // have caught.
         seen.unwrap_or(Panic { message, raised: Raised::Program })
     })
 }
@@ -73,12 +75,13 @@ fn message(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a message".into())
 }
 
-/// Puts a hook in front that for the threads that run a search notes who panics and is silent, and for all others is the
-/// program's own hook.
+/// Puts a hook in front that for the threads that run a search notes who panics and is silent, and for all
+/// others is the program's own hook.
 ///
-/// Shuttle and the exact engine install their hooks with the first execution of the process, for good and for all threads. So
-/// they are made to do that here. Shuttle's is dropped; the exact engine's lets the panics of others through. Loom installs a handler of
-/// stack overflows in the same way, which does not expect those of other engines; so the exact engine's comes after it.
+/// Shuttle and the exact engine install their hooks with the first execution of the process, for good and for
+/// all threads. So they are made to do that here. Shuttle's is dropped; the exact engine's lets the panics of
+/// others through. Loom installs a handler of stack overflows in the same way, which does not expect those of
+/// other engines; so the exact engine's comes after it.
 fn install_hook() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {

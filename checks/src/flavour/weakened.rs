@@ -223,13 +223,14 @@ struct Plan {
     listed: Option<BTreeSet<(&'static Location<'static>, Operation, &'static str)>>,
 }
 
-/// A plan that is in force, to be put into force on other threads too. `None` is no plan: nothing is changed or listed.
+/// A plan that is in force, to be put into force on other threads too. `None` is no plan: nothing is changed
+/// or listed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Mistakes(Option<Arc<Mutex<Plan>>>);
 
 thread_local! {
-    // Each engine runs all simulated threads of an execution on one of the operating system's threads. Loom and shuttle take the one
-    // that calls them; the exact engine has its own.
+    // Each engine runs all simulated threads of an execution on one of the operating system's threads. Loom
+    // and shuttle take the one that calls them; the exact engine has its own.
     static PLAN: RefCell<Mistakes> = RefCell::default();
     static ACTIVE: Cell<bool> = const { Cell::new(false) };
     /// Where each simulated thread last said that it is going to call wakers.
@@ -271,8 +272,8 @@ impl Drop for InForce {
     }
 }
 
-/// Runs `body` with this mistake in every execution that this operating system's thread runs or has run for it. Says how often it took
-/// effect: 0 means that nobody came by, and what was found does not speak of it.
+/// Runs `body` with this mistake in every execution that this operating system's thread runs or has run for
+/// it. Says how often it took effect: 0 means that nobody came by, and what was found does not speak of it.
 pub fn with_mutation<R>(mutation: &Mutation, body: impl FnOnce() -> R) -> (R, u64) {
     let _in_force = InForce::new(Plan { mutation: Some(mutation.clone()), ..Plan::default() });
     let result = body();

@@ -1,8 +1,8 @@
 //! Memory while an execution is taken down.
 //!
-//! Destructors run then, and may look at what they have written: one that asserts something must not panic for no reason, since a panic in a
-//! destructor of an unwinding stack ends the process. So their operations find plain memory: it begins with the newest
-//! values of the execution, and nobody waits.
+//! Destructors run then, and may look at what they have written: one that asserts something must not panic
+//! for no reason, since a panic in a destructor of an unwinding stack ends the process. So their operations
+//! find plain memory: it begins with the newest values of the execution, and nobody waits.
 
 use std::collections::HashMap;
 

@@ -3,9 +3,10 @@
 //! The operations of a thread are answered on its own stack, without a switch, as long as it can go on. It is suspended where it
 //! has to wait: in the replay for the write that it reads; after it for its turn.
 //!
-//! While a panic unwinds a thread's stack, [`std::thread::panicking`] is true on the whole thread of the machine, and so for each of the
-//! program's. So no other one runs then, until the panic is caught: such a thread goes first, after the replay and in it. Where it has to
-//! wait all the same, that is a [limit](Limit::Unwinding).
+//! While a panic unwinds a thread's stack, [`std::thread::panicking`] is true on the whole thread of the
+//! machine, and so for each of the program's. So no other one runs then, until the panic is caught: such a
+//! thread goes first, after the replay and in it. Where it has to wait all the same, that is a
+//! [limit](Limit::Unwinding).
 
 use std::cell::Cell;
 use std::panic::Location as Source;
@@ -29,8 +30,9 @@ pub struct Limits {
     pub events: usize,
     /// The most threads at a time, no more than 254
     pub threads: usize,
-    /// A worker of the search that does no operation for so long is [caught](Limit::Silent): it can be neither stopped nor
-    /// freed, so its thread of the machine and all its memory stay there until the process ends.
+    /// A worker of the search that does no operation for so long is [caught](Limit::Silent): it can be
+    /// neither stopped nor freed, so its thread of the machine and all its memory stay there until the
+    /// process ends.
     ///
     /// `None` does without a watcher, and a search with one worker then runs on the calling thread.
     pub silence: Option<Duration>,
@@ -312,8 +314,8 @@ impl Execution {
         ready().find(|&number| !self.unwinds_next(number)).or_else(|| ready().next())
     }
 
-    /// Whether a thread goes on in its code after it has repeated an event. It stops where its events end, before it panics, say; unless it is unwound
-    /// there.
+    /// Whether a thread goes on in its code after it has repeated an event. It stops where its events end,
+    /// before it panics, say; unless it is unwound there.
     fn goes_on_after_repeating(&self, number: usize) -> bool {
         if self.to_replay == 0 {
             return self.next() == Some(number);
@@ -322,7 +324,8 @@ impl Execution {
         if is_last { self.graph.unwinds(number) } else { !self.unwinds_next(number) }
     }
 
-    /// Whether the next event that a thread is to repeat is the first one of those that it did while a panic unwound its stack.
+    /// Whether the next event that a thread is to repeat is the first one of those that it did while a panic
+    /// unwound its stack.
     #[inline]
     fn unwinds_next(&self, number: usize) -> bool {
         let done = self.threads[number].done;
@@ -348,8 +351,8 @@ impl Execution {
         self.threads.get(event.thread()).is_some_and(|thread| thread.done > event.index())
     }
 
-    /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path), one whose stack is unwound before all
-    /// others: a function of the graph alone.
+    /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path), one whose
+    /// stack is unwound before all others: a function of the graph alone.
     fn next(&self) -> Option<usize> {
         let graph = &self.graph;
         let can_go_on = |&number: &usize| match (self.threads[number].state, graph.last_look(number)) {
@@ -461,7 +464,8 @@ impl Execution {
             execution.taken_down = true;
             (if execution.abandoned { 0 } else { execution.threads.len() }, execution.running)
         };
-        // If a panic unwinds a stack, it is that of the thread that ran last. It comes to its end before others are unwound.
+        // If a panic unwinds a stack, it is that of the thread that ran last. It comes to its end before
+        // others are unwound.
         for number in (first..threads).chain(0..first.min(threads)) {
             let (fiber, body) = {
                 // SAFETY: as above.
@@ -673,7 +677,8 @@ impl Execution {
         }
         match added {
             Added::Value(value) => {
-                // A wait that ends now may go before this thread; and anyone, when it has gone first for a while.
+                // A wait that ends now may go before this thread; and anyone, when it has gone first for a
+                // while.
                 let may_end_wait = op.location().is_some_and(|number| self.graph.location(number).ordered);
                 self.yields = (may_end_wait || was_unwound) && self.next() != Some(number);
                 Some(value)
@@ -685,9 +690,9 @@ impl Execution {
         }
     }
 
-    /// Whether a thread whose stack is unwound may do what is no event yet, though others have not repeated all of theirs. It would be the
-    /// next to go on after the replay, since only one is unwound at a time, so for the graph it makes no difference. What it reads has to be
-    /// there.
+    /// Whether a thread whose stack is unwound may do what is no event yet, though others have not repeated
+    /// all of theirs. It would be the next to go on after the replay, since only one is unwound at a time, so
+    /// for the graph it makes no difference. What it reads has to be there.
     #[cold]
     fn may_go_ahead(&self, number: usize, op: &Op) -> bool {
         let others = (0..self.graph.threads.len()).filter(|&other| other != number);
@@ -728,8 +733,8 @@ impl Execution {
     }
 }
 
-/// Performs an operation of the thread that runs, when its turn has come. `None` if the run is being taken down and there is nothing to
-/// return.
+/// Performs an operation of the thread that runs, when its turn has come. `None` if the run is being taken
+/// down and there is nothing to return.
 pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value> {
     let mut done = None;
     loop {

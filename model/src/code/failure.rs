@@ -62,12 +62,14 @@ pub enum Limit {
     /// The program did something else than before, though every read returned what it had returned before: it has state that it shares behind the
     /// primitives' back
     Diverged(Box<Diverged>),
-    /// An object is used in another execution than the one that it was made in: it is kept where executions share it
+    /// An object is used in another execution than the one that it was made in: it is kept where executions
+    /// share it
     Outlived {
         /// Who uses it
         source: &'static Source<'static>,
     },
-    /// A worker has given no sign of life for a time: its thread of the machine is caught, and left where it is
+    /// A worker has given no sign of life for a time: its thread of the machine is caught, and left where it
+    /// is
     Silent {
         /// For so long
         time: Duration,

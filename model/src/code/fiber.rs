@@ -96,7 +96,8 @@ impl Fiber {
         self.body.set(Some(body));
     }
 
-    /// Goes on until the code suspends itself or ends. After an overflow it is of no more use, and must not be dropped.
+    /// Goes on until the code suspends itself or ends. After an overflow it is of no more use, and must not
+    /// be dropped.
     pub fn resume(&mut self) -> Option<Ended> {
         RUNNING.set(self.yielder.get());
         overflow::watch(&raw const self.guarded);
@@ -124,7 +125,8 @@ pub(super) fn suspend() {
     unsafe { &*yielder }.suspend(None);
 }
 
-/// Keeps the panics of programs quiet: they are part of what the search reports. All others go to the hook that was there.
+/// Keeps the panics of programs quiet: they are part of what the search reports. All others go to the hook
+/// that was there.
 pub(super) fn quiet_panics() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
@@ -139,7 +141,8 @@ pub(super) fn quiet_panics() {
     });
 }
 
-/// Runs the engine's own code, on a fiber. If it panics, that is not the program's panic: it is shown, and ends the search.
+/// Runs the engine's own code, on a fiber. If it panics, that is not the program's panic: it is shown, and
+/// ends the search.
 #[inline]
 pub(super) fn in_engine<R>(body: impl FnOnce() -> R) -> R {
     IN_ENGINE.set(true);

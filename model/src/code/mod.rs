@@ -26,10 +26,11 @@ pub(crate) use pulse::Pulse;
 
 use crate::graphs::{Modify, Op, Until, Value};
 
-/// Puts the engine's panic hook in front of the process's, once, and its handler of stack overflows, if another has come before it.
+/// Puts the engine's panic hook in front of the process's, once, and its handler of stack overflows, if
+/// another has come before it.
 ///
-/// A search does this. Whoever else installs such things, and other engines do, lets them come first and then calls this: hooks that
-/// two threads install at a time may be lost.
+/// A search does this. Whoever else installs such things, and other engines do, lets them come first and then
+/// calls this: hooks that two threads install at a time may be lost.
 pub fn prepare() {
     fiber::quiet_panics();
     overflow::install();

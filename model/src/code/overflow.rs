@@ -1,7 +1,7 @@
 //! A stack of the program that overflows: the execution ends, and not the process.
 //!
-//! Below each fiber's stack is a page that nobody may touch. Who does is sent a signal. The handler sees that the address is in
-//! that page of the running fiber, and has the fiber return instead of going on.
+//! Below each fiber's stack is a page that nobody may touch. Who does is sent a signal. The handler sees that
+//! the address is in that page of the running fiber, and has the fiber return instead of going on.
 
 use corosensei::trap::CoroutineTrapHandler;
 
@@ -40,15 +40,17 @@ mod signal {
     const GUARD: usize = 4096;
 
     thread_local! {
-        /// The stack of the fiber that runs on this thread of the machine. It has no destructor and is initialized at compile
-        /// time, so that a signal handler may read it.
+        /// The stack of the fiber that runs on this thread of the machine. It has no destructor and is
+        /// initialized at compile time, so that a signal handler may read it.
         static RUNNING: Cell<*const Guarded> = const { Cell::new(std::ptr::null()) };
     }
 
-    /// What was there before this handler came for the first time: Rust's own handler, which tells of the overflows of other threads.
+    /// What was there before this handler came for the first time: Rust's own handler, which tells of the
+    /// overflows of other threads.
     static FIRST: OnceLock<libc::sigaction> = OnceLock::new();
 
-    /// What was there before it came for the last time: maybe that of a library which came in between. It is never freed.
+    /// What was there before it came for the last time: maybe that of a library which came in between. It is
+    /// never freed.
     static LATEST: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
 
     /// How many faults were left to others since then.
@@ -62,15 +64,15 @@ mod signal {
 
     /// Installs the handler, if it is not the one that is asked first.
     ///
-    /// It runs on the alternate stack that Rust gives to the main thread and to each that it starts. On a thread without one, an
-    /// overflow ends the process as ever.
+    /// It runs on the alternate stack that Rust gives to the main thread and to each that it starts. On a
+    /// thread without one, an overflow ends the process as ever.
     pub(in crate::code) fn install() {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let ours = handle as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as usize;
         let mut before = MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: all bits zero is a valid `sigaction`; the calls read and write those given to them. The handler is put in
-        // place only after what was before it is kept, so that it always finds that.
+        // SAFETY: all bits zero is a valid `sigaction`; the calls read and write those given to them. The
+        // handler is put in place only after what was before it is kept, so that it always finds that.
         unsafe {
             let is_known = libc::sigaction(libc::SIGSEGV, std::ptr::null(), before.as_mut_ptr()) == 0;
             let before = before.assume_init();
@@ -96,10 +98,11 @@ mod signal {
             Some(stack) if (stack.limit..stack.limit + GUARD).contains(&address) => {
                 // Another fault before the fiber has returned is somebody else's.
                 RUNNING.set(std::ptr::null());
-                // SAFETY: the fault is in the guard page of the fiber that runs on this very thread, so the interrupted context
-                // is on its stack, and the fiber is alive. Its frames are discarded, which runs no destructor: whoever resumed it gets
-                // `Overflowed` and never touches again what the frames may have left half done. The context is a
-                // `ucontext_t`, whose registers are set as the trap handler wants them.
+                // SAFETY: the fault is in the guard page of the fiber that runs on this very thread, so the
+                // interrupted context is on its stack, and the fiber is alive. Its frames are discarded,
+                // which runs no destructor: whoever resumed it gets `Overflowed` and never touches again what
+                // the frames may have left half done. The context is a `ucontext_t`, whose registers are set
+                // as the trap handler wants them.
                 unsafe {
                     let registers = stack.trap.setup_trap_handler(|| Ended::Overflowed);
                     let context = &mut *context.cast::<libc::ucontext_t>();
@@ -115,8 +118,9 @@ mod signal {
         }
     }
 
-    /// Leaves a fault to whoever handled faults before: puts that handler in place, and the faulting instruction is executed
-    /// again. One that does not want the fault either may put this one back in turn; then it goes to the first.
+    /// Leaves a fault to whoever handled faults before: puts that handler in place, and the faulting
+    /// instruction is executed again. One that does not want the fault either may put this one back in turn;
+    /// then it goes to the first.
     fn pass_on(signal: c_int) {
         let latest = LATEST.load(SeqCst).cast_const();
         let first = FIRST.get().map_or(latest, std::ptr::from_ref);

@@ -1,4 +1,5 @@
-//! What a worker of a search tells about itself while it runs, for whoever watches over it from another thread.
+//! What a worker of a search tells about itself while it runs, for whoever watches over it from another
+//! thread.
 
 use std::panic::Location as Source;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -6,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::failure::Last;
 
-/// The signs of life of one worker. Only the worker writes, so an increment need not be one step; and who reads while it
-/// writes sees at worst the thread of one operation with the place of the next.
+/// The signs of life of one worker. Only the worker writes, so an increment need not be one step; and who
+/// reads while it writes sees at worst the thread of one operation with the place of the next.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     beats: AtomicU64,
@@ -42,7 +43,8 @@ impl Pulse {
         self.beats.store(self.beats.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
-    /// What a thread is called. Names rarely change from one execution to the next, so the worker keeps those that it has `told`.
+    /// What a thread is called. Names rarely change from one execution to the next, so the worker keeps those
+    /// that it has `told`.
     pub(super) fn name(&self, thread: usize, name: &'static str, told: &mut Vec<&'static str>) {
         if told.len() <= thread {
             told.resize(thread + 1, "");

@@ -32,13 +32,15 @@ fn limit(program: impl Fn() + Send + Sync + 'static) -> (Limit, String) {
     }
 }
 
-/// A search whose watcher has little patience. The programs that need it never come back, so nothing depends on how fast anything is.
+/// A search whose watcher has little patience. The programs that need it never come back, so nothing depends
+/// on how fast anything is.
 fn impatient(workers: usize) -> Options {
     let limits = Limits { silence: Some(Duration::from_millis(200)), ..Limits::default() };
     Options { workers, limits, ..Options::default() }
 }
 
-/// Two threads, so that there is more than one execution; `first` is what the first of them does before it reads.
+/// Two threads, so that there is more than one execution; `first` is what the first of them does before it
+/// reads.
 fn twice(first: impl Fn(Location)) {
     let word = Location::new("word", 0);
     let other = spawn("other", move || word.store(1, Relaxed));
@@ -361,7 +363,8 @@ enum Dropped {
     AsksAndIsAnswered,
 }
 
-/// A thread drops a guard, because a panic unwinds its stack or because its scope ends, while another and the first one use the same objects.
+/// A thread drops a guard, because a panic unwinds its stack or because its scope ends, while another and the
+/// first one use the same objects.
 fn drops(dropped: Dropped, by_panic: bool) {
     #[derive(Clone, Copy)]
     struct Shared {

@@ -25,8 +25,8 @@ pub struct Thread {
     pub started: u16,
     /// The looks of its waits that found nothing, in the order of their stamps
     pub looks: SmallVec<[Look; 1]>,
-    /// The numbers of those of its events that it did in destructors while a panic unwound its stack. Numbers of events that it does not have any
-    /// more may be among them
+    /// The numbers of those of its events that it did in destructors while a panic unwound its stack. Numbers
+    /// of events that it does not have any more may be among them
     pub unwinding: Vec<u16>,
 }
 
