@@ -4,13 +4,16 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Table, TableStyle};
 
-use crate::trace::{Op, Step, Trace};
+use crate::trace::{Op, Sleeper, Step, Trace};
 use crate::verdict::{Counterexample, End};
 
 /// The counterexample as text, for people. Coloured if standard output is a terminal.
 pub fn render(counterexample: &Counterexample) -> String {
     let Counterexample { scenario, legend, found_by, end, trace } = counterexample;
     let what = match end {
+        End::Stuck(_) if trace.sleepers().any(|sleeper| sleeper.timed) => {
+            "every thread is blocked as long as no time passes"
+        }
         End::Stuck(Some(_)) => "a wakeup is missed",
         End::Stuck(None) => "every thread is blocked",
         End::Violation(_) => "an assertion fails",
@@ -23,9 +26,10 @@ pub fn render(counterexample: &Counterexample) -> String {
     if let Some(reason) = why_skipped(trace) {
         let _ = writeln!(text, "{reason}");
     }
-    for (sleeper, parker) in trace.sleepers() {
+    for Sleeper { thread: sleeper, parker, timed } in trace.sleepers() {
         let whose = if parker.starts_with(sleeper) { String::new() } else { format!(" on \"{parker}\"") };
-        let _ = writeln!(text, "{sleeper} sleeps{whose}, and no wake is on its way.");
+        let until = if timed { ": it has a timeout, but its script lets no time pass" } else { "" };
+        let _ = writeln!(text, "{sleeper} sleeps{whose}, and no wake is on its way{until}.");
     }
     for thread in 0..trace.threads.len() {
         let Some(Step { op: Op::Await { object }, .. }) = trace.last_step(thread) else { continue };

@@ -9,7 +9,7 @@ use reveille_model::memory::Memory;
 
 use super::Budget;
 use crate::flavour::script::{self, Script};
-use crate::flavour::{Exact, Weakened, exact};
+use crate::flavour::{Exact, Weakened, exact, weakened};
 use crate::scenario::Scenario;
 use crate::trace::{Object, Op, Step, Trace, order, stale};
 use crate::verdict::{Counterexample, End, Verdict};
@@ -27,9 +27,11 @@ const DEPTH_FIRST: f64 = 0.7;
 pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script, budget: Budget) -> Verdict {
     let start = Instant::now();
     let program = {
-        let (scenario, script) = (scenario.clone(), script.clone());
+        let (scenario, script, mistakes) = (scenario.clone(), script.clone(), weakened::in_force());
         move || {
+            // The search has threads of its own, and scripts and mistakes hold for a thread.
             script::follow(&script);
+            weakened::follow(&mistakes);
             exact::begin();
             scenario.run::<Weakened<Exact>>();
         }
@@ -60,7 +62,7 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
     }
     let left = budget.less(first.descents, start).part(DEPTH_FIRST);
     let options = Options {
-        // On this very thread: the mistakes of `Weakened` are told to a thread.
+        // Callers search several things at a time.
         workers: 1,
         max_time: Some(left.time),
         max_executions: Some(left.executions),
@@ -140,10 +142,19 @@ fn trace(failed: &Failed, main: &'static str) -> Trace {
     let kinds: Vec<Kind> = failed.names.iter().map(|name| name.kind).collect();
     let mut steps = Vec::new();
     for id in linearize(graph) {
-        for &(_, remark) in failed.notes.iter().filter(|(before, _)| *before == id) {
+        let (timed, remarks): (Vec<_>, Vec<_>) = failed
+            .notes
+            .iter()
+            .filter(|(before, _)| *before == id)
+            .map(|&(_, remark)| remark)
+            .partition(|&remark| exact::is_timed(remark));
+        for remark in remarks {
             steps.push(Step { thread: id.thread(), op: exact::remarked(remark), source: String::new() });
         }
-        if let Some(op) = row(graph, id, &mut newest, &kinds, &failed.threads) {
+        if let Some(mut op) = row(graph, id, &mut newest, &kinds, &failed.threads) {
+            if let Op::Park { timed: is_timed, .. } = &mut op {
+                *is_timed = !timed.is_empty();
+            }
             let source = graph.event(id).source;
             let file = source.file().rsplit('/').next().unwrap_or_default();
             let source = match file {
@@ -182,7 +193,7 @@ fn row(
             match (kinds[object], event.blocked) {
                 (Kind::Lock, false) => Op::Lock { object },
                 (Kind::Lock, true) => Op::Await { object },
-                (_, true) => Op::Park { object },
+                (_, true) => Op::Park { object, timed: false },
                 (_, false) => Op::Woken { object, early: false },
             }
         }

@@ -15,6 +15,7 @@ use reveille::sync::Primitives;
 use reveille_model::memory::Memory;
 use serde::{Deserialize, Serialize};
 
+use self::panics::{Panic, Raised};
 use crate::flavour::script::{self, Script};
 use crate::flavour::{Traced, Weakened};
 use crate::scenario::Scenario;
@@ -247,6 +248,27 @@ pub(crate) enum Run {
     GaveUp(String),
 }
 
+/// What an engine means by the panic that it ends a search with.
+enum Meaning {
+    /// No thread can move
+    Stuck,
+    /// An assertion fails: the program's own, or one that the engine makes about it
+    Violation(String),
+    /// The engine cannot go on, in words. This says nothing about the program.
+    Limit(String),
+}
+
+impl Meaning {
+    /// Words count only if the engine itself says them: a program's assertion may say "deadlock" too.
+    fn of(panic: Panic) -> Self {
+        match panic.raised {
+            Raised::Program => Self::Violation(panic.message),
+            Raised::Loom(file) => loom::meaning(&file, panic.message),
+            Raised::Shuttle(file) => shuttle::meaning(&file, panic.message),
+        }
+    }
+}
+
 /// Runs `scenario` under `run`, the engine's way to execute a closure again and again. Counts the executions.
 fn run<F: Primitives, S: Scenario>(
     scenario: &S,
@@ -260,6 +282,7 @@ fn run<F: Primitives, S: Scenario>(
         let (scenario, executions) = (scenario.clone(), executions.clone());
         move || {
             executions.fetch_add(1, Relaxed);
+            panics::begin();
             script::begin();
             trace::begin(scenario.main_thread());
             scenario.run::<Weakened<Traced<F>>>();
@@ -267,13 +290,11 @@ fn run<F: Primitives, S: Scenario>(
     });
     let result = panics::quietly(AssertUnwindSafe(|| run(execution)));
     let trace = trace::take();
-    let Err(message) = result else { return Run::Ended };
-    let end = if message.contains("deadlock") {
-        End::Stuck(scenario.owed(&trace))
-    } else if message.contains("exceeded maximum") || message.contains("exceeded max_steps") {
-        return Run::GaveUp(format!("an execution has too many steps (a spin loop?): {message}"));
-    } else {
-        End::Violation(message)
+    let Err(panic) = result else { return Run::Ended };
+    let end = match Meaning::of(panic) {
+        Meaning::Stuck => End::Stuck(scenario.owed(&trace)),
+        Meaning::Violation(message) => End::Violation(message),
+        Meaning::Limit(why) => return Run::GaveUp(why),
     };
     Run::Failed(Counterexample {
         scenario: scenario.name(),

@@ -260,7 +260,11 @@ fn as_trace(found: &search::Counterexample) -> Trace {
     }
     for sleeper in &found.sleepers {
         let (thread, object) = (thread(&mut trace, &sleeper.thread), object(&mut trace, &sleeper.object));
-        trace.steps.push(trace::Step { thread, op: Op::Park { object }, source: sleeper.site.clone() });
+        trace.steps.push(trace::Step {
+            thread,
+            op: Op::Park { object, timed: false },
+            source: sleeper.site.clone(),
+        });
     }
     trace
 }

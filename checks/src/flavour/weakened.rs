@@ -18,8 +18,8 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::task::Wake;
 use std::time::Duration;
 
@@ -214,54 +214,77 @@ pub struct Executed {
     pub label: &'static str,
 }
 
-/// What one operating system's thread does with the operations of the executions that it runs.
-#[derive(Default)]
+/// What operating system's threads do with the operations of the executions that they run.
+#[derive(Debug, Default)]
 struct Plan {
     mutation: Option<Mutation>,
     /// How often the mutation took effect.
     struck: u64,
     listed: Option<BTreeSet<(&'static Location<'static>, Operation, &'static str)>>,
-    /// Where each simulated thread last said that it is going to call wakers.
-    announced: HashMap<u64, &'static Location<'static>>,
 }
 
+/// A plan that is in force, to be put into force on other threads too. `None` is no plan: nothing is changed
+/// or listed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Mistakes(Option<Arc<Mutex<Plan>>>);
+
 thread_local! {
-    // Loom and shuttle run all simulated threads of an execution on the operating system's thread that started it.
-    static PLAN: RefCell<Plan> = RefCell::default();
+    // Each engine runs all simulated threads of an execution on one of the operating system's threads. Loom
+    // and shuttle take the one that calls them; the exact engine has its own.
+    static PLAN: RefCell<Mistakes> = RefCell::default();
     static ACTIVE: Cell<bool> = const { Cell::new(false) };
+    /// Where each simulated thread last said that it is going to call wakers.
+    static ANNOUNCED: RefCell<HashMap<u64, &'static Location<'static>>> = RefCell::default();
+}
+
+/// The mistakes of this thread.
+pub(crate) fn in_force() -> Mistakes {
+    PLAN.with_borrow(Clone::clone)
+}
+
+/// Makes these the mistakes of this thread, from now on.
+pub(crate) fn follow(mistakes: &Mistakes) {
+    ACTIVE.set(mistakes.0.is_some());
+    PLAN.with_borrow_mut(|plan| plan.clone_from(mistakes));
+}
+
+/// Reads or changes the plan of this thread, if it has one.
+fn with_plan<R>(body: impl FnOnce(&mut Plan) -> R) -> Option<R> {
+    let plan = PLAN.with_borrow(|plan| plan.0.clone())?;
+    Some(body(&mut plan.lock().expect("nothing panics under this lock")))
 }
 
 /// Puts a plan into force, and the previous one again when it is dropped.
-struct InForce(Plan);
+struct InForce(Mistakes);
 
 impl InForce {
     fn new(plan: Plan) -> Self {
-        ACTIVE.set(true);
-        Self(PLAN.replace(plan))
+        let previous = in_force();
+        follow(&Mistakes(Some(Arc::new(Mutex::new(plan)))));
+        ANNOUNCED.with_borrow_mut(HashMap::clear);
+        Self(previous)
     }
 }
 
 impl Drop for InForce {
     fn drop(&mut self) {
-        let previous = std::mem::take(&mut self.0);
-        ACTIVE.set(previous.mutation.is_some() || previous.listed.is_some());
-        PLAN.set(previous);
+        follow(&self.0);
     }
 }
 
-/// Runs `body` with this mistake in every execution that this operating system's thread runs. Says how often it took
-/// effect: 0 means that nobody came by, and what was found does not speak of it.
+/// Runs `body` with this mistake in every execution that this operating system's thread runs or has run for
+/// it. Says how often it took effect: 0 means that nobody came by, and what was found does not speak of it.
 pub fn with_mutation<R>(mutation: &Mutation, body: impl FnOnce() -> R) -> (R, u64) {
     let _in_force = InForce::new(Plan { mutation: Some(mutation.clone()), ..Plan::default() });
     let result = body();
-    (result, PLAN.with_borrow(|plan| plan.struck))
+    (result, with_plan(|plan| plan.struck).unwrap_or_default())
 }
 
 /// Runs `body` and lists what the executions in it came by, on this operating system's thread.
 pub fn listing<R>(body: impl FnOnce() -> R) -> (R, BTreeSet<Executed>) {
     let _in_force = InForce::new(Plan { listed: Some(BTreeSet::new()), ..Plan::default() });
     let result = body();
-    let listed = PLAN.with_borrow_mut(|plan| plan.listed.take()).unwrap_or_default();
+    let listed = with_plan(|plan| plan.listed.take()).flatten().unwrap_or_default();
     let executed =
         listed.into_iter().map(|(at, operation, label)| Executed { place: Place::of(at), operation, label });
     (result, executed.collect())
@@ -276,7 +299,7 @@ fn change(operation: Operation, label: &'static str) -> Option<Change> {
 
 #[cold]
 fn change_at(at: &'static Location<'static>, operation: Operation, label: &'static str) -> Option<Change> {
-    PLAN.with_borrow_mut(|plan| {
+    with_plan(|plan| {
         if let Some(listed) = &mut plan.listed {
             listed.insert((at, operation, label));
         }
@@ -284,7 +307,7 @@ fn change_at(at: &'static Location<'static>, operation: Operation, label: &'stat
         let here = mutation.place.is(at) && mutation.label.as_ref().is_none_or(|of| *of == label);
         plan.struck += u64::from(here);
         here.then_some(mutation.change)
-    })
+    })?
 }
 
 /// The part of an order that a load may have.
@@ -339,7 +362,7 @@ impl<P: Primitives> Primitives for Weakened<P> {
     fn note(note: Note) {
         if ACTIVE.get() {
             let at = Location::caller();
-            PLAN.with_borrow_mut(|plan| plan.announced.insert(P::thread(), at));
+            ANNOUNCED.with_borrow_mut(|announced| announced.insert(P::thread(), at));
         }
         P::note(note);
     }
@@ -472,7 +495,7 @@ impl<P: Primitives> sync::Parker for WeakenedParker<P> {
 
 impl<P: Primitives> Wake for WeakenedParker<P> {
     fn wake(self: Arc<Self>) {
-        let announced = || PLAN.with_borrow(|plan| plan.announced.get(&P::thread()).copied());
+        let announced = || ANNOUNCED.with_borrow(|announced| announced.get(&P::thread()).copied());
         let at = if ACTIVE.get() { announced() } else { None };
         let change = at.and_then(|at| change_at(at, Operation::Wake, self.label));
         if change != Some(Change::Dropped) {
