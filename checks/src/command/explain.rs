@@ -76,7 +76,7 @@ fn explain<C: Case>(case: C, args: &Args) -> Outcome {
         if shown.contains(&kind) || is_second && ended {
             continue;
         }
-        let budget = Budget { seed: args.seed, ..Budget::of_time(args.budget) };
+        let budget = Budget { seed: args.seed, ..Budget::of_time(args.budget) }.on_all_cpus();
         if case.pointless(engine).is_some() {
             continue;
         }

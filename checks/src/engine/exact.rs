@@ -9,6 +9,7 @@ use reveille_model::memory::Memory;
 
 use super::Budget;
 use crate::flavour::script::{self, Script};
+use crate::flavour::weakened::Followed;
 use crate::flavour::{Exact, Weakened, exact};
 use crate::scenario::Scenario;
 use crate::trace::{Object, Op, Step, Trace, order, stale};
@@ -27,8 +28,10 @@ const DEPTH_FIRST: f64 = 0.7;
 pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script, budget: Budget) -> Verdict {
     let start = Instant::now();
     let program = {
-        let (scenario, script) = (scenario.clone(), script.clone());
+        let (scenario, script, mistake) = (scenario.clone(), script.clone(), Followed::here());
+        // Each run says anew what it follows: it may be on a thread of the search's own.
         move || {
+            mistake.again();
             script::follow(&script);
             exact::begin();
             scenario.run::<Weakened<Exact>>();
@@ -44,7 +47,7 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
 
     let first = descend(DESCENTS, budget.seed, budget.part(0.2));
     if let Some(at_random) = &first.failed {
-        // Depth first may come by one that is easier to read.
+        // Depth first may come by one that is easier to read. On one thread, it comes by the same one each time.
         let options = Options {
             workers: 1,
             max_time: Some(budget.less(first.descents, start).part(0.2).time),
@@ -60,8 +63,7 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
     }
     let left = budget.less(first.descents, start).part(DEPTH_FIRST);
     let options = Options {
-        // On this very thread: the mistakes of `Weakened` are told to a thread.
-        workers: 1,
+        workers: budget.workers,
         max_time: Some(left.time),
         max_executions: Some(left.executions),
         more_after_failure: EASIER,

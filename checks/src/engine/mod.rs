@@ -3,7 +3,7 @@
 mod exact;
 pub(crate) mod loom;
 pub(crate) mod model;
-mod panics;
+pub(crate) mod panics;
 mod shuttle;
 
 use std::panic::AssertUnwindSafe;
@@ -137,6 +137,8 @@ pub struct Budget {
     pub time: Duration,
     /// The seed of everything random.
     pub seed: u64,
+    /// The threads of the machine that the search may use, if its engine knows what to do with several: the exact one does.
+    pub workers: usize,
 }
 
 /// More time than a search takes, and little enough to be reckoned with.
@@ -148,12 +150,19 @@ pub const ENOUGH: u64 = 50_000;
 impl Budget {
     /// So many executions, however long they take.
     pub const fn of_executions(executions: u64) -> Self {
-        Self { executions, time: FOR_EVER, seed: 0x5eed }
+        Self { executions, time: FOR_EVER, seed: 0x5eed, workers: 1 }
     }
 
     /// So much time, however many executions that is.
     pub const fn of_time(time: Duration) -> Self {
-        Self { executions: u64::MAX, time, seed: 0x5eed }
+        Self { executions: u64::MAX, time, seed: 0x5eed, workers: 1 }
+    }
+
+    /// The same, on all CPUs that this process may use.
+    #[must_use]
+    pub fn on_all_cpus(self) -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { workers, ..self }
     }
 
     /// For a test whose search is to find nothing: so many executions; or as many seconds as `REVEILLE_BUDGET` names, for

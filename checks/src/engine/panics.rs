@@ -10,7 +10,7 @@ thread_local! {
 }
 
 /// Runs `body`; a panic in it is its message.
-pub(super) fn quietly(body: impl FnOnce() + UnwindSafe) -> Result<(), String> {
+pub(crate) fn quietly(body: impl FnOnce() + UnwindSafe) -> Result<(), String> {
     install_hook();
     QUIET.set(true);
     let result = panic::catch_unwind(body);
