@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::code::{self, Descent, Execution, Failure, Limits, Named, RunEnd};
+use crate::code::{self, Descent, Execution, Failure, Limits, Named, Numbers, RunEnd};
+use crate::graphs::wait::Waits;
 use crate::graphs::{EventId, Graph, Value, linearize};
 use crate::memory::Memory;
 
@@ -27,6 +28,8 @@ pub struct Options {
     pub more_after_failure: u64,
     /// What bounds an execution
     pub limits: Limits,
+    /// How reads wait
+    pub waits: Waits,
 }
 
 impl Default for Options {
@@ -39,6 +42,7 @@ impl Default for Options {
             max_time: None,
             more_after_failure: 2_000,
             limits: Limits::default(),
+            waits: Waits::default(),
         }
     }
 }
@@ -91,6 +95,7 @@ impl fmt::Display for Failed {
 /// What the workers of a search share.
 struct Shared {
     options: Options,
+    numbers: Arc<Mutex<Numbers>>,
     deadline: Option<Instant>,
     /// Graphs for whoever has none
     queue: Mutex<Queue>,
@@ -155,6 +160,7 @@ pub(crate) fn explore_with(
     let workers = options.workers.max(1);
     let shared = Arc::new(Shared {
         deadline,
+        numbers: Arc::default(),
         queue: Mutex::new(Queue { graphs: VecDeque::from([Graph::new(memory)]), waiting: 0 }),
         change: Condvar::new(),
         hungry: AtomicUsize::new(0),
@@ -191,7 +197,7 @@ pub(crate) fn explore_with(
 
 /// Takes graphs until there are none. False if it stopped before.
 fn worker(shared: &Shared, workers: usize, program: &Program) -> bool {
-    let mut execution = Execution::new(shared.options.limits);
+    let mut execution = Execution::new(shared.options.limits, shared.options.waits, shared.numbers.clone());
     // Graphs to be visited, those with most events last: depth first, so that few are kept.
     let mut stack: Vec<Graph> = Vec::new();
     loop {
@@ -329,7 +335,7 @@ impl Failed {
         execution.descent = descent;
         execution.others = others;
         let notes = execution.notes.take().unwrap_or_default();
-        let names = execution.objects.names.clone();
+        let names = execution.names.clone();
         Failed { failure, graph, names, threads: execution.thread_names.clone(), notes }
     }
 }
@@ -395,7 +401,7 @@ pub fn sample(
 ) -> Sample {
     let program: Program = Arc::new(program);
     let deadline = options.max_time.map(|time| Instant::now() + time);
-    let mut execution = Execution::new(options.limits);
+    let mut execution = Execution::new(options.limits, options.waits, Arc::default());
     let mut random = fastrand::Rng::with_seed(seed);
     let mut weights = Vec::new();
     let mut failed = None;

@@ -140,7 +140,7 @@ impl sync::Atomic for Atomic {
 /// See [`Exact`].
 #[derive(Debug)]
 pub struct Mutex<T> {
-    held: Location,
+    held: code::Lock,
     value: UnsafeCell<T>,
 }
 
@@ -151,16 +151,16 @@ unsafe impl<T: Send> Send for Mutex<T> {}
 
 impl<T: Send + 'static> sync::Mutex<T> for Mutex<T> {
     fn new(label: &'static str, value: T) -> Self {
-        Self { held: Location::new(label, 0), value: UnsafeCell::new(value) }
+        Self { held: code::Lock::new(label), value: UnsafeCell::new(value) }
     }
 
     #[inline]
     fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
-        self.held.wait_modify(Until::Is(0), Modify::Swap(1), Acquire);
+        self.held.acquire();
         // SAFETY: the lock is held, and while an execution is taken down nobody else runs.
         let value = unsafe { &mut *self.value.get() };
         let result = panic::catch_unwind(AssertUnwindSafe(|| body(value)));
-        self.held.store(0, Release);
+        self.held.release();
         result.unwrap_or_else(|payload| panic::resume_unwind(payload))
     }
 }
@@ -169,7 +169,7 @@ impl<T: Send + 'static> sync::Mutex<T> for Mutex<T> {
 #[derive(Debug)]
 pub struct Parker {
     label: &'static str,
-    token: Location,
+    token: code::Token,
     parks: StdCell<usize>,
 }
 
@@ -178,7 +178,7 @@ unsafe impl Sync for Parker {}
 
 impl sync::Parker for Parker {
     fn new(label: &'static str) -> Self {
-        Self { label, token: Location::new(label, 0), parks: StdCell::new(0) }
+        Self { label, token: code::Token::new(label), parks: StdCell::new(0) }
     }
 
     fn park(&self) {
@@ -191,12 +191,12 @@ impl sync::Parker for Parker {
             code::note(EARLY | u64::from(self.token.number()));
             return Unparked::Early;
         }
-        self.token.wait_modify(Until::Is(1), Modify::Swap(0), Acquire);
+        self.token.take();
         Unparked::Token
     }
 
     fn unpark(&self) {
-        self.token.modify(Modify::Swap(1), Release, Relaxed);
+        self.token.put();
     }
 }
 

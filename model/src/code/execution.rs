@@ -5,10 +5,14 @@
 
 use std::cell::Cell;
 use std::panic::Location as Source;
+use std::sync::{Arc, Mutex};
 
 use super::failure::{Diverged, Failure, Limit, Performed};
 use super::fiber::{self, Body, Ended, Fiber, TakeDown};
+use super::object::{Kind, Named, Numbers};
 use crate::graphs::revisit::{Added, extend};
+use crate::graphs::rules::{Rule, without};
+use crate::graphs::wait::{self, Waits};
 use crate::graphs::{EventId, Graph, Op, Value};
 
 /// What bounds a single execution.
@@ -25,15 +29,6 @@ impl Default for Limits {
     fn default() -> Self {
         Limits { events: 10_000, threads: 200 }
     }
-}
-
-/// An object of the program that operations name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Named {
-    /// What the program calls it
-    pub label: &'static str,
-    /// Which of those with this label it is, from 1
-    pub nth: u32,
 }
 
 /// How a run ended.
@@ -70,37 +65,13 @@ enum State {
     Replay(EventId),
     /// It waits for the end of a thread
     Join(usize),
-    /// It waits for a value
+    /// It waits for a value, and its wait is no event yet: the [retry](wait) form
+    Waiting(Op, &'static Source<'static>),
+    /// It waits for a value: the plain form
     Blocked,
     Ended,
     /// There is none with this number
     Free,
-}
-
-/// The objects that the program makes, which keep their numbers over all executions: the n-th that a thread makes is the same one.
-#[derive(Default)]
-pub(crate) struct Objects {
-    numbers: Vec<Vec<u32>>,
-    pub names: Vec<Named>,
-    count: u32,
-}
-
-impl Objects {
-    fn number(&mut self, thread: usize, nth: u32, label: &'static str) -> u32 {
-        if self.numbers.len() <= thread {
-            self.numbers.resize_with(thread + 1, Vec::new);
-        }
-        let own = &mut self.numbers[thread];
-        if let Some(&number) = own.get(nth as usize) {
-            self.names[number as usize].label = label;
-            return number;
-        }
-        let number = self.count;
-        own.push(number);
-        self.count += 1;
-        self.names.push(Named { label, nth: 1 });
-        number
-    }
 }
 
 /// A way down the tree of choices, each of which is taken with the same chance.
@@ -130,7 +101,13 @@ impl Descent {
 /// A run of the program.
 pub(crate) struct Execution {
     pub graph: Graph,
-    pub objects: Objects,
+    waits: Waits,
+    /// The numbers of all objects that some worker has met
+    shared: Arc<Mutex<Numbers>>,
+    /// Those that this worker has met, by thread
+    numbers: Vec<Vec<u32>>,
+    /// What the objects are, by number
+    pub names: Vec<Named>,
     /// Graphs to be visited, apart from the one that this run goes on with
     pub others: Vec<Graph>,
     /// Tells the objects of this run from those of others
@@ -143,8 +120,12 @@ pub(crate) struct Execution {
     running: usize,
     /// Events of the graph that have not taken place yet
     to_replay: usize,
+    /// The replay is over, and no thread has been chosen to go on
+    replayed: bool,
     failure: Option<Box<Failure>>,
     taken_down: bool,
+    /// Another thread goes before the running one, which has just done its operation
+    yields: bool,
     /// Goes down the tree of choices at random, instead of leaving the other ways to the caller
     pub descent: Option<Descent>,
     stopped: bool,
@@ -168,11 +149,14 @@ pub(super) fn current<'a>() -> Option<&'a mut Execution> {
 }
 
 impl Execution {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, waits: Waits, shared: Arc<Mutex<Numbers>>) -> Self {
         fiber::quiet_panics();
         Execution {
             graph: Graph::new(crate::memory::Memory::Sc),
-            objects: Objects::default(),
+            waits,
+            shared,
+            numbers: Vec::new(),
+            names: Vec::new(),
             others: Vec::new(),
             generation: 0,
             limits,
@@ -180,8 +164,10 @@ impl Execution {
             spare: Vec::new(),
             running: 0,
             to_replay: 0,
+            replayed: false,
             failure: None,
             taken_down: false,
+            yields: false,
             descent: None,
             stopped: false,
             notes: None,
@@ -193,6 +179,7 @@ impl Execution {
     /// graphs that are to be visited besides.
     pub fn run(&mut self, graph: Graph, program: Body) -> RunEnd {
         self.to_replay = graph.len;
+        self.replayed = false;
         self.graph = graph;
         self.generation += 1;
         self.failure = None;
@@ -227,7 +214,8 @@ impl Execution {
                 return false;
             }
             let next = if execution.to_replay > 0 { execution.next_in_replay() } else { execution.next() };
-            let Some(next) = next else { return false };
+            execution.replayed &= execution.to_replay > 0;
+            let Some(next) = next else { return execution.give_up() };
             execution.running = next;
             let thread = &mut execution.threads[next];
             thread.state = State::Ready;
@@ -261,7 +249,7 @@ impl Execution {
                     State::Join(joined) => {
                         self.threads[joined].done == self.graph.threads[joined].events.len()
                     }
-                    State::Blocked | State::Ended | State::Free => false,
+                    State::Waiting(..) | State::Blocked | State::Ended | State::Free => false,
                 }
         })
     }
@@ -271,22 +259,65 @@ impl Execution {
         self.threads.get(event.thread()).is_some_and(|thread| thread.done > event.index())
     }
 
-    /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path): a function of the
-    /// graph alone.
+    /// The thread that goes on, a function of the graph alone: of the waits that have looked in vain and can end now the one
+    /// that looked first, else the first thread in the order of their [paths](crate::graphs::Thread::path).
     fn next(&self) -> Option<usize> {
-        let can_go_on = |&number: &usize| match self.threads[number].state {
-            State::Ready | State::Replay(_) => true,
-            State::Join(joined) => self.graph.has_ended(joined),
-            State::Blocked | State::Ended | State::Free => false,
-        };
-        (0..self.threads.len())
-            .filter(can_go_on)
-            .min_by(|&a, &b| self.graph.threads[a].path.cmp(&self.graph.threads[b].path))
+        let graph = &self.graph;
+        let mut first: Option<(u32, usize)> = None;
+        let mut next: Option<usize> = None;
+        for number in 0..self.threads.len() {
+            let state = self.threads[number].state;
+            if matches!(state, State::Blocked | State::Ended | State::Free) {
+                continue;
+            }
+            if let Some(look) = graph.last_look(number) {
+                if graph.ends_wait(&look.op) && first.is_none_or(|(stamp, _)| look.stamp < stamp) {
+                    first = Some((look.stamp, number));
+                }
+                continue;
+            }
+            let can_go_on = match state {
+                State::Join(joined) => graph.has_ended(joined),
+                State::Waiting(op, _) => graph.ends_wait(&op),
+                _ => true,
+            };
+            if can_go_on && next.is_none_or(|next| graph.threads[number].path < graph.threads[next].path) {
+                next = Some(number);
+            }
+        }
+        match (first, next) {
+            (Some((_, first)), _) if next.is_none() || !without(Rule::LooksFirst) => Some(first),
+            _ => next,
+        }
+    }
+
+    /// When no thread can move, one that waits looks at older writes. False if all have.
+    fn give_up(&mut self) -> bool {
+        let has_not_looked = |&number: &usize| self.graph.last_look(number).is_none();
+        let waits = (0..self.threads.len())
+            .filter(|&number| matches!(self.threads[number].state, State::Waiting(..)))
+            .filter(has_not_looked)
+            .min_by(|&a, &b| self.graph.threads[a].path.cmp(&self.graph.threads[b].path));
+        let Some(number) = waits else { return false };
+        let State::Waiting(op, source) = self.threads[number].state else { return false };
+        wait::give_up(&mut self.graph, number, op, source, &mut self.others);
+        self.choose();
+        true
+    }
+
+    /// Leaves the other ways to the caller, or chooses one at random.
+    fn choose(&mut self) {
+        if let Some(descent) = &mut self.descent {
+            self.stopped = descent.choose(&mut self.others);
+        }
     }
 
     fn end(&mut self) -> RunEnd {
         if let Some(failure) = self.failure.take() {
             return RunEnd::Failed(failure);
+        }
+        if !self.stopped {
+            self.graph.show_waits();
         }
         let graph = &self.graph;
         let alive = (0..graph.threads.len()).filter(|&thread| graph.is_alive(thread));
@@ -373,15 +404,27 @@ impl Execution {
     }
 
     /// A new object of the running thread.
-    pub fn object(&mut self, label: &'static str, initial: Value) -> u32 {
+    pub fn object(&mut self, label: &'static str, kind: Kind, initial: Value) -> u32 {
         if self.taken_down {
             return 0;
         }
-        let thread = &mut self.threads[self.running];
-        let nth = thread.locations;
-        thread.locations += 1;
-        let number = self.objects.number(self.running, nth, label);
-        self.graph.declare(number, initial);
+        let running = self.running;
+        let nth = self.threads[running].locations as usize;
+        self.threads[running].locations += 1;
+        if self.numbers.len() <= running {
+            self.numbers.resize_with(running + 1, Vec::new);
+        }
+        let known = self.numbers[running].get(nth).copied();
+        let number = known.unwrap_or_else(|| {
+            let number = self.shared.lock().expect("no worker panics").of(running, nth);
+            self.numbers[running].push(number);
+            number
+        });
+        if self.names.len() <= number as usize {
+            self.names.resize(number as usize + 1, Named { label: "", kind: Kind::Word });
+        }
+        self.names[number as usize] = Named { label, kind };
+        self.graph.declare(number, initial, kind.is_ordered() && self.waits == Waits::Retry);
         number
     }
 
@@ -420,12 +463,8 @@ impl Execution {
         if let Some(event) = own.get(thread.done) {
             // Replay.
             if event.op != op || !std::ptr::eq(event.source, source) && event.source != source {
-                let diverged = Diverged {
-                    thread: number,
-                    before: Performed { op: event.op, source: event.source },
-                    now: Performed { op, source },
-                };
-                self.fail(Failure::Limit(Limit::Diverged(Box::new(diverged))));
+                let before = Performed { op: event.op, source: event.source };
+                self.diverged(before, Performed { op, source });
                 return None;
             }
             if event.op.reads() && !event.reads_from.is_initial() {
@@ -445,6 +484,7 @@ impl Execution {
             let thread = &mut self.threads[number];
             thread.done += 1;
             self.to_replay -= 1;
+            self.replayed = self.to_replay == 0;
             if event.blocked {
                 thread.state = State::Blocked;
                 return None;
@@ -454,6 +494,22 @@ impl Execution {
         if self.to_replay > 0 {
             return None;
         }
+        if std::mem::take(&mut self.replayed) && self.next() != Some(number) {
+            return None;
+        }
+        if self.graph.retries(&op) {
+            if let Some(look) = self.graph.last_look(number)
+                && look.op != op
+            {
+                self.diverged(Performed { op: look.op, source: look.source }, Performed { op, source });
+                return None;
+            }
+            if !self.graph.ends_wait(&op) {
+                self.threads[number].state = State::Waiting(op, source);
+                return None;
+            }
+        }
+        let thread = &mut self.threads[number];
         if let Op::Join { thread: joined } = op
             && !self.graph.has_ended(joined as usize)
         {
@@ -474,20 +530,32 @@ impl Execution {
             return None;
         }
         let added = extend(&mut self.graph, number, op, source, &mut self.others);
-        self.threads[number].done += 1;
-        if let Some(descent) = &mut self.descent {
-            self.stopped = descent.choose(&mut self.others);
+        if added == Added::Unordered {
+            self.fail(Failure::Limit(Limit::Unordered(Performed { op, source })));
+            return None;
         }
+        self.threads[number].done += 1;
+        self.choose();
         if let Op::CellRead { location } | Op::CellWrite { location } = op {
             self.find_race(EventId::new(number, self.threads[number].done - 1), location);
         }
         match added {
-            Added::Value(value) => Some(value),
-            Added::Blocked => {
+            Added::Value(value) => {
+                // A wait that ends now may go before this thread.
+                let may_end_wait = op.location().is_some_and(|number| self.graph.location(number).ordered);
+                self.yields = may_end_wait && self.next() != Some(number);
+                Some(value)
+            }
+            Added::Blocked | Added::Unordered => {
                 self.threads[number].state = State::Blocked;
                 None
             }
         }
+    }
+
+    fn diverged(&mut self, before: Performed, now: Performed) {
+        let diverged = Diverged { thread: self.running, before, now };
+        self.fail(Failure::Limit(Limit::Diverged(Box::new(diverged))));
     }
 
     /// Whether the access of a cell races with one that is there.
@@ -510,6 +578,7 @@ impl Execution {
 
 /// Performs an operation of the thread that runs, when its turn has come. `None` if the run is being taken down.
 pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value> {
+    let mut done = None;
     loop {
         let execution = current().expect("an operation of the program outside of an execution");
         if execution.taken_down {
@@ -523,11 +592,13 @@ pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value>
             }
             return None;
         }
-        if let Some(value) = execution.perform(op, source) {
-            // What was asked has been done; if it went wrong, the thread goes no further.
-            if execution.failure.is_none() {
-                return Some(value);
-            }
+        if done.is_some() {
+            return done;
+        }
+        done = execution.perform(op, source);
+        // If it went wrong, the thread goes no further.
+        if done.is_some() && execution.failure.is_none() && !std::mem::take(&mut execution.yields) {
+            return done;
         }
         let running = execution.running;
         execution.threads[running].unwinding = std::thread::panicking();

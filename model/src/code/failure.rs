@@ -56,6 +56,8 @@ pub enum Limit {
         /// The limit
         most: usize,
     },
+    /// A thread gives back a lock that it has not taken
+    Unordered(Performed),
     /// The program did something else than before, though every read returned what it had returned before: it has state that it shares behind the
     /// primitives' back
     Diverged(Box<Diverged>),
@@ -101,6 +103,9 @@ impl fmt::Display for Limit {
                 )
             }
             Limit::Threads { most } => write!(f, "an execution has more than {most} threads at a time"),
+            Limit::Unordered(performed) => {
+                write!(f, "a lock is given back by a thread that does not hold it: {performed}")
+            }
             Limit::Diverged(diverged) => {
                 let Diverged { before, now, .. } = &**diverged;
                 write!(

@@ -7,13 +7,16 @@
 mod execution;
 mod failure;
 mod fiber;
+mod object;
 
 use std::panic::Location as Source;
 use std::sync::atomic::Ordering;
 
 pub(crate) use execution::{Descent, Execution, RunEnd};
-pub use execution::{Limits, Named};
+pub use execution::Limits;
 pub use failure::{Diverged, Failure, Limit, Performed};
+pub(crate) use object::Numbers;
+pub use object::{Kind, Named};
 
 use crate::graphs::{Modify, Op, Until, Value};
 
@@ -24,22 +27,28 @@ pub struct Location {
     generation: u64,
 }
 
-fn object(label: &'static str, initial: Value) -> Location {
+fn object(label: &'static str, kind: Kind, initial: Value) -> Location {
     match execution::current() {
         Some(execution) => {
-            Location { number: execution.object(label, initial), generation: execution.generation }
+            Location { number: execution.object(label, kind, initial), generation: execution.generation }
         }
         None => panic!("`{label}` is made outside of an execution"),
     }
 }
 
 impl Location {
+    /// One that may be used as a lock or a token, in any order of accesses.
+    #[cfg(test)]
+    pub(crate) fn of_kind(label: &'static str, kind: Kind) -> Self {
+        object(label, kind, 0)
+    }
+
     /// A new location.
     ///
     /// # Panics
     /// Outside of an execution, as all operations of this module.
     pub fn new(label: &'static str, initial: Value) -> Self {
-        object(label, initial)
+        object(label, Kind::Word, initial)
     }
 
     /// Its number in [`Graph::locations`](crate::graphs::Graph::locations).
@@ -82,14 +91,70 @@ impl Location {
     }
 
     /// Waits until there is such a value, and modifies it in the same step. Returns what it has read.
-    ///
-    /// No time goes by between the two, so a lock is `wait_modify(Until::Is(0), Modify::Swap(1), Acquire)`.
     #[track_caller]
     #[inline]
     pub fn wait_modify(self, until: Until, modify: Modify, order: Ordering) -> Value {
         let failure = Ordering::Relaxed;
         let op = Op::Rmw { location: self.number(), order, failure, modify, until: Some(until) };
         perform(op, Source::caller())
+    }
+}
+
+/// A lock. It protects nothing by itself: what it guards is the program's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lock(Location);
+
+impl Lock {
+    /// A new lock, which nobody has.
+    pub fn new(label: &'static str) -> Self {
+        Lock(object(label, Kind::Lock, 0))
+    }
+
+    /// Waits until it is free, and takes it.
+    #[track_caller]
+    pub fn acquire(self) {
+        self.0.wait_modify(Until::Is(0), Modify::Swap(1), Ordering::Acquire);
+    }
+
+    /// Takes it, if it is free.
+    #[track_caller]
+    pub fn try_acquire(self) -> bool {
+        let modify = Modify::CompareExchange { expected: 0, new: 1 };
+        self.0.modify(modify, Ordering::Acquire, Ordering::Relaxed) == 0
+    }
+
+    /// Gives it back. Only who has taken it may.
+    #[track_caller]
+    pub fn release(self) {
+        self.0.store(0, Ordering::Release);
+    }
+}
+
+/// A token that one thread waits for and others put there: it is there, or it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(Location);
+
+impl Token {
+    /// A new token, which is not there.
+    pub fn new(label: &'static str) -> Self {
+        Token(object(label, Kind::Token, 0))
+    }
+
+    /// Its number in [`Graph::locations`](crate::graphs::Graph::locations).
+    pub fn number(self) -> u32 {
+        self.0.number()
+    }
+
+    /// Waits until it is there, and takes it.
+    #[track_caller]
+    pub fn take(self) {
+        self.0.wait_modify(Until::Is(1), Modify::Swap(0), Ordering::Acquire);
+    }
+
+    /// Puts it there, if it is not.
+    #[track_caller]
+    pub fn put(self) {
+        self.0.modify(Modify::Swap(1), Ordering::Release, Ordering::Relaxed);
     }
 }
 
@@ -100,7 +165,7 @@ pub struct Cell(Location);
 impl Cell {
     /// A new cell.
     pub fn new(label: &'static str) -> Self {
-        Cell(object(label, 0))
+        Cell(object(label, Kind::Cell, 0))
     }
 
     /// Says that it is read.

@@ -256,6 +256,6 @@ impl Make {
                 }
             }
         }
-        Program { locations, threads: bodies }
+        Program { locations, ordered: self.shared, threads: bodies }
     }
 }

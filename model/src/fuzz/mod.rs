@@ -24,6 +24,7 @@ use program::Program;
 use crate::code::RunEnd;
 use crate::explore::{Options, explore_with};
 use crate::graphs::rules::{Rule, tests::LEFT_OUT};
+use crate::graphs::wait::Waits;
 use crate::memory::Memory;
 
 /// Programs with more graphs than these are left out.
@@ -58,7 +59,7 @@ struct Searched {
 }
 
 /// All executions by the engine. It stops after `most` graphs, executions or not.
-fn search(program: &Program, memory: Memory, most: usize) -> Searched {
+fn search(program: &Program, memory: Memory, waits: Waits, most: usize) -> Searched {
     let found = Arc::new(Mutex::new((Vec::new(), 0)));
     let visit = {
         let (found, program) = (found.clone(), program.clone());
@@ -73,7 +74,7 @@ fn search(program: &Program, memory: Memory, most: usize) -> Searched {
             if found.0.len() + found.1 > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     };
-    let options = Options { workers: 1, more_after_failure: u64::MAX, ..Options::default() };
+    let options = Options { workers: 1, more_after_failure: u64::MAX, waits, ..Options::default() };
     let report = explore_with(memory, options, program.clone().code(), visit);
     let mut found = found.lock().unwrap();
     let failed = match report.failed {
@@ -148,12 +149,16 @@ struct Sums {
     too_large: AtomicU64,
     executions: [AtomicU64; 3],
     stuck: [AtomicU64; 3],
-    stale: AtomicU64,
+    /// In the plain form of waits, and in the retry form
+    stale: [AtomicU64; 2],
 }
 
-/// The first memory model under which the engine is wrong about the program, and what is wrong. `None` if it is
-/// right, or if the program is too large.
-fn compare(program: &Program, sums: &Sums) -> Option<(Memory, String)> {
+/// A memory model and a form of waits.
+type Search = (Memory, Waits);
+
+/// The first search in which the engine is wrong about the program, and what is wrong. `None` if it is right, or if the
+/// program is too large.
+fn compare(program: &Program, sums: &Sums) -> Option<(Search, String)> {
     let Some(allowed) = brute::executions(program, most_graphs()) else {
         sums.too_large.fetch_add(1, Relaxed);
         return None;
@@ -163,23 +168,31 @@ fn compare(program: &Program, sums: &Sums) -> Option<(Memory, String)> {
 }
 
 /// See [`compare`].
-fn judge(program: &Program, allowed: &[Allowed], sums: &Sums) -> Option<(Memory, String)> {
+fn judge(program: &Program, allowed: &[Allowed], sums: &Sums) -> Option<(Search, String)> {
     Memory::ALL.into_iter().enumerate().find_map(|(index, memory)| {
         let allowed: Vec<&Allowed> = allowed.iter().filter(|allowed| allowed.by[index]).collect();
-        let searched = search(program, memory, 20 * allowed.len() + 1000);
         sums.executions[index].fetch_add(allowed.len() as u64, Relaxed);
         sums.stuck[index].fetch_add(allowed.iter().filter(|allowed| allowed.stuck).count() as u64, Relaxed);
-        sums.stale.fetch_add(searched.stale, Relaxed);
-        wrong(&searched, &allowed).map(|wrong| (memory, wrong))
+        [Waits::Plain, Waits::Retry].into_iter().zip(&sums.stale).find_map(|(waits, stale)| {
+            let searched = search(program, memory, waits, 20 * allowed.len() + 1000);
+            stale.fetch_add(searched.stale, Relaxed);
+            let all_retry = waits == Waits::Retry && !program.waits_for_words();
+            let wrong = match wrong(&searched, &allowed) {
+                None if all_retry && searched.stale > 0 => Some("redundant ends".to_owned()),
+                wrong => wrong,
+            };
+            wrong.map(|wrong| ((memory, waits), wrong))
+        })
     })
 }
 
 /// The smallest program that is wrong still, and what is wrong.
-fn shrink(mut program: Program, mut wrong: (Memory, String)) -> (Program, Memory, String) {
+fn shrink(mut program: Program, mut wrong: (Search, String)) -> (Program, Search, String) {
     let sums = Sums::default();
     while let Some((smaller, why)) = program
         .smaller()
         .into_iter()
+        .filter(|smaller| smaller.gives_back_what_it_took())
         .find_map(|smaller| compare(&smaller, &sums).map(|wrong| (smaller, wrong)))
     {
         (program, wrong) = (smaller, why);
@@ -213,27 +226,28 @@ fn the_engine_finds_what_brute_force_finds() {
             println!("{program}");
         }
         if let Some(wrong) = compare(&program, &sums) {
-            let (smaller, memory, wrong) = shrink(program.clone(), wrong);
+            let (smaller, (memory, waits), wrong) = shrink(program.clone(), wrong);
             panic!(
-                "seed {seed}, {memory}: program\n{program}shrunk to\n{smaller}{wrong}\nsee REVEILLE_FUZZ_SEED={seed}"
+                "seed {seed}, {memory}, {waits:?}: program\n{program}shrunk to\n{smaller}{wrong}\nsee REVEILLE_FUZZ_SEED={seed}"
             );
         }
     });
     let load = |sums: &[AtomicU64; 3]| sums.each_ref().map(|sum| sum.load(Relaxed));
+    let [plain, retry] = sums.stale.each_ref().map(|sum| sum.load(Relaxed));
     println!(
-        "{} programs, {} too large; executions {:?}, of which stuck {:?}; {} stale ends; {:?}",
+        "{} programs, {} too large; executions {:?}, of which stuck {:?}; stale ends: {plain} in the plain form of \
+         waits, {retry} in the retry form; {:?}",
         sums.programs.load(Relaxed),
         sums.too_large.load(Relaxed),
         load(&sums.executions),
         load(&sums.stuck),
-        sums.stale.load(Relaxed),
         start.elapsed()
     );
 }
 
 /// The executions that the engine finds, without orders and fences. `None` if they are too many.
 fn found(program: &Program, memory: Memory) -> Option<Set<(Bare, bool)>> {
-    let searched = search(program, memory, 1_000);
+    let searched = search(program, memory, Waits::Retry, 1_000);
     let executions = searched.executions.into_iter();
     searched
         .failed
@@ -290,7 +304,7 @@ fn every_rule_is_needed() {
             LEFT_OUT.set(None);
             let why = match judged {
                 Ok(None) => return true,
-                Ok(Some((memory, why))) => format!("{memory}, {}", why.lines().last().unwrap_or("")),
+                Ok(Some(((memory, waits), why))) => format!("{memory}, {waits:?}, {}", why.lines().last().unwrap_or("")),
                 Err(_) => "a panic".to_owned(),
             };
             println!("{rule:?}: {} programs; {why}", seed + 1);

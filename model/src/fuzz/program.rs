@@ -30,6 +30,8 @@ pub enum Do {
 pub struct Program {
     /// What each location begins with
     pub locations: Vec<Value>,
+    /// So many of them, from the first, are locks and tokens
+    pub ordered: u32,
     pub threads: Vec<Vec<Do>>,
 }
 
@@ -94,6 +96,36 @@ impl Program {
         self.threads.iter().map(|body| count(body) + 2).sum()
     }
 
+    /// Whether it waits for another location than a lock or a token.
+    pub fn waits_for_words(&self) -> bool {
+        fn any(body: &[Do], first: u32) -> bool {
+            body.iter().any(|statement| match statement {
+                Do::Op(op) => op.until().is_some() && op.location().is_some_and(|number| number >= first),
+                Do::If(_, then, otherwise) => any(then, first) || any(otherwise, first),
+                _ => false,
+            })
+        }
+        self.threads.iter().any(|body| any(body, self.ordered))
+    }
+
+    /// Whether each store to a lock comes after its thread has taken it.
+    pub fn gives_back_what_it_took(&self) -> bool {
+        self.threads.iter().all(|body| {
+            let mut held = Vec::new();
+            body.iter().all(|statement| match *statement {
+                Do::Op(op @ Op::Rmw { location, .. }) if op.until().is_some() => {
+                    held.push(location);
+                    true
+                }
+                Do::Op(Op::Store { location, .. }) if location < self.ordered => {
+                    let taken = held.iter().position(|&held| held == location);
+                    taken.map(|index| held.remove(index)).is_some()
+                }
+                _ => true,
+            })
+        })
+    }
+
     /// The thread with this [path](crate::graphs::Thread::path).
     pub fn number(&self, path: &[u16]) -> usize {
         path.iter().fold(0, |parent, &nth| {
@@ -109,7 +141,10 @@ impl Program {
     pub fn code(self) -> impl Fn() + Send + Sync + 'static {
         let program = Arc::new(self);
         move || {
-            let locations = program.locations.iter().map(|&initial| code::Location::new("location", initial));
+            let locations = (0..).zip(&program.locations).map(|(number, &initial)| match number < program.ordered {
+                true => code::Location::of_kind("ordered", code::Kind::Lock),
+                false => code::Location::new("location", initial),
+            });
             Program::thread(program.clone(), 0, locations.collect());
         }
     }

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::event::{acquires, releases};
 use super::rules::{Rule, without};
+use super::wait::Look;
 use super::{Clock, Event, EventId, Op, Value};
 use crate::memory::Memory;
 
@@ -22,6 +23,8 @@ pub struct Thread {
     pub path: SmallVec<[u16; 4]>,
     /// How many threads it has started
     pub started: u16,
+    /// The looks of its waits that found nothing, in the order of their stamps
+    pub looks: SmallVec<[Look; 1]>,
 }
 
 /// An atomic location, or a cell.
@@ -29,6 +32,8 @@ pub struct Thread {
 pub struct Location {
     /// What it begins with
     pub initial: Value,
+    /// Whether each of its writes is in the porf prefix of the next one, so that its waits may [retry](super::wait)
+    pub ordered: bool,
     /// Its writes in coherence order, the initial one first
     pub writes: SmallVec<[EventId; 8]>,
     /// Its reads, those of read-modify-writes too, in no order
@@ -40,6 +45,7 @@ impl Clone for Location {
     fn clone(&self) -> Self {
         Location {
             initial: self.initial,
+            ordered: self.ordered,
             writes: SmallVec::from_slice(&self.writes),
             reads: SmallVec::from_slice(&self.reads),
         }
@@ -67,10 +73,16 @@ pub struct Graph {
     pub seq_cst: Vec<EventId>,
 }
 
+impl Thread {
+    fn new(started_by: Option<EventId>, path: SmallVec<[u16; 4]>) -> Self {
+        Thread { events: Vec::new(), started_by, path, started: 0, looks: SmallVec::new() }
+    }
+}
+
 impl Graph {
     /// A graph without events, and with one thread.
     pub fn new(memory: Memory) -> Self {
-        let first = Thread { events: Vec::new(), started_by: None, path: SmallVec::new(), started: 0 };
+        let first = Thread::new(None, SmallVec::new());
         Graph {
             memory,
             threads: vec![first],
@@ -83,15 +95,17 @@ impl Graph {
     }
 
     /// Makes a location known, if it is not.
-    pub fn declare(&mut self, location: u32, initial: Value) {
+    pub fn declare(&mut self, location: u32, initial: Value, ordered: bool) {
         while self.locations.len() <= location as usize {
             self.locations.push(Location {
                 initial: 0,
+                ordered: false,
                 writes: SmallVec::from_slice(&[EventId::INITIAL]),
                 reads: SmallVec::new(),
             });
         }
-        self.locations[location as usize].initial = initial;
+        let location = &mut self.locations[location as usize];
+        (location.initial, location.ordered) = (initial, ordered);
     }
 
     /// The event at this place.
@@ -307,13 +321,16 @@ impl Graph {
         message
     }
 
-    /// The part of this graph that has so many events of each thread. It has to be closed.
-    pub fn restrict(&self, keep: &Clock) -> Graph {
+    /// The part of this graph that has so many events of each thread, and of the looks at what would be the next event those that were
+    /// made before `stamp`. It has to be closed.
+    pub fn restrict(&self, keep: &Clock, stamp: u32) -> Graph {
         let kept = |id: &EventId| keep.contains(*id);
         let mut len = 0;
         let threads = self.threads.iter().enumerate();
         let mut threads: Vec<Thread> = threads
             .map(|(number, thread)| {
+                let looks = thread.looks.iter().filter(|look| look.is_kept(keep, number, stamp));
+                let looks = looks.copied().collect();
                 let keep = keep.of(number);
                 len += keep;
                 let started_by = thread.started_by.filter(kept);
@@ -323,7 +340,7 @@ impl Graph {
                     true => thread.started,
                     false => events.iter().filter(|event| event.op == Op::Spawn).count() as u16,
                 };
-                Thread { events, started_by, path: thread.path.clone(), started }
+                Thread { events, started_by, path: thread.path.clone(), started, looks }
             })
             .collect();
         let locations = self.locations.iter().map(|location| {
@@ -334,7 +351,7 @@ impl Graph {
                 }
             }
             let reads = location.reads.iter().copied().filter(kept).collect();
-            Location { initial: location.initial, writes, reads }
+            Location { initial: location.initial, ordered: location.ordered, writes, reads }
         });
         Graph {
             memory: self.memory,
@@ -356,7 +373,7 @@ impl Graph {
         let mut path = parent.path.clone();
         path.push(parent.started);
         parent.started += 1;
-        let started = Thread { events: Vec::new(), started_by: Some(spawn), path, started: 0 };
+        let started = Thread::new(Some(spawn), path);
         match free {
             Some(number) => self.threads[number] = started,
             None => self.threads.push(started),

@@ -9,6 +9,7 @@ mod graph;
 mod linear;
 pub mod revisit;
 pub(crate) mod rules;
+pub mod wait;
 
 pub use clock::Clock;
 pub use event::{Event, EventId, Modify, Op, Until, Value};

@@ -22,6 +22,7 @@
 use std::panic::Location as Source;
 
 use super::consistency::floor;
+use super::wait::{self, Look};
 use super::rules::{Rule, without};
 use super::{Clock, EventId, Graph, Op, Value};
 
@@ -32,6 +33,8 @@ pub enum Added {
     Value(Value),
     /// It is in the graph and waits for another value than the newest
     Blocked,
+    /// It is not in the graph: a store to a location whose writes are [ordered](super::wait), and it is not ordered after the newest
+    Unordered,
 }
 
 /// Adds an event to the graph. Of all the ways to do it, the graph takes the newest: a read reads from the newest write, a write becomes
@@ -45,10 +48,7 @@ pub fn extend(
 ) -> Added {
     match op {
         Op::Load { .. } | Op::Rmw { .. } => extend_read(graph, thread, op, source, others),
-        Op::Store { .. } => {
-            extend_store(graph, thread, op, source, others);
-            Added::Value(0)
-        }
+        Op::Store { .. } => extend_store(graph, thread, op, source, others),
         Op::Spawn => Added::Value(graph.start(thread, source) as Value),
         Op::Choose { outcomes } => {
             for outcome in 1..outcomes as Value {
@@ -72,12 +72,17 @@ fn extend_store(
     op: Op,
     source: &'static Source<'static>,
     others: &mut Vec<Graph>,
-) {
+) -> Added {
+    let number = op.location().expect("a store has a location");
+    let (before, _) = graph.before(EventId::new(thread, graph.threads[thread].events.len()));
+    if graph.location(number).ordered && !before.contains(graph.newest(number)) {
+        return Added::Unordered;
+    }
     let id = graph.push(thread, op, source, EventId::INITIAL, 0, None);
     revisits(graph, id, others);
     let lowest = floor(graph, id, &op) + 1;
     let stamp = graph.event(id).stamp;
-    let newest = graph.location(op.location().expect("a store has a location")).writes.len();
+    let newest = graph.location(number).writes.len();
     let is_older = |&position: &usize| position < newest && !without(Rule::OlderPlaces);
     for position in places(graph, &op, lowest).filter(is_older) {
         let mut other = graph.clone();
@@ -85,6 +90,7 @@ fn extend_store(
         others.push(other);
     }
     graph.place(id, newest, stamp);
+    Added::Value(0)
 }
 
 /// The places for a write in the coherence order, from the lowest: not between a read-modify-write and what it has read.
@@ -101,24 +107,48 @@ fn extend_read(
     source: &'static Source<'static>,
     others: &mut Vec<Graph>,
 ) -> Added {
+    older_reads(graph, thread, op, source, others);
     let number = op.location().expect("a read has a location");
+    let write = graph.newest(number);
+    let value = graph.value(number, write);
+    let id = graph.push(thread, op, source, write, value, None);
+    if graph.event(id).blocked {
+        return Added::Blocked;
+    }
+    if graph.event(id).will_write().is_some() {
+        revisits(graph, id, others);
+        let newest = graph.location(number).writes.len();
+        graph.place(id, newest, graph.event(id).stamp);
+    }
+    Added::Value(value)
+}
+
+/// All graphs in which the read, the next event of its thread, reads another write than the newest.
+pub(super) fn older_reads(
+    graph: &mut Graph,
+    thread: usize,
+    op: Op,
+    source: &'static Source<'static>,
+    others: &mut Vec<Graph>,
+) {
+    let number = op.location().expect("a read has a location");
+    if graph.location(number).writes.len() == 1 {
+        return;
+    }
     let id = EventId::new(thread, graph.threads[thread].events.len());
     let lowest = floor(graph, id, &op);
     // An exchange that fails has another order, which may allow older writes.
     let lowest_failed = op.failed().map_or(lowest, |failed| floor(graph, id, &failed));
+    let after_look = wait::first_after_look(graph, thread);
     let writes = graph.location(number).writes.clone();
-    let newest = writes.len() - 1;
-    for (position, &write) in writes.iter().enumerate().skip(lowest_failed.min(lowest)) {
+    let older = writes.iter().enumerate().take(writes.len() - 1);
+    for (position, &write) in older.skip(lowest_failed.min(lowest).max(after_look)) {
         let value = graph.value(number, write);
-        let ends_wait = op.until().is_none_or(|until| until.satisfied(value));
-        if position == newest {
-            break;
-        }
         if position < if op.writes_after(value) { lowest } else { lowest_failed } {
             continue;
         }
         // A read that waits is given the newest write only, unless another one ends its wait.
-        if !ends_wait {
+        if op.until().is_some_and(|until| !until.satisfied(value)) {
             continue;
         }
         graph.push(thread, op, source, write, value, None);
@@ -129,17 +159,6 @@ fn extend_read(
         }
         graph.pop(id);
     }
-    let write = writes[newest];
-    let value = graph.value(number, write);
-    graph.push(thread, op, source, write, value, None);
-    if graph.event(id).blocked {
-        return Added::Blocked;
-    }
-    if graph.event(id).will_write().is_some() {
-        revisits(graph, id, others);
-        graph.place(id, newest + 1, graph.event(id).stamp);
-    }
-    Added::Value(value)
 }
 
 /// What the write part of the event `id` revisits, if that is a read-modify-write that writes. False if the graph dies
@@ -185,7 +204,8 @@ fn revisits(graph: &Graph, id: EventId, others: &mut Vec<Graph>) {
 fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
     let (old, write) = (graph.event(read), graph.event(id));
     let value = write.will_write().expect("it is a write");
-    let is_newest_only = old.op.until().is_some_and(|until| !until.satisfied(value));
+    // A wait that the write does not end sees it only as the newest.
+    let is_in_vain = old.op.until().is_some_and(|until| !until.satisfied(value));
     // What is kept of each thread: what was added before the read, and the prefix of the write.
     let mut keep = write.porf.clone();
     for (thread, own) in graph.threads.iter().enumerate() {
@@ -198,7 +218,10 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
             }
         }
     }
-    let rest = graph.restrict(&keep);
+    if !wait::are_maximal(graph, &keep, old.stamp, &write.porf) {
+        return;
+    }
+    let rest = graph.restrict(&keep, old.stamp);
     let read_op = old.op.failed().filter(|_| !old.op.writes_after(value)).unwrap_or(old.op);
     let floor = floor(&rest, id, &write.op).max(floor(&rest, read, &read_op));
     let location = write.op.location().expect("a write has a location");
@@ -212,13 +235,27 @@ fn revisit(graph: &Graph, read: EventId, id: EventId, others: &mut Vec<Graph>) {
         _ => places(&rest, &write.op, floor + 1).collect(),
     };
     for place in places {
-        if (is_newest_only || without(Rule::OlderPlacesOfRevisits)) && place < newest {
+        if (is_in_vain || without(Rule::OlderPlacesOfRevisits)) && place < newest {
             continue;
         }
         let mut other = rest.clone();
         let stamp = other.next_stamp;
         other.next_stamp += 1;
         other.place(id, place, stamp);
+        if is_in_vain && other.retries(&old.op) {
+            let look = Look {
+                op: old.op,
+                source: old.source,
+                index: read.index() as u16,
+                seen: id,
+                stamp: old.stamp,
+            };
+            if !without(Rule::LooksAreKept) {
+                other.threads[read.thread()].looks.push(look);
+            }
+            others.push(other);
+            continue;
+        }
         let stamp = (!without(Rule::ReadStamp)).then_some(old.stamp);
         let moved = other.push(read.thread(), old.op, old.source, id, value, stamp);
         debug_assert_eq!(moved, read);

@@ -15,6 +15,18 @@ pub(crate) enum Rule {
     MaximalChoices,
     /// ... as seen from the writes in the prefix of the revisiting write too
     MaximalPrefix,
+    /// ... a look that had to be in vain, or whose wait has read what it had to
+    MaximalLooks,
+    /// A look that stays has seen a write that stays
+    LooksStay,
+    /// A wait reads what is newer than what it has seen
+    NewerThanLook,
+    /// A wait that is revisited and not ended leaves a look
+    LooksAreKept,
+    /// Waits that have looked go first
+    LooksFirst,
+    /// When nothing can move, waits try older writes
+    OlderReadsOfWaits,
     /// A read keeps its stamp when it is revisited
     ReadStamp,
     /// A write may take an older place
@@ -72,6 +84,12 @@ pub(crate) mod tests {
             Rule::MaximalUnread,
             Rule::MaximalChoices,
             Rule::MaximalPrefix,
+            Rule::MaximalLooks,
+            Rule::LooksStay,
+            Rule::NewerThanLook,
+            Rule::LooksAreKept,
+            Rule::LooksFirst,
+            Rule::OlderReadsOfWaits,
             Rule::ReadStamp,
             Rule::OlderPlaces,
             Rule::OlderPlacesOfRevisits,
