@@ -12,36 +12,13 @@ use reveille_model::program::Weakening;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::model::Twin;
-use crate::engine::{self, Budget, Engine};
+use crate::engine::{self, AnyScenario, Budget, Engine};
 use crate::flavour::weakened::{Change, Mutation, Operation, Place, Strength, listing, with_mutation};
 use crate::scenario::{
     Completions, Consumer, Executing, GivingUp, HandingOver, PollWake, PoolScenario, Protocol, ReactorSleep,
-    Scenario,
 };
 use crate::source::{self, Use};
 use crate::verdict::{Counterexample, Verdict};
-
-/// A scenario whose type does not matter any more.
-pub struct AnyScenario {
-    /// Its name.
-    pub name: String,
-    search: Box<dyn Fn(Engine, Budget) -> Verdict + Send + Sync>,
-}
-
-impl AnyScenario {
-    /// Forgets the type.
-    pub fn new(scenario: impl Scenario) -> Self {
-        Self {
-            name: scenario.name(),
-            search: Box::new(move |engine, budget| engine::search(engine, &scenario, budget)),
-        }
-    }
-
-    /// As [`engine::search`].
-    pub fn search(&self, engine: Engine, budget: Budget) -> Verdict {
-        (self.search)(engine, budget)
-    }
-}
 
 /// The scenarios that the library's orderings have to earn their place in.
 pub fn scenarios() -> Vec<AnyScenario> {

@@ -13,7 +13,7 @@ use super::object::{Kind, Named, Numbers};
 use crate::graphs::revisit::{Added, extend};
 use crate::graphs::rules::{Rule, without};
 use crate::graphs::wait::{self, Waits};
-use crate::graphs::{EventId, Graph, Op, Value};
+use crate::graphs::{EventId, Graph, Op, Record, Value};
 
 /// What bounds a single execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,15 @@ impl Descent {
     }
 }
 
+/// A recorded execution that is made again.
+pub(crate) struct Recorded {
+    pub record: Record,
+    /// The first operation that cannot be what was recorded
+    pub differs: Option<Performed>,
+    /// Whether a thread goes on where the record ends
+    pub goes_on: bool,
+}
+
 /// A run of the program.
 pub(crate) struct Execution {
     pub graph: Graph,
@@ -128,6 +137,8 @@ pub(crate) struct Execution {
     yields: bool,
     /// Goes down the tree of choices at random, instead of leaving the other ways to the caller
     pub descent: Option<Descent>,
+    /// Makes a recorded execution again, instead of all
+    pub recorded: Option<Recorded>,
     stopped: bool,
     /// Remarks of the program, each with the number of its thread and of the event before which it was made; if they are wanted
     pub notes: Option<Vec<(EventId, Value)>>,
@@ -169,6 +180,7 @@ impl Execution {
             taken_down: false,
             yields: false,
             descent: None,
+            recorded: None,
             stopped: false,
             notes: None,
             thread_names: Vec::new(),
@@ -210,7 +222,8 @@ impl Execution {
         let fiber: *mut Fiber = {
             // SAFETY: see above; it ends with this block.
             let execution = unsafe { &mut *this };
-            if execution.failure.is_some() || execution.stopped {
+            // Of a recorded execution the others are to be seen too, whose thread has not come to its failure yet.
+            if execution.failure.is_some() && execution.recorded.is_none() || execution.stopped {
                 return false;
             }
             let next = if execution.to_replay > 0 { execution.next_in_replay() } else { execution.next() };
@@ -262,6 +275,16 @@ impl Execution {
     /// The thread that goes on, a function of the graph alone: of the waits that have looked in vain and can end now the one
     /// that looked first, else the first thread in the order of their [paths](crate::graphs::Thread::path).
     fn next(&self) -> Option<usize> {
+        if let Some(Recorded { record, .. }) = &self.recorded
+            && let Some(thread) = record.thread(self.graph.len)
+        {
+            let can_go_on = match self.threads.get(thread)?.state {
+                State::Ready => true,
+                State::Join(joined) => self.graph.has_ended(joined),
+                _ => false,
+            };
+            return can_go_on.then_some(thread);
+        }
         let graph = &self.graph;
         let mut first: Option<(u32, usize)> = None;
         let mut next: Option<usize> = None;
@@ -293,6 +316,9 @@ impl Execution {
 
     /// When no thread can move, one that waits looks at older writes. False if all have.
     fn give_up(&mut self) -> bool {
+        if self.recorded.is_some() {
+            return false;
+        }
         let has_not_looked = |&number: &usize| self.graph.last_look(number).is_none();
         let waits = (0..self.threads.len())
             .filter(|&number| matches!(self.threads[number].state, State::Waiting(..)))
@@ -316,7 +342,7 @@ impl Execution {
         if let Some(failure) = self.failure.take() {
             return RunEnd::Failed(failure);
         }
-        if !self.stopped {
+        if !self.stopped && self.recorded.is_none() {
             self.graph.show_waits();
         }
         let graph = &self.graph;
@@ -494,6 +520,9 @@ impl Execution {
         if self.to_replay > 0 {
             return None;
         }
+        if self.recorded.is_some() {
+            return self.repeat(op, source);
+        }
         if std::mem::take(&mut self.replayed) && self.next() != Some(number) {
             return None;
         }
@@ -553,6 +582,43 @@ impl Execution {
         }
     }
 
+    /// Performs an operation of the running thread as the record has it.
+    fn repeat(&mut self, op: Op, source: &'static Source<'static>) -> Option<Value> {
+        let number = self.running;
+        let recorded = self.recorded.as_mut().expect("there is a record");
+        let turn = recorded.record.thread(self.graph.len);
+        if turn.is_some_and(|thread| thread != number) {
+            return None;
+        }
+        if let Op::Join { thread: joined } = op
+            && !self.graph.has_ended(joined as usize)
+        {
+            self.threads[number].state = State::Join(joined as usize);
+            return None;
+        }
+        if turn.is_none() {
+            recorded.goes_on |= op.until().is_none() || self.graph.ends_wait(&op);
+            self.threads[number].state = State::Blocked;
+            return None;
+        }
+        let Some(added) = recorded.record.extend(&mut self.graph, op, source) else {
+            recorded.differs = Some(Performed { op, source });
+            self.stopped = true;
+            return None;
+        };
+        self.threads[number].done += 1;
+        if let Op::CellRead { location } | Op::CellWrite { location } = op {
+            self.find_race(EventId::new(number, self.threads[number].done - 1), location);
+        }
+        match added {
+            Added::Value(value) => Some(value),
+            Added::Blocked | Added::Unordered => {
+                self.threads[number].state = State::Blocked;
+                None
+            }
+        }
+    }
+
     fn diverged(&mut self, before: Performed, now: Performed) {
         let diverged = Diverged { thread: self.running, before, now };
         self.fail(Failure::Limit(Limit::Diverged(Box::new(diverged))));
@@ -597,7 +663,8 @@ pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value>
         }
         done = execution.perform(op, source);
         // If it went wrong, the thread goes no further.
-        if done.is_some() && execution.failure.is_none() && !std::mem::take(&mut execution.yields) {
+        let goes_on = execution.failure.is_none() || execution.recorded.is_some();
+        if done.is_some() && goes_on && !std::mem::take(&mut execution.yields) {
             return done;
         }
         let running = execution.running;

@@ -12,8 +12,8 @@ mod object;
 use std::panic::Location as Source;
 use std::sync::atomic::Ordering;
 
-pub(crate) use execution::{Descent, Execution, RunEnd};
 pub use execution::Limits;
+pub(crate) use execution::{Descent, Execution, Recorded, RunEnd};
 pub use failure::{Diverged, Failure, Limit, Performed};
 pub(crate) use object::Numbers;
 pub use object::{Kind, Named};

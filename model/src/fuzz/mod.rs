@@ -9,6 +9,7 @@ mod axioms;
 mod brute;
 mod generate;
 mod program;
+mod replay;
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -304,7 +305,9 @@ fn every_rule_is_needed() {
             LEFT_OUT.set(None);
             let why = match judged {
                 Ok(None) => return true,
-                Ok(Some(((memory, waits), why))) => format!("{memory}, {waits:?}, {}", why.lines().last().unwrap_or("")),
+                Ok(Some(((memory, waits), why))) => {
+                    format!("{memory}, {waits:?}, {}", why.lines().last().unwrap_or(""))
+                }
                 Err(_) => "a panic".to_owned(),
             };
             println!("{rule:?}: {} programs; {why}", seed + 1);

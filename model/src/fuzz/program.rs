@@ -141,10 +141,11 @@ impl Program {
     pub fn code(self) -> impl Fn() + Send + Sync + 'static {
         let program = Arc::new(self);
         move || {
-            let locations = (0..).zip(&program.locations).map(|(number, &initial)| match number < program.ordered {
-                true => code::Location::of_kind("ordered", code::Kind::Lock),
-                false => code::Location::new("location", initial),
-            });
+            let locations =
+                (0..).zip(&program.locations).map(|(number, &initial)| match number < program.ordered {
+                    true => code::Location::of_kind("ordered", code::Kind::Lock),
+                    false => code::Location::new("location", initial),
+                });
             Program::thread(program.clone(), 0, locations.collect());
         }
     }

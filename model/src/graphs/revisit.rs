@@ -22,8 +22,8 @@
 use std::panic::Location as Source;
 
 use super::consistency::floor;
-use super::wait::{self, Look};
 use super::rules::{Rule, without};
+use super::wait::{self, Look};
 use super::{Clock, EventId, Graph, Op, Value};
 
 /// What became of an extension.
