@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reveille_checks::engine::{Budget, Engine};
 use reveille_checks::report;
-use reveille_checks::subject::{Case, PoolCase, Replay, WakeCase};
+use reveille_checks::subject::{PoolCase, Replay, WakeCase};
 use reveille_checks::verdict::{Counterexample, Verdict};
 
 use super::{EngineName, Outcome, Subject, say, seconds};

@@ -607,12 +607,14 @@ impl Execution {
             return None;
         };
         self.threads[number].done += 1;
+        let failed = self.failure.is_some();
         if let Op::CellRead { location } | Op::CellWrite { location } = op {
             self.find_race(EventId::new(number, self.threads[number].done - 1), location);
         }
         match added {
-            Added::Value(value) => Some(value),
-            Added::Blocked | Added::Unordered => {
+            Added::Value(value) if failed == self.failure.is_some() => Some(value),
+            // Who races goes no further.
+            Added::Value(_) | Added::Blocked | Added::Unordered => {
                 self.threads[number].state = State::Blocked;
                 None
             }
