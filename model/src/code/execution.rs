@@ -12,7 +12,7 @@ use super::fiber::{self, Body, Ended, Fiber, TakeDown};
 use super::object::{Kind, Named, Numbers};
 use crate::graphs::revisit::{Added, extend};
 use crate::graphs::rules::{Rule, without};
-use crate::graphs::wait::{self, Waits};
+use crate::graphs::wait::{self, Look, Waits};
 use crate::graphs::{EventId, Graph, Op, Record, Value};
 
 /// What bounds a single execution.
@@ -272,8 +272,8 @@ impl Execution {
         self.threads.get(event.thread()).is_some_and(|thread| thread.done > event.index())
     }
 
-    /// The thread that goes on, a function of the graph alone: of the waits that have looked in vain and can end now the one
-    /// that looked first, else the first thread in the order of their [paths](crate::graphs::Thread::path).
+    /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path): a function of the
+    /// graph alone.
     fn next(&self) -> Option<usize> {
         if let Some(Recorded { record, .. }) = &self.recorded
             && let Some(thread) = record.thread(self.graph.len)
@@ -286,46 +286,34 @@ impl Execution {
             return can_go_on.then_some(thread);
         }
         let graph = &self.graph;
-        let mut first: Option<(u32, usize)> = None;
-        let mut next: Option<usize> = None;
-        for number in 0..self.threads.len() {
-            let state = self.threads[number].state;
-            if matches!(state, State::Blocked | State::Ended | State::Free) {
-                continue;
-            }
-            if let Some(look) = graph.last_look(number) {
-                if graph.ends_wait(&look.op) && first.is_none_or(|(stamp, _)| look.stamp < stamp) {
-                    first = Some((look.stamp, number));
-                }
-                continue;
-            }
-            let can_go_on = match state {
-                State::Join(joined) => graph.has_ended(joined),
-                State::Waiting(op, _) => graph.ends_wait(&op),
-                _ => true,
-            };
-            if can_go_on && next.is_none_or(|next| graph.threads[number].path < graph.threads[next].path) {
-                next = Some(number);
-            }
-        }
-        match (first, next) {
-            (Some((_, first)), _) if next.is_none() || !without(Rule::LooksFirst) => Some(first),
-            _ => next,
-        }
+        let can_go_on = |&number: &usize| match (self.threads[number].state, graph.last_look(number)) {
+            (State::Blocked | State::Ended | State::Free, _) => false,
+            (_, Some(&Look { op, .. })) | (State::Waiting(op, _), None) => graph.ends_wait(&op),
+            (State::Join(joined), None) => graph.has_ended(joined),
+            (State::Ready | State::Replay(_), None) => true,
+        };
+        (0..self.threads.len())
+            .filter(can_go_on)
+            .min_by(|&a, &b| graph.threads[a].path.cmp(&graph.threads[b].path))
     }
 
     /// When no thread can move, one that waits looks at older writes. False if all have.
     fn give_up(&mut self) -> bool {
-        if self.recorded.is_some() {
-            return false;
-        }
-        let has_not_looked = |&number: &usize| self.graph.last_look(number).is_none();
-        let waits = (0..self.threads.len())
-            .filter(|&number| matches!(self.threads[number].state, State::Waiting(..)))
-            .filter(has_not_looked)
-            .min_by(|&a, &b| self.graph.threads[a].path.cmp(&self.graph.threads[b].path));
-        let Some(number) = waits else { return false };
-        let State::Waiting(op, source) = self.threads[number].state else { return false };
+        let graph = &self.graph;
+        let may_look = |number: usize| {
+            if let Some(look) = graph.last_look(number) {
+                let location = look.op.location().expect("a wait has a location");
+                let sees_more = graph.newest(location) != look.seen && !without(Rule::LooksAgain);
+                return sees_more.then_some((number, look.op, look.source));
+            }
+            match self.threads[number].state {
+                State::Waiting(op, source) => Some((number, op, source)),
+                _ => None,
+            }
+        };
+        let looks = (0..self.threads.len()).filter_map(may_look);
+        let first = looks.min_by(|(a, ..), (b, ..)| graph.threads[*a].path.cmp(&graph.threads[*b].path));
+        let Some((number, op, source)) = first else { return false };
         wait::give_up(&mut self.graph, number, op, source, &mut self.others);
         self.choose();
         true
@@ -342,7 +330,7 @@ impl Execution {
         if let Some(failure) = self.failure.take() {
             return RunEnd::Failed(failure);
         }
-        if !self.stopped && self.recorded.is_none() {
+        if !self.stopped {
             self.graph.show_waits();
         }
         let graph = &self.graph;

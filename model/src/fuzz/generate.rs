@@ -45,6 +45,17 @@ fn lock(lock: u32) -> Do {
     wait_modify(lock, 0, 1)
 }
 
+/// Reads 0 if it takes the lock.
+fn try_lock(lock: u32) -> Do {
+    Do::Op(Op::Rmw {
+        location: lock,
+        order: Acquire,
+        failure: Relaxed,
+        modify: Modify::CompareExchange { expected: 0, new: 1 },
+        until: None,
+    })
+}
+
 fn unlock(lock: u32) -> Do {
     Do::Op(Op::Store { location: lock, order: Release, value: 0 })
 }
@@ -189,7 +200,8 @@ impl Make {
             return vec![self.access(1)];
         }
         let taken = *pick(&mut self.rng, &free);
-        let mut body = vec![lock(taken)];
+        let tries = self.rng.u32(..6) == 0;
+        let mut body = if tries { Vec::new() } else { vec![lock(taken)] };
         held.push(taken);
         match self.rng.u32(..4) {
             0 => body.push(self.access(1)),
@@ -198,6 +210,9 @@ impl Make {
         }
         held.pop();
         body.push(unlock(taken));
+        if tries {
+            body = vec![try_lock(taken), Do::If(0, body, Vec::new())];
+        }
         if self.rng.u32(..8) == 0 {
             body.push(self.access(1));
         }

@@ -42,7 +42,7 @@ fn seed() -> Option<u64> {
 }
 
 /// So many programs are enough to see that a rule is left out.
-const MOST_PROGRAMS_FOR_A_RULE: u64 = 2_000;
+const MOST_PROGRAMS_FOR_A_RULE: u64 = 4_000;
 
 /// How many programs.
 fn programs() -> u64 {

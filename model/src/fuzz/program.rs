@@ -110,20 +110,27 @@ impl Program {
 
     /// Whether each store to a lock comes after its thread has taken it.
     pub fn gives_back_what_it_took(&self) -> bool {
-        self.threads.iter().all(|body| {
-            let mut held = Vec::new();
-            body.iter().all(|statement| match *statement {
+        fn check(body: &[Do], mut held: Vec<u32>, ordered: u32) -> bool {
+            body.iter().enumerate().all(|(index, statement)| match statement {
                 Do::Op(op @ Op::Rmw { location, .. }) if op.until().is_some() => {
-                    held.push(location);
+                    held.push(*location);
                     true
                 }
-                Do::Op(Op::Store { location, .. }) if location < self.ordered => {
-                    let taken = held.iter().position(|&held| held == location);
+                Do::Op(Op::Store { location, .. }) if *location < ordered => {
+                    let taken = held.iter().position(|held| held == location);
                     taken.map(|index| held.remove(index)).is_some()
+                }
+                Do::If(_, then, otherwise) => {
+                    let mut then_held = held.clone();
+                    if let Some(Do::Op(Op::Rmw { location, .. })) = index.checked_sub(1).map(|at| &body[at]) {
+                        then_held.push(*location);
+                    }
+                    check(then, then_held, ordered) && check(otherwise, held.clone(), ordered)
                 }
                 _ => true,
             })
-        })
+        }
+        self.threads.iter().all(|body| check(body, Vec::new(), self.ordered))
     }
 
     /// The thread with this [path](crate::graphs::Thread::path).

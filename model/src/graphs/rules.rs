@@ -15,16 +15,14 @@ pub(crate) enum Rule {
     MaximalChoices,
     /// ... as seen from the writes in the prefix of the revisiting write too
     MaximalPrefix,
-    /// ... a look that had to be in vain, or whose wait has read what it had to
+    /// ... a look that would have been in vain without it too
     MaximalLooks,
     /// A look that stays has seen a write that stays
     LooksStay,
-    /// A wait reads what is newer than what it has seen
-    NewerThanLook,
     /// A wait that is revisited and not ended leaves a look
     LooksAreKept,
-    /// Waits that have looked go first
-    LooksFirst,
+    /// A wait that has looked looks again when there is another newest write
+    LooksAgain,
     /// When nothing can move, waits try older writes
     OlderReadsOfWaits,
     /// A read keeps its stamp when it is revisited
@@ -86,9 +84,8 @@ pub(crate) mod tests {
             Rule::MaximalPrefix,
             Rule::MaximalLooks,
             Rule::LooksStay,
-            Rule::NewerThanLook,
             Rule::LooksAreKept,
-            Rule::LooksFirst,
+            Rule::LooksAgain,
             Rule::OlderReadsOfWaits,
             Rule::ReadStamp,
             Rule::OlderPlaces,

@@ -7,24 +7,23 @@
 //! In the **retry** form a wait that finds another value is no event at all. It is added when the newest write ends it. Four
 //! rules make up for what is not in the graph:
 //!
-//! 1. *The newest write does not end the wait*: the thread cannot move. When no thread can, the waits look once, in the order of the
-//!    threads: older writes that end it are tried, and a [`Look`] says that this is done ([`give_up`]).
-//! 2. *A write revisits a wait and does not end it*: the wait is taken out of the graph, and a look says which write it saw
-//!    and when it had been added. (The plain form would leave it blocked, reading that write.)
-//! 3. *A wait that has looked* reads newer writes only: the others are the business of the graph it was taken from. As soon as one
-//!    ends it, it goes before all threads that have not looked, the oldest look first. (The plain form revisits it at
-//!    this moment.)
-//! 4. *A revisit that deletes a look* needs it to be maximal, as it needs of events ([`are_maximal`]).
+//! 1. *The newest write does not end the wait*: the thread cannot move. When no thread can, the waits look, in the order of
+//!    their threads: older writes that end the wait are tried, and a [`Look`] says which write was the newest ([`give_up`]).
+//! 2. *A write revisits a wait and does not end it*: the wait is taken out of the graph, and a look says that it saw this write,
+//!    at the time when the wait had been added. (The plain form would leave it blocked, reading the write.)
+//! 3. *A wait that has looked* reads newer writes only. The older ones are the business of the graph that it was taken from.
+//! 4. *A revisit that deletes a look* needs it to be maximal, as it needs of events, and one that keeps a look keeps the
+//!    write that was seen ([`are_maximal`]).
 //!
-//! Why no execution is lost: where the plain form has two graphs, one in which the write revisits the wait and one in which it does not,
-//! this one has the first only. The second has one thing left to do, in the plain form: a later write w revisits a read that
-//! was added before the wait, and deletes the wait and the write. It may do so from the first graph as well, if the wait had
-//! been added maximally, which is what rule 4 asks. That the *wait* could be revisited by another write instead is
-//! impossible if that one has the first in its porf prefix: the wait would not be maximal. So all writes of the location have to be
-//! **ordered** by porf. They are for locks and tokens: an exchange reads what it overwrites, and a lock is given back by who
-//! has taken it. For other locations the plain form stays.
+//! Why no execution is lost: where the plain form has two graphs, one in which a write ends the wait and one in which the wait goes
+//! on, this form has the first only. The second is good for one thing, in the plain form: a later write w revisits a read that was
+//! added before the wait, and deletes the wait and the write. It may do so from the first graph as well, where the wait comes after
+//! the write. That the wait is ended by *another* write instead comes up when that one is the newest, or when nothing else can
+//! move. Both count on one thing: a write of the location cannot be placed before one that it does not know. So the writes have to be
+//! **ordered** by porf. Those of locks and tokens are: an exchange reads what it overwrites, and only who has taken a lock
+//! gives it back. For other locations the plain form stays.
 //!
-//! There is no proof. Both forms are compared with brute force on random programs.
+//! There is no proof. Both forms are compared with brute force on random programs, and each rule is needed there.
 
 use std::panic::Location as Source;
 
@@ -116,21 +115,19 @@ pub fn give_up(
 /// Whether the looks allow a write with this porf prefix to revisit the read that was added at `stamp`. `keep` is what stays of the
 /// graph.
 ///
-/// A look that stays must have seen a write that stays. One that is deleted is maximal if the wait had to look in vain
-/// then, or has read what it had to read then: the newest of the writes that were there or that stay.
+/// A look that stays must have seen a write that stays. One that is deleted is maximal if the wait would have looked in vain
+/// without what is deleted too: what it saw stays, or the newest of the writes that were there or that stay does not end it.
 pub(super) fn are_maximal(graph: &Graph, keep: &Clock, stamp: u32, porf: &Clock) -> bool {
     graph.threads.iter().enumerate().all(|(number, thread)| {
         thread.looks.iter().all(|look| {
             if look.is_kept(keep, number, stamp) {
                 return keep.contains(look.seen) || without(Rule::LooksStay);
             }
-            let had_to_read = newest_then(graph, look, porf);
-            let location = look.op.location().expect("a wait has a location");
             let until = look.op.until().expect("it waits");
-            if !until.satisfied(graph.value(location, had_to_read)) || without(Rule::MaximalLooks) {
-                return true;
-            }
-            thread.events.get(look.index as usize).is_some_and(|event| event.reads_from == had_to_read)
+            let location = look.op.location().expect("a wait has a location");
+            porf.contains(look.seen)
+                || !until.satisfied(graph.value(location, newest_then(graph, look, porf)))
+                || without(Rule::MaximalLooks)
         })
     })
 }
@@ -144,10 +141,8 @@ fn newest_then(graph: &Graph, look: &Look, porf: &Clock) -> EventId {
     location.writes.iter().rev().copied().find(was_there).unwrap_or(EventId::INITIAL)
 }
 
-/// The first place in the coherence order that the next event of the thread may read for its looks.
+/// The first place in the coherence order that the next event of the thread may read for its looks. Without this it would read older
+/// ones as well and come to nothing: its write would revisit what the look has seen.
 pub(super) fn first_after_look(graph: &Graph, thread: usize) -> usize {
-    match graph.last_look(thread) {
-        Some(look) if !without(Rule::NewerThanLook) => graph.position(look.seen) + 1,
-        _ => 0,
-    }
+    graph.last_look(thread).map_or(0, |look| graph.position(look.seen) + 1)
 }
