@@ -3,6 +3,8 @@
 //! The operations of a thread are answered on its own stack, without a switch, as long as it can go on. It is suspended where it
 //! has to wait: in the replay for the write that it reads; after it for its turn.
 
+mod repeat;
+
 use std::cell::Cell;
 use std::panic::Location as Source;
 use std::sync::{Arc, Mutex};
@@ -13,7 +15,9 @@ use super::object::{Kind, Named, Numbers};
 use crate::graphs::revisit::{Added, extend};
 use crate::graphs::rules::{Rule, without};
 use crate::graphs::wait::{self, Look, Waits};
-use crate::graphs::{EventId, Graph, Op, Record, Value};
+use crate::graphs::{EventId, Graph, Op, Value};
+
+pub(crate) use repeat::Recorded;
 
 /// What bounds a single execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,15 +100,6 @@ impl Descent {
         others.clear();
         self.next.is_some()
     }
-}
-
-/// A recorded execution that is made again.
-pub(crate) struct Recorded {
-    pub record: Record,
-    /// The first operation that cannot be what was recorded
-    pub differs: Option<Performed>,
-    /// Whether a thread goes on where the record ends
-    pub goes_on: bool,
 }
 
 /// A run of the program.
@@ -275,15 +270,8 @@ impl Execution {
     /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path): a function of the
     /// graph alone.
     fn next(&self) -> Option<usize> {
-        if let Some(Recorded { record, .. }) = &self.recorded
-            && let Some(thread) = record.thread(self.graph.len)
-        {
-            let can_go_on = match self.threads.get(thread)?.state {
-                State::Ready => true,
-                State::Join(joined) => self.graph.has_ended(joined),
-                _ => false,
-            };
-            return can_go_on.then_some(thread);
+        if let Some(turn) = self.turn() {
+            return self.can_take(turn).then_some(turn);
         }
         let graph = &self.graph;
         let can_go_on = |&number: &usize| match (self.threads[number].state, graph.last_look(number)) {
@@ -564,45 +552,6 @@ impl Execution {
                 Some(value)
             }
             Added::Blocked | Added::Unordered => {
-                self.threads[number].state = State::Blocked;
-                None
-            }
-        }
-    }
-
-    /// Performs an operation of the running thread as the record has it.
-    fn repeat(&mut self, op: Op, source: &'static Source<'static>) -> Option<Value> {
-        let number = self.running;
-        let recorded = self.recorded.as_mut().expect("there is a record");
-        let turn = recorded.record.thread(self.graph.len);
-        if turn.is_some_and(|thread| thread != number) {
-            return None;
-        }
-        if let Op::Join { thread: joined } = op
-            && !self.graph.has_ended(joined as usize)
-        {
-            self.threads[number].state = State::Join(joined as usize);
-            return None;
-        }
-        if turn.is_none() {
-            recorded.goes_on |= op.until().is_none() || self.graph.ends_wait(&op);
-            self.threads[number].state = State::Blocked;
-            return None;
-        }
-        let Some(added) = recorded.record.extend(&mut self.graph, op, source) else {
-            recorded.differs = Some(Performed { op, source });
-            self.stopped = true;
-            return None;
-        };
-        self.threads[number].done += 1;
-        let failed = self.failure.is_some();
-        if let Op::CellRead { location } | Op::CellWrite { location } = op {
-            self.find_race(EventId::new(number, self.threads[number].done - 1), location);
-        }
-        match added {
-            Added::Value(value) if failed == self.failure.is_some() => Some(value),
-            // Who races goes no further.
-            Added::Value(_) | Added::Blocked | Added::Unordered => {
                 self.threads[number].state = State::Blocked;
                 None
             }
