@@ -278,9 +278,9 @@ pub enum Probe {
 }
 
 impl Probe {
-    /// Whether there is nothing left to search.
+    /// Whether every execution of the scenarios was visited, of which there are some.
     pub fn is_complete(&self) -> bool {
-        matches!(self, Self::NotNeeded { scenarios, ended, .. } if scenarios == ended)
+        matches!(*self, Self::NotNeeded { scenarios, ended, .. } if scenarios == ended && ended > 0)
     }
 
     /// The executions looked at.
