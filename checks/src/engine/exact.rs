@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use reveille_model::code::{Failure, Limits};
+use reveille_model::code::{Failure, Kind, Limits};
 use reveille_model::explore::{self, Failed, Options};
 use reveille_model::graphs::cycle::{Relation, cycle};
-use reveille_model::graphs::{EventId, Graph, Modify, Op as Asked, Record, linearize};
+use reveille_model::graphs::{EventId, Graph, Op as Asked, Record, linearize};
 use reveille_model::memory::Memory;
 
 use super::{Budget, Engine, ReplayError};
@@ -218,19 +218,14 @@ fn trace(failed: &Failed, main: &'static str) -> (Trace, HashMap<EventId, usize>
     });
     let threads = threads.collect();
     let mut newest: Vec<u64> = graph.locations.iter().map(|location| location.initial).collect();
-    // A lock is a word that is waited for to be set, a parker's token one that is waited for to be taken.
-    let waited_for_by = |modify: Modify| {
-        let waits = move |id: &EventId| matches!(graph.event(*id).op, Asked::Rmw { until: Some(_), modify: by, .. } if by == modify);
-        graph.locations.iter().map(|location| location.reads.iter().any(waits)).collect::<Vec<bool>>()
-    };
-    let roles = Roles { locks: waited_for_by(Modify::Swap(1)), tokens: waited_for_by(Modify::Swap(0)) };
+    let kinds: Vec<Kind> = failed.names.iter().map(|name| name.kind).collect();
     let mut steps = Vec::new();
     let mut rows = HashMap::new();
     for id in order {
         for &(_, remark) in failed.notes.iter().filter(|(before, _)| *before == id) {
             steps.push(Step { thread: id.thread(), op: exact::remarked(remark), source: String::new() });
         }
-        if let Some(op) = row(graph, id, &mut newest, &roles, &failed.threads) {
+        if let Some(op) = row(graph, id, &mut newest, &kinds, &failed.threads) {
             let source = graph.event(id).source;
             let file = source.file().rsplit('/').next().unwrap_or_default();
             let source = match file {
@@ -244,17 +239,11 @@ fn trace(failed: &Failed, main: &'static str) -> (Trace, HashMap<EventId, usize>
     (Trace { threads, objects, steps }, rows)
 }
 
-/// Which locations are more than words.
-struct Roles {
-    locks: Vec<bool>,
-    tokens: Vec<bool>,
-}
-
 fn row(
     graph: &Graph,
     id: EventId,
     newest: &mut [u64],
-    roles: &Roles,
+    kinds: &[Kind],
     threads: &[&'static str],
 ) -> Option<Op> {
     let event = graph.event(id);
@@ -264,23 +253,23 @@ fn row(
             let (read, now) = (event.read as usize, newest[object] as usize);
             Op::Load { object, order: order(by), read, stale: stale(now, read) }
         }
-        Asked::Store { .. } if roles.locks[object] => Op::Unlock { object },
+        Asked::Store { .. } if kinds[object] == Kind::Lock => Op::Unlock { object },
         Asked::Store { order: by, value, .. } => {
             newest[object] = value;
             Op::Store { object, order: order(by), wrote: value as usize }
         }
-        Asked::Rmw { until: Some(_), modify, .. } => {
+        Asked::Rmw { until: Some(_), .. } => {
             if event.writes {
                 newest[object] = event.wrote;
             }
-            match (modify, event.blocked) {
-                (Modify::Swap(1), false) => Op::Lock { object },
-                (Modify::Swap(1), true) => Op::Await { object },
+            match (kinds[object], event.blocked) {
+                (Kind::Lock, false) => Op::Lock { object },
+                (Kind::Lock, true) => Op::Await { object },
                 (_, true) => Op::Park { object },
                 (_, false) => Op::Woken { object, early: false },
             }
         }
-        Asked::Rmw { .. } if roles.tokens[object] => Op::Unpark { object },
+        Asked::Rmw { .. } if kinds[object] == Kind::Token => Op::Unpark { object },
         Asked::Rmw { .. } => {
             let (read, now) = (event.read as usize, newest[object] as usize);
             let wrote = event.writes.then_some(event.wrote as usize);

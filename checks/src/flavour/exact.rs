@@ -11,13 +11,13 @@ use std::cell::{Cell as StdCell, UnsafeCell};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{self, Relaxed};
 use std::task::Wake;
 use std::time::Duration;
 
 use reveille::sync::{self, Note, Primitives, Unparked};
 use reveille_model::code::{self, Location};
-use reveille_model::graphs::{Modify, Until};
+use reveille_model::graphs::Modify;
 
 use super::engines::only_scripted;
 use super::script;

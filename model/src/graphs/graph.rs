@@ -145,6 +145,17 @@ impl Graph {
         writes[writes.len() - 1]
     }
 
+    /// What is before a write in the order of its location, as far as it is not before that again: the write before it, and the
+    /// reads of that one.
+    pub fn overwritten(&self, write: EventId) -> (EventId, impl Iterator<Item = EventId>) {
+        let event = self.event(write);
+        let location = self.location(event.op.atomic().expect("a write has a location"));
+        let previous = location.writes[event.position as usize - 1];
+        let reads =
+            location.reads.iter().copied().filter(move |&read| self.event(read).reads_from == previous);
+        (previous, reads)
+    }
+
     /// Whether this write belongs to a read-modify-write, so that nothing may come between it and what that has read.
     #[inline]
     pub fn is_rmw(&self, write: EventId) -> bool {

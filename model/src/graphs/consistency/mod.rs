@@ -25,6 +25,9 @@ use crate::memory::Memory;
 /// The place in the coherence order of the location of `op` that is already before the event `id`, which performs `op`
 /// and is the last of its thread, or about to be.
 pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
+    if graph.location(op.atomic().expect("an access")).writes.len() == 1 {
+        return 0;
+    }
     match graph.memory {
         Memory::Sc => sc::floor(graph, id, op),
         Memory::Tso => tso::floor(graph, id, op),

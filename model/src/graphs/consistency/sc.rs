@@ -51,7 +51,9 @@ impl Before<'_> {
             {
                 self.include_event(start);
             }
-            for event in &graph.threads[thread].events[from..to] {
+            for index in from..to {
+                let id = EventId::new(thread, index);
+                let event = graph.event(id);
                 if let Op::Join { thread } = event.op {
                     self.include(thread as usize, graph.threads[thread as usize].events.len());
                 }
@@ -59,14 +61,10 @@ impl Before<'_> {
                     self.include_event(event.reads_from);
                 }
                 if event.writes {
-                    // The write before it in coherence order, and the reads of that write. Older ones are before these.
-                    let location = graph.location(event.op.atomic().expect("a write has a location"));
-                    let previous = location.writes[event.position as usize - 1];
+                    let (previous, reads) = graph.overwritten(id);
                     self.include_event(previous);
-                    for &read in &location.reads {
-                        if graph.event(read).reads_from == previous && !without(Rule::FromRead) {
-                            self.include_event(read);
-                        }
+                    for read in reads.filter(|_| !without(Rule::FromRead)) {
+                        self.include_event(read);
                     }
                 }
             }

@@ -127,13 +127,10 @@ impl Before<'_> {
                 self.include_event(event.reads_from);
             }
             if event.writes {
-                let location = graph.location(event.op.atomic().expect("a write has a location"));
-                let previous = location.writes[event.position as usize - 1];
+                let (previous, reads) = graph.overwritten(id);
                 self.include_event(previous);
-                for &read in &location.reads {
-                    if graph.event(read).reads_from == previous {
-                        self.include_event(read);
-                    }
+                for read in reads {
+                    self.include_event(read);
                 }
             }
         }
