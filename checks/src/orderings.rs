@@ -264,7 +264,7 @@ pub enum Probe {
         /// among so many executions in all.
         explored: u64,
         /// The execution.
-        counterexample: Counterexample,
+        counterexample: Box<Counterexample>,
     },
     /// Nothing was found to be lost.
     NotNeeded {
@@ -307,7 +307,8 @@ pub fn probe(mutation: &Mutation, scenarios: &[&AnyScenario], budget: Budget) ->
             match verdict {
                 Verdict::Misses { counterexample, explored } => {
                     let explored = of_ended + of_open + explored;
-                    return Probe::Needed { scenario: scenario.name.clone(), explored, counterexample };
+                    let (scenario, counterexample) = (scenario.name.clone(), Box::new(counterexample));
+                    return Probe::Needed { scenario, explored, counterexample };
                 }
                 Verdict::Complete { explored } => {
                     ended += 1;

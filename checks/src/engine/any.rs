@@ -4,12 +4,15 @@ use super::{Budget, Engine, ReplayError, replay, search};
 use crate::scenario::Scenario;
 use crate::verdict::{Counterexample, Verdict};
 
+/// What [`replay`] comes to.
+type Replayed = Result<(Engine, Counterexample), ReplayError>;
+
 /// A scenario whose type does not matter any more.
 pub struct AnyScenario {
     /// Its name.
     pub name: String,
     search: Box<dyn Fn(Engine, Budget) -> Verdict + Send + Sync>,
-    replay: Box<dyn Fn(&str) -> Result<(Engine, Counterexample), ReplayError> + Send + Sync>,
+    replay: Box<dyn Fn(&str) -> Replayed + Send + Sync>,
 }
 
 impl AnyScenario {

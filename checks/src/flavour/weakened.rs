@@ -214,6 +214,9 @@ pub struct Executed {
     pub label: &'static str,
 }
 
+/// An operation by its place, and the label of its object.
+type Seen = (&'static Location<'static>, Operation, &'static str);
+
 /// What becomes of the operations of some executions.
 ///
 /// Those of loom and shuttle run on the operating system's thread that asked for them, those of the exact engine on several. So
@@ -223,7 +226,7 @@ struct Plan {
     mutation: Option<Mutation>,
     /// How often the mutation took effect.
     struck: AtomicU64,
-    listed: Option<Mutex<BTreeSet<(&'static Location<'static>, Operation, &'static str)>>>,
+    listed: Option<Mutex<BTreeSet<Seen>>>,
 }
 
 thread_local! {

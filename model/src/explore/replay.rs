@@ -23,7 +23,7 @@ pub enum ReplayError {
     Succeeds,
     /// The engine cannot run it.
     #[error("{0}")]
-    Limit(Failure),
+    Limit(Box<Failure>),
 }
 
 /// How an execution differs from its record.
@@ -66,7 +66,7 @@ pub fn replay(
     let (end, difference) = again(&mut execution, record, &program);
     let failure = match end {
         RunEnd::Failed(failure) if matches!(*failure, Failure::Limit(_)) => {
-            return Err(ReplayError::Limit(*failure));
+            return Err(ReplayError::Limit(failure));
         }
         _ if difference.is_some() => None,
         RunEnd::Failed(failure) => Some(*failure),

@@ -12,8 +12,11 @@ use crate::graphs::wait::Waits;
 use crate::graphs::{Event, EventId, Graph, Record, Value, cycle::cycle};
 use crate::memory::Memory;
 
+/// An event without what does not make the execution: where it stands in the source, when it was added.
+type Bare = (EventId, Value, Value, bool, bool, u16);
+
 /// What makes an execution the one that it is.
-fn essence(graph: &Graph) -> Vec<Vec<(EventId, Value, Value, bool, bool, u16)>> {
+fn essence(graph: &Graph) -> Vec<Vec<Bare>> {
     let essence = |event: &Event| {
         (event.reads_from, event.read, event.wrote, event.writes, event.blocked, event.position)
     };
