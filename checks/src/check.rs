@@ -78,9 +78,10 @@ impl fmt::Display for Checked {
 /// of the code, or where there are too many of them as many as the budget allows, depth first and at random.
 ///
 /// # Panics
-/// With the rendered counterexample, if an execution gets stuck or panics. That is its purpose. Its last line says how to see it
-/// again: with the environment variable `REVEILLE_REPLAY`, nothing is searched. And if the engine cannot run the
-/// scenario, with the reason: an endless loop, say, or state that is shared behind the primitives' back.
+/// With the rendered counterexample, if an execution gets stuck or panics. That is its purpose. Its last line
+/// says how to see it again: with the environment variable `REVEILLE_REPLAY`, nothing is searched. And if the
+/// engine cannot run the scenario, with the reason: an endless loop, say, or state that is shared behind the
+/// primitives' back.
 #[track_caller]
 pub fn check<S: Scenario>(scenario: S) -> Checked {
     check_under(&EXACT, scenario)

@@ -1,7 +1,8 @@
 //! Which of the library's orderings are needed, and by whom.
 //!
-//! The [`source`] says which orderings there are. Each is made [one step weaker](crate::flavour::Weakened), and the exact
-//! engine searches the [`scenarios`] for an execution of the code that loses then. What nobody needs has to say why it stays.
+//! The [`source`] says which orderings there are. Each is made [one step weaker](crate::flavour::Weakened),
+//! and the exact engine searches the [`scenarios`] for an execution of the code that loses then. What nobody
+//! needs has to say why it stays.
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -68,7 +68,8 @@ pub struct Counterexample {
     pub trace: Trace,
     /// What made it possible.
     pub why: Why,
-    /// The text from which it can be made again, if the engine has one. See [`replay`](crate::engine::replay).
+    /// The text from which it can be made again, if the engine has one. See
+    /// [`replay`](crate::engine::replay).
     pub record: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Each exhibit of the zoo lost a wakeup, and loses none any more: on the exact engine, under every memory. Loom and shuttle look
-//! at the same exhibits in `pool.rs` and `pool_shuttle.rs`.
+//! Each exhibit of the zoo lost a wakeup, and loses none any more: on the exact engine, under every memory.
+//! Loom and shuttle look at the same exhibits in `pool.rs` and `pool_shuttle.rs`.
 
 use reveille_checks::engine::{self, Budget, ENOUGH, Engine};
 use reveille_checks::verdict::{End, Verdict, Why};

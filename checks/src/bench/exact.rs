@@ -1,10 +1,12 @@
 //! The checkers beside each other: the exact engine, loom and shuttle on the same scenarios.
 //!
-//! Each runs the scenario on its own primitives and nothing else: no trace, no mistakes. Loom has no bound of preemptions, shuttle goes
-//! depth first. So each of them would come to its end, and what that end means differs: the exact engine has visited every execution
-//! once; loom leaves executions out and visits others many times; shuttle knows interleavings only.
+//! Each runs the scenario on its own primitives and nothing else: no trace, no mistakes. Loom has no bound of
+//! preemptions, shuttle goes depth first. So each of them would come to its end, and what that end means
+//! differs: the exact engine has visited every execution once; loom leaves executions out and visits others
+//! many times; shuttle knows interleavings only.
 //!
-//! A run is one search, up to a limit. Where that comes to its end early it is made again, so that no clock is read too finely.
+//! A run is one search, up to a limit. Where that comes to its end early it is made again, so that no clock
+//! is read too finely.
 
 use std::fs;
 use std::panic::AssertUnwindSafe;
@@ -51,8 +53,8 @@ enum Engine {
 }
 
 impl Checker {
-    /// All of them: the exact engine under RC11 on one CPU and on all, under the other memories on all, and the peers, which
-    /// know how to use one.
+    /// All of them: the exact engine under RC11 on one CPU and on all, under the other memories on all, and
+    /// the peers, which know how to use one.
     pub fn all() -> Vec<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let exact = |memory, workers| Self { engine: Engine::Exact(memory), workers };
@@ -93,8 +95,8 @@ impl Case {
     }
 }
 
-/// What is searched: cells of poll wake that nothing is lost in, a small one, a middle one and the largest of all; and
-/// protocols of the pool.
+/// What is searched: cells of poll wake that nothing is lost in, a small one, a middle one and the largest of
+/// all; and protocols of the pool.
 pub fn cases() -> Vec<Case> {
     fn cell<G: reveille::gate::WakeOne>(consumer: Consumer) -> Case {
         let name = format!("{} × {consumer}", G::NAME);

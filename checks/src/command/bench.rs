@@ -13,7 +13,8 @@ use reveille_checks::report;
 
 use super::{Format, Outcome, say, seconds};
 
-/// Measurements beside peers, in one interleaved run: nop, gates, accounts, wait_queue; and exact: the checkers.
+/// Measurements beside peers, in one interleaved run: nop, gates, accounts, wait_queue; and exact: the
+/// checkers.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to measure: nop, gates, accounts, wait_queue, exact
@@ -21,8 +22,8 @@ pub struct Args {
     /// So many rounds, in each of which every contender runs once [default: 5; exact: 3]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
-    /// For how long a contender runs in a round; by default, so that the whole takes most of a minute. exact: the limit of a
-    /// search, by default 2
+    /// For how long a contender runs in a round; by default, so that the whole takes most of a minute. exact:
+    /// the limit of a search, by default 2
     #[arg(long, value_parser = seconds)]
     seconds: Option<Duration>,
     /// These numbers of operations in flight, or of waiting threads, only

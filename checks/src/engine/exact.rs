@@ -40,7 +40,8 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
 
     let first = descend(DESCENTS, budget.seed, budget.part(0.2));
     if let Some(at_random) = &first.failed {
-        // Depth first may come by one that is easier to read. On one thread, it comes by the same one each time.
+        // Depth first may come by one that is easier to read. On one thread, it comes by the same one each
+        // time.
         let options = Options {
             workers: 1,
             max_time: Some(budget.less(first.descents, start).part(0.2).time),
@@ -94,7 +95,8 @@ fn program<S: Scenario>(scenario: &S, script: &Script) -> impl Fn() + Clone + Se
     }
 }
 
-/// The text of an execution: a sum over the name of its scenario, the number of its script, and the model's own record.
+/// The text of an execution: a sum over the name of its scenario, the number of its script, and the model's
+/// own record.
 fn record<S: Scenario>(failed: &Failed, scenario: &S, script: &Script) -> Option<String> {
     let script = scenario.scripts().iter().position(|known| known == script)?;
     Some(format!("{}.{script}.{}", sum(&scenario.name()), failed.record()))
@@ -183,8 +185,8 @@ fn why(cycle: Option<Vec<(EventId, Relation)>>, rows: &HashMap<EventId, usize>) 
     Why::Cycle(cycle.into_iter().map(link).collect())
 }
 
-/// The labels of the objects, by number. Of several with the same label the second to be used is called `label#2`, and so on: an order
-/// that the execution has, whatever was searched before.
+/// The labels of the objects, by number. Of several with the same label the second to be used is called
+/// `label#2`, and so on: an order that the execution has, whatever was searched before.
 fn labels(failed: &Failed, order: &[EventId]) -> Vec<String> {
     let used = order.iter().filter_map(|&id| failed.graph.event(id).op.location());
     let mut labels: Vec<Option<String>> = vec![None; failed.names.len()];

@@ -141,7 +141,8 @@ pub struct Budget {
     pub time: Duration,
     /// The seed of everything random.
     pub seed: u64,
-    /// The threads of the machine that the search may use, if its engine knows what to do with several: the exact one does.
+    /// The threads of the machine that the search may use, if its engine knows what to do with several: the
+    /// exact one does.
     pub workers: usize,
 }
 
@@ -264,8 +265,8 @@ pub enum ReplayError {
     Refused(String, explore::ReplayError),
 }
 
-/// Makes an execution again that the exact engine has found to go wrong, from the [text](Counterexample::record) of its
-/// counterexample. Says which engine had found it.
+/// Makes an execution again that the exact engine has found to go wrong, from the
+/// [text](Counterexample::record) of its counterexample. Says which engine had found it.
 ///
 /// # Errors
 /// If the text is malformed, belongs to another scenario, or if the code has no such execution (any more).

@@ -219,8 +219,8 @@ type Seen = (&'static Location<'static>, Operation, &'static str);
 
 /// What becomes of the operations of some executions.
 ///
-/// Those of loom and shuttle run on the operating system's thread that asked for them, those of the exact engine on several. So
-/// the plan is shared, and [followed](Followed::again) by each of them.
+/// Those of loom and shuttle run on the operating system's thread that asked for them, those of the exact
+/// engine on several. So the plan is shared, and [followed](Followed::again) by each of them.
 #[derive(Default)]
 struct Plan {
     mutation: Option<Mutation>,
@@ -278,8 +278,8 @@ impl Drop for InForce {
     }
 }
 
-/// Runs `body` with this mistake in every execution that it searches. Says how often it took effect: 0 means that nobody came
-/// by, and what was found does not speak of it.
+/// Runs `body` with this mistake in every execution that it searches. Says how often it took effect: 0 means
+/// that nobody came by, and what was found does not speak of it.
 pub fn with_mutation<R>(mutation: &Mutation, body: impl FnOnce() -> R) -> (R, u64) {
     let in_force = InForce::new(Plan { mutation: Some(mutation.clone()), ..Plan::default() });
     let result = body();

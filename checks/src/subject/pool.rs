@@ -132,7 +132,8 @@ impl Mutant {
         MUTANTS.iter().filter(move |mutant| mutant.protocol == protocol)
     }
 
-    /// Asks something about the protocol with this mistake. Says how often the mistake was made, where it is made in passing.
+    /// Asks something about the protocol with this mistake. Says how often the mistake was made, where it is
+    /// made in passing.
     fn ask<R>(&self, ask: impl FnOnce(&AnyScenario) -> R) -> Result<(R, Option<u64>), String> {
         match self.mistake {
             Mistake::OneFlag => {

@@ -217,7 +217,8 @@ impl Execution {
         let fiber: *mut Fiber = {
             // SAFETY: see above; it ends with this block.
             let execution = unsafe { &mut *this };
-            // Of a recorded execution the others are to be seen too, whose thread has not come to its failure yet.
+            // Of a recorded execution the others are to be seen too, whose thread has not come to its failure
+            // yet.
             if execution.failure.is_some() && execution.recorded.is_none() || execution.stopped {
                 return false;
             }

@@ -1,8 +1,9 @@
-//! Why an execution is none of sequential consistency: a cycle of events, each of which comes before the next.
+//! Why an execution is none of sequential consistency: a cycle of events, each of which comes before the
+//! next.
 //!
-//! Under sequential consistency program order, reads-from, coherence and from-read have no cycle together ([Shasha and
-//! Snir](super::consistency::sc)). Where a weaker memory has let one through, a shortest one says what it takes: two threads
-//! that each do not see the other's store, say.
+//! Under sequential consistency program order, reads-from, coherence and from-read have no cycle together
+//! ([Shasha and Snir](super::consistency::sc)). Where a weaker memory has let one through, a shortest one
+//! says what it takes: two threads that each do not see the other's store, say.
 
 use std::collections::VecDeque;
 
@@ -23,10 +24,11 @@ pub enum Relation {
     FromRead,
 }
 
-/// A shortest cycle, each event with why it comes before the next one, and the last before the first. `None` if there is no
-/// cycle: then the execution is an interleaving.
+/// A shortest cycle, each event with why it comes before the next one, and the last before the first. `None`
+/// if there is no cycle: then the execution is an interleaving.
 ///
-/// Of several it is one in which few threads take part. It begins with the event that [`linearize`] has first.
+/// Of several it is one in which few threads take part. It begins with the event that [`linearize`] has
+/// first.
 pub fn cycle(graph: &Graph) -> Option<Vec<(EventId, Relation)>> {
     let order = linearize(graph);
     let sequenced = sequenced(graph, &order);

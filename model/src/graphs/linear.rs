@@ -2,9 +2,10 @@
 
 use super::{EventId, Graph, Op};
 
-/// The events in an order in which every read comes after what it reads from, and the writes of a location come in coherence order
-/// with the reads of each before the next, as far as that is possible: under SC it always is. Accesses of a cell come as they were
-/// added: what races comes last. Of all such orders one with few changes between threads.
+/// The events in an order in which every read comes after what it reads from, and the writes of a location
+/// come in coherence order with the reads of each before the next, as far as that is possible: under SC it
+/// always is. Accesses of a cell come as they were added: what races comes last. Of all such orders one with
+/// few changes between threads.
 pub fn linearize(graph: &Graph) -> Vec<EventId> {
     let mut done = vec![0; graph.threads.len()];
     let mut order = Vec::with_capacity(graph.len);
@@ -42,8 +43,8 @@ fn may_follow(graph: &Graph, id: EventId, done: &[usize]) -> bool {
         }
 }
 
-/// Whether it accesses no cell, or one of which all earlier accesses have come. In a cell is real memory, so that an execution with
-/// a race can only be made again in the order in which it was made.
+/// Whether it accesses no cell, or one of which all earlier accesses have come. In a cell is real memory, so
+/// that an execution with a race can only be made again in the order in which it was made.
 fn is_next_of_cell(graph: &Graph, id: EventId, done: &[usize]) -> bool {
     let event = graph.event(id);
     let (Op::CellRead { location } | Op::CellWrite { location }) = event.op else { return true };

@@ -1,19 +1,21 @@
 //! An execution as a line of text, from which it can be made again.
 //!
-//! The text is a schedule: whose turn it is, one event after the other, in the order of [`linearize`]. An event that has a choice
-//! mostly makes the plain one: a read reads the newest write that is there, a write becomes the newest, a choice has its first
-//! outcome, a thread gets the first number that is free. Where it does not, the text has the choice: how far back the write is, or
-//! the place; which outcome; how many numbers further.
+//! The text is a schedule: whose turn it is, one event after the other, in the order of [`linearize`]. An
+//! event that has a choice mostly makes the plain one: a read reads the newest write that is there, a write
+//! becomes the newest, a choice has its first outcome, a thread gets the first number that is free. Where it
+//! does not, the text has the choice: how far back the write is, or the place; which outcome; how many
+//! numbers further.
 //!
 //! ```text
 //! rc11.0f3a9b21.a12b5b1~1a7
 //! ```
 //!
-//! This is an execution under RC11: 12 events of thread `a`, 6 of `b`, of which the last makes the choice 1 (it reads the write before the
-//! newest), 7 of `a`. The number in the middle is a sum over the operations and the values, so that a text is not taken for an
-//! execution of another program.
+//! This is an execution under RC11: 12 events of thread `a`, 6 of `b`, of which the last makes the choice 1
+//! (it reads the write before the newest), 7 of `a`. The number in the middle is a sum over the operations
+//! and the values, so that a text is not taken for an execution of another program.
 //!
-//! Whether the execution is consistent is judged anew with each event, so a text that somebody made up invents nothing.
+//! Whether the execution is consistent is judged anew with each event, so a text that somebody made up
+//! invents nothing.
 
 use std::fmt;
 use std::panic::Location as Source;
@@ -47,7 +49,8 @@ struct Turn {
 )]
 pub struct Malformed;
 
-/// The most events of a text. Far more than an execution has; it keeps a typing error from filling the memory.
+/// The most events of a text. Far more than an execution has; it keeps a typing error from filling the
+/// memory.
 const MOST: usize = u16::MAX as usize;
 
 impl Record {
@@ -82,7 +85,8 @@ impl Record {
         self.turns.get(done).map(|turn| turn.thread as usize)
     }
 
-    /// Adds the event that is next, an operation of the thread whose turn it is, to a graph that has those before it.
+    /// Adds the event that is next, an operation of the thread whose turn it is, to a graph that has those
+    /// before it.
     ///
     /// `None` if it has not the choice that is recorded, or if the memory model forbids that.
     pub fn extend(&self, graph: &mut Graph, op: Op, source: &'static Source<'static>) -> Option<Added> {
@@ -190,7 +194,8 @@ fn copy_event(graph: &Graph, copy: &mut Graph, id: EventId) {
     }
 }
 
-/// A sum over what the threads did, in program order. Numbers of locations are left out: they depend on what was searched before.
+/// A sum over what the threads did, in program order. Numbers of locations are left out: they depend on what
+/// was searched before.
 fn sum(graph: &Graph) -> u32 {
     // FNV-1a: its values are the same on every machine and in every version.
     let mut sum = 0x811c_9dc5_u32;

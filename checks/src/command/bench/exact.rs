@@ -10,7 +10,8 @@ use reveille_checks::report;
 use super::{Args, Format, bar, say, three_digits};
 use crate::command::Outcome;
 
-/// The rounds of a run without `--rounds`, and the limit of a search without `--seconds`: some two minutes in all.
+/// The rounds of a run without `--rounds`, and the limit of a search without `--seconds`: some two minutes in
+/// all.
 const ROUNDS: u16 = 3;
 const LIMIT: Duration = Duration::from_secs(2);
 
