@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use reveille::gate::PerEntry;
 use reveille::sync::{Atomic, JoinHandle, Parker, Primitives};
 use reveille_checks::engine::{self, Budget, Engine};
+use reveille_checks::flavour::weakened::{Change, Mutation, Operation, listing, with_mutation};
 use reveille_checks::scenario::{Consumer, PoolScenario, Protocol, Scenario};
 use reveille_checks::subject::{GateName, documented_miss, search};
 use reveille_checks::verdict::Verdict;
@@ -66,6 +67,55 @@ fn five_protocols_of_the_pool_are_searched_to_their_end() {
         let verdict = engine::search(Engine::ExactRc11, &scenario, ALL);
         println!("{protocol}: {} executions", verdict.explored());
         assert!(matches!(verdict, Verdict::Complete { .. }), "{protocol}: {verdict:?}");
+    }
+}
+
+/// Three threads, each of which stores, comes by a fence, and loads what the next one stores.
+#[derive(Clone)]
+struct Ring;
+
+impl Scenario for Ring {
+    fn name(&self) -> String {
+        "ring".into()
+    }
+
+    fn run<P: Primitives>(&self) {
+        let words = Arc::new(["a", "b", "c"].map(|label| P::Atomic::new(label, 0)));
+        let pass = |words: &[P::Atomic; 3], i: usize| {
+            words[i].store(1, Relaxed);
+            P::fence(SeqCst);
+            words[(i + 1) % 3].load(Relaxed)
+        };
+        let threads = [("second", 1), ("third", 2)].map(|(name, i)| {
+            let words = words.clone();
+            P::spawn(name, move || {
+                pass(&words, i);
+            })
+        });
+        pass(&words, 0);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
+#[test]
+fn a_mistake_is_made_on_every_thread_of_a_search_and_noted_once_for_all() {
+    let search = |budget: Budget| {
+        let verdict = engine::search(Engine::ExactRc11, &Ring, budget);
+        assert!(matches!(verdict, Verdict::Complete { .. }), "{verdict:?}");
+        verdict.explored()
+    };
+    let (_, executed) = listing(|| search(ALL.on_all_cpus()));
+    let fences: Vec<_> = executed.iter().filter(|seen| seen.operation == Operation::Fence).collect();
+    assert_eq!(fences.len(), 1, "{executed:?}");
+    let mutation = Mutation { place: fences[0].place.clone(), label: None, change: Change::Dropped };
+    for workers in [1, 2, 4] {
+        let budget = Budget { workers, ..ALL };
+        // Of the eight outcomes the fences forbid the one in which nobody sees a store.
+        assert_eq!(search(budget), 7);
+        let (executions, struck) = with_mutation(&mutation, || search(budget));
+        assert_eq!(executions, 8, "{workers} workers");
+        assert!(struck >= 24, "{struck}");
+        assert_eq!(search(budget), 7, "the mistake is not made any more");
     }
 }
 

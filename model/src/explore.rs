@@ -3,6 +3,8 @@
 //! The graphs that are still to be visited are independent of one another, so workers share them without talking. Depth first keeps few:
 //! those that branch off from the one that is being visited.
 
+mod replay;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -15,6 +17,10 @@ use crate::graphs::wait::Waits;
 use crate::graphs::{EventId, Graph, Value, linearize};
 use crate::memory::Memory;
 use crate::watch::{self, Work};
+
+#[cfg(test)]
+pub(crate) use replay::again;
+pub use replay::{Difference, ReplayError, replay};
 
 /// How a search goes.
 #[derive(Clone, Debug)]
@@ -293,7 +299,7 @@ impl Shared {
     }
 }
 
-type Program = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type Program = Arc<dyn Fn() + Send + Sync>;
 
 /// How hard an execution is to read. What the engine cannot do comes first: it says that the rest means little.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use std::sync::Once;
 
 /// A panic that ended a search.
 #[derive(Debug)]
-pub(super) struct Panic {
+pub(crate) struct Panic {
     /// What it says. Whoever raised it chose the text, so the text alone tells nothing.
     pub message: String,
     pub raised: Raised,
@@ -15,7 +15,7 @@ pub(super) struct Panic {
 
 /// In whose source a panic was raised; of an engine's, the file below its `src`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Raised {
+pub(crate) enum Raised {
     Program,
     Loom(String),
     Shuttle(String),
@@ -52,7 +52,7 @@ pub(super) fn begin() {
 }
 
 /// Runs `body`, and returns the panic that it ends with, if it does.
-pub(super) fn quietly(body: impl FnOnce() + UnwindSafe) -> Result<(), Panic> {
+pub(crate) fn quietly(body: impl FnOnce() + UnwindSafe) -> Result<(), Panic> {
     install_hook();
     begin();
     QUIET.set(true);

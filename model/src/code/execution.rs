@@ -8,6 +8,8 @@
 //! thread goes first, after the replay and in it. Where it has to wait all the same, that is a
 //! [limit](Limit::Unwinding).
 
+mod repeat;
+
 use std::cell::Cell;
 use std::panic::Location as Source;
 use std::sync::{Arc, Mutex};
@@ -22,6 +24,8 @@ use crate::graphs::revisit::{Added, extend};
 use crate::graphs::rules::{Rule, without};
 use crate::graphs::wait::{self, Look, Waits};
 use crate::graphs::{EventId, Graph, Op, Value};
+
+pub(crate) use repeat::Recorded;
 
 /// What bounds a single execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +155,8 @@ pub(crate) struct Execution {
     yields: bool,
     /// Goes down the tree of choices at random, instead of leaving the other ways to the caller
     pub descent: Option<Descent>,
+    /// Makes a recorded execution again, instead of all
+    pub recorded: Option<Recorded>,
     stopped: bool,
     /// Remarks of the program, each with the number of its thread and of the event before which it was made; if they are wanted
     pub notes: Option<Vec<(EventId, Value)>>,
@@ -200,6 +206,7 @@ impl Execution {
             floor: 0,
             yields: false,
             descent: None,
+            recorded: None,
             stopped: false,
             notes: None,
             thread_names: Vec::new(),
@@ -245,7 +252,9 @@ impl Execution {
         let fiber: *mut Fiber = {
             // SAFETY: see above; it ends with this block.
             let execution = unsafe { &mut *this };
-            if execution.failure.is_some() || execution.stopped {
+            // Of a recorded execution the others are to be seen too, whose thread has not come to its failure
+            // yet.
+            if execution.failure.is_some() && execution.recorded.is_none() || execution.stopped {
                 return false;
             }
             let next = if execution.to_replay > 0 { execution.next_in_replay() } else { execution.next() };
@@ -354,6 +363,9 @@ impl Execution {
     /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path), one whose
     /// stack is unwound before all others: a function of the graph alone.
     fn next(&self) -> Option<usize> {
+        if let Some(turn) = self.turn() {
+            return self.can_take(turn).then_some(turn);
+        }
         let graph = &self.graph;
         let can_go_on = |&number: &usize| match (self.threads[number].state, graph.last_look(number)) {
             (State::Blocked | State::Ended | State::Free, _) => false,
@@ -632,6 +644,9 @@ impl Execution {
         if self.to_replay > 0 && !goes_ahead {
             return None;
         }
+        if self.recorded.is_some() {
+            return self.repeat(op, source);
+        }
         if let Some(look) = self.graph.last_look(number)
             && look.op != op
         {
@@ -751,7 +766,7 @@ pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value>
             return None;
         }
         execution.pulse.asks(source);
-        if execution.failure.is_none() {
+        if execution.failure.is_none() || execution.recorded.is_some() {
             done = match fiber::stack_pointer() < execution.floor {
                 true => fiber::in_engine(|| execution.has_no_stack(source)),
                 false => fiber::in_engine(|| execution.perform(op, source)),
@@ -759,10 +774,8 @@ pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value>
         }
         // If it went wrong, the thread goes no further.
         // Who has started a thread gives way when that is there.
-        if done.is_some()
-            && execution.failure.is_none()
-            && (op == Op::Spawn || !std::mem::take(&mut execution.yields))
-        {
+        let goes_on = execution.failure.is_none() || execution.recorded.is_some();
+        if done.is_some() && goes_on && (op == Op::Spawn || !std::mem::take(&mut execution.yields)) {
             return done;
         }
         execution.pause(source);

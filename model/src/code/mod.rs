@@ -18,7 +18,7 @@ use std::panic::Location as Source;
 use std::sync::atomic::Ordering;
 
 pub use execution::Limits;
-pub(crate) use execution::{Descent, Execution, RunEnd};
+pub(crate) use execution::{Descent, Execution, Recorded, RunEnd};
 pub use failure::{Diverged, Failure, Instead, Last, Limit, Performed};
 pub(crate) use object::Numbers;
 pub use object::{Kind, Named};

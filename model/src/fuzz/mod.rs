@@ -9,6 +9,7 @@ mod axioms;
 mod brute;
 mod generate;
 mod program;
+mod replay;
 
 use std::collections::HashMap;
 use std::fmt::Write;

@@ -412,20 +412,29 @@ impl Graph {
         }
     }
 
+    /// The lowest number that no thread has.
+    pub fn first_free(&self) -> usize {
+        let free = (1..self.threads.len()).find(|&number| !self.is_alive(number));
+        free.unwrap_or(self.threads.len())
+    }
+
     /// Starts a thread: the event is a [`Op::Spawn`], and its thread's last. Returns the number.
     pub fn start(&mut self, thread: usize, source: &'static Source<'static>) -> usize {
-        let free = (1..self.threads.len()).find(|&number| !self.is_alive(number));
-        let number = free.unwrap_or(self.threads.len());
+        let number = self.first_free();
+        self.start_as(thread, source, number);
+        number
+    }
+
+    /// Starts a thread with this number, which none has.
+    pub fn start_as(&mut self, thread: usize, source: &'static Source<'static>, number: usize) {
         let spawn = self.push(thread, Op::Spawn, source, EventId::INITIAL, number as Value, None);
         let parent = &mut self.threads[thread];
         let mut path = parent.path.clone();
         path.push(parent.started);
         parent.started += 1;
-        let started = Thread::new(Some(spawn), path);
-        match free {
-            Some(number) => self.threads[number] = started,
-            None => self.threads.push(started),
+        if self.threads.len() <= number {
+            self.threads.resize_with(number + 1, || Thread::new(None, SmallVec::new()));
         }
-        number
+        self.threads[number] = Thread::new(Some(spawn), path);
     }
 }
