@@ -4,13 +4,16 @@ use std::fmt;
 
 use reveille::gate::WakeOne;
 
-use crate::engine::{self, Budget, Engine};
+use crate::engine::{self, Budget, Engine, ReplayError};
 use crate::report;
 use crate::scenario::{Consumer, PollWake, Scenario};
 use crate::verdict::Verdict;
 
 /// What [`check`] spends on each memory model, unless `REVEILLE_BUDGET` names seconds. Most scenarios end long before.
 const EXECUTIONS: u64 = 100_000;
+
+/// The environment variable by which [`check`] shows an execution again, instead of searching.
+const REPLAY: &str = "REVEILLE_REPLAY";
 
 /// Those that [`check`] asks: the strongest memory first, so that a flaw of the algorithm is told from one of its orderings.
 const EXACT: [Engine; 3] = [Engine::ExactSc, Engine::ExactTso, Engine::ExactRc11];
@@ -75,8 +78,10 @@ impl fmt::Display for Checked {
 /// of the code, or where there are too many of them as many as the budget allows, depth first and at random.
 ///
 /// # Panics
-/// With the rendered counterexample, if an execution gets stuck or panics. That is its purpose. And if the engine cannot run the
-/// scenario, with the reason: an endless loop, say, or state that is shared behind the primitives' back.
+/// With the rendered counterexample, if an execution gets stuck or panics. That is its purpose. Its last line
+/// says how to see it again: with the environment variable `REVEILLE_REPLAY`, nothing is searched. And if the
+/// engine cannot run the scenario, with the reason: an endless loop, say, or state that is shared behind the
+/// primitives' back.
 #[track_caller]
 pub fn check<S: Scenario>(scenario: S) -> Checked {
     check_under(&EXACT, scenario)
@@ -88,6 +93,16 @@ pub fn check<S: Scenario>(scenario: S) -> Checked {
 /// As [`check`].
 #[track_caller]
 pub fn check_under<S: Scenario>(engines: &[Engine], scenario: S) -> Checked {
+    if let Ok(record) = std::env::var(REPLAY) {
+        match engine::replay(&scenario, &record) {
+            Ok((_, counterexample)) => panic!("\n{}", report::render(&counterexample)),
+            // The text is about another check of the same test.
+            Err(ReplayError::Elsewhere(name)) => {
+                println!("{REPLAY}: {name} is searched, the execution is none of it")
+            }
+            Err(error) => panic!("{REPLAY}: {error}"),
+        }
+    }
     let searches = engines.iter().map(|&engine| match search(engine, &scenario) {
         Ok(searched) => searched,
         Err(why) => panic!("\n{why}"),
@@ -116,6 +131,12 @@ pub fn check_gate_for<G: WakeOne>(consumers: &[Consumer]) -> Vec<Checked> {
     consumers.iter().map(|&consumer| check(PollWake::<G>::new(consumer))).collect()
 }
 
+/// How to see an execution again. A test runs on a thread that has its name.
+fn again(record: &str, thread: Option<&str>) -> String {
+    let test = thread.filter(|&name| name != "main").unwrap_or_default();
+    format!("See it again: {REPLAY}='{record}' cargo test {test}").trim_end().to_owned() + "\n"
+}
+
 fn search<S: Scenario>(engine: Engine, scenario: &S) -> Result<Searched, String> {
     let budget = Budget::to_pass(EXECUTIONS);
     let seed = budget.seed;
@@ -123,6 +144,9 @@ fn search<S: Scenario>(engine: Engine, scenario: &S) -> Result<Searched, String>
     match engine::search(engine, scenario, budget) {
         Verdict::Misses { counterexample, explored } | Verdict::Alarm { counterexample, explored, .. } => {
             let mut text = format!("{}({explored} executions)\n", report::render(&counterexample));
+            if let Some(record) = &counterexample.record {
+                text += &again(record, std::thread::current().name());
+            }
             if engine == Engine::LoomC11 {
                 text += "Loom's c11 may be wrong here: ask the exact engine.\n";
             }

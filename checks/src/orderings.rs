@@ -1,7 +1,8 @@
 //! Which of the library's orderings are needed, and by whom.
 //!
-//! The [`source`] says which orderings there are. Each is made [one step weaker](crate::flavour::Weakened), and the
-//! [`scenarios`] are searched for an execution that loses then. What nobody needs has to say why it stays.
+//! The [`source`] says which orderings there are. Each is made [one step weaker](crate::flavour::Weakened),
+//! and the exact engine searches the [`scenarios`] for an execution of the code that loses then. What nobody
+//! needs has to say why it stays.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -12,36 +13,13 @@ use reveille_model::program::Weakening;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::model::Twin;
-use crate::engine::{self, Budget, Engine};
+use crate::engine::{self, AnyScenario, Budget, Engine};
 use crate::flavour::weakened::{Change, Mutation, Operation, Place, Strength, listing, with_mutation};
 use crate::scenario::{
     Completions, Consumer, Executing, GivingUp, HandingOver, PollWake, PoolScenario, Protocol, ReactorSleep,
-    Scenario,
 };
 use crate::source::{self, Use};
 use crate::verdict::{Counterexample, Verdict};
-
-/// A scenario whose type does not matter any more.
-pub struct AnyScenario {
-    /// Its name.
-    pub name: String,
-    search: Box<dyn Fn(Engine, Budget) -> Verdict + Send + Sync>,
-}
-
-impl AnyScenario {
-    /// Forgets the type.
-    pub fn new(scenario: impl Scenario) -> Self {
-        Self {
-            name: scenario.name(),
-            search: Box::new(move |engine, budget| engine::search(engine, &scenario, budget)),
-        }
-    }
-
-    /// As [`engine::search`].
-    pub fn search(&self, engine: Engine, budget: Budget) -> Verdict {
-        (self.search)(engine, budget)
-    }
-}
 
 /// The scenarios that the library's orderings have to earn their place in.
 pub fn scenarios() -> Vec<AnyScenario> {
@@ -109,7 +87,7 @@ pub fn rows() -> Vec<Row> {
     let budget = Budget::of_executions(1_000);
     let mut executed = Vec::new();
     for scenario in scenarios() {
-        let (_, places) = listing(|| scenario.search(Engine::LoomC11, budget));
+        let (_, places) = listing(|| scenario.search(ENGINE, budget));
         executed.extend(places.into_iter().map(|seen| (scenario.name.clone(), seen)));
     }
     let row = |used: Use| {
@@ -181,15 +159,8 @@ fn time<R>(body: impl Fn() -> R) -> f64 {
     (0..20).map(|_| once()).fold(f64::INFINITY, f64::min)
 }
 
-/// The engines that can see a change, those that are not wrong first.
-pub fn engines(change: Change) -> &'static [Engine] {
-    match change {
-        Change::Order(_) | Change::FailureOrder(_) => &[Engine::LoomC11],
-        Change::Dropped => &[Engine::LoomSc, Engine::LoomC11],
-        // Of a split exchange loom under c11 may report misses that are none; see `probe`.
-        Change::Split => &[Engine::LoomSc, Engine::LoomC11, Engine::Shuttle],
-    }
-}
+/// Who judges: the exact engine, under the weakest memory, in which every execution of the others is one too.
+pub const ENGINE: Engine = Engine::ExactRc11;
 
 /// Where programs of the model do what a place of the library does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,83 +258,70 @@ fn order_in_the_model(order: Strength) -> Order {
 /// What a mistake came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Probe {
-    /// An execution loses something.
+    /// An execution of the code loses something.
     Needed {
         /// In this scenario,
         scenario: String,
-        /// as this engine found
-        engine: Engine,
-        /// among so many executions, or states, in all.
+        /// among so many executions in all.
         explored: u64,
         /// The execution.
-        counterexample: Counterexample,
+        counterexample: Box<Counterexample>,
     },
-    /// Nothing is lost in so many executions.
+    /// Nothing was found to be lost.
     NotNeeded {
-        /// In how many scenarios the mistake took effect.
+        /// In so many scenarios,
         scenarios: usize,
-        /// The executions of those.
+        /// of which so many were searched to their end: nothing is lost in any execution of these.
+        ended: usize,
+        /// The executions looked at.
         explored: u64,
-        /// The states of the model's programs under RC11, if it has some and its search ended.
-        states: Option<u64>,
-        /// Whether every one of the searches ended by itself.
-        ended: bool,
     },
+}
+
+impl Probe {
+    /// Whether every execution of the scenarios was visited, of which there are some.
+    pub fn is_complete(&self) -> bool {
+        matches!(*self, Self::NotNeeded { scenarios, ended, .. } if scenarios == ended && ended > 0)
+    }
+
+    /// The executions looked at.
+    pub fn explored(&self) -> u64 {
+        match self {
+            Self::Needed { explored, .. } | Self::NotNeeded { explored, .. } => *explored,
+        }
+    }
 }
 
 /// How much of the budget each round gets; most mistakes show at once in one of the scenarios.
 const ROUNDS: [f64; 3] = [0.02, 0.08, 0.9];
 
 /// Makes a mistake in the scenarios, and searches them for an execution that loses something, within `budget` in all.
-///
-/// The model, where it has the place, has the last word: loom leaves executions out, and may report a miss that is none. Where
-/// that is to be feared and the model does not have the place, loom is not asked.
-pub fn probe(mutation: &Mutation, scenarios: &[&AnyScenario], engines: &[Engine], budget: Budget) -> Probe {
-    let in_the_model = InTheModel::of(&mutation.place);
-    let ask_the_model = || in_the_model.map(|place| place.search(mutation.change, Memory::Rc11, budget));
-    let to_be_feared = mutation.change == Change::Split && in_the_model.is_none();
-    let mut searches: Vec<_> = engines
-        .iter()
-        .filter(|&&engine| !(to_be_feared && engine == Engine::LoomC11))
-        .flat_map(|&engine| scenarios.iter().map(move |scenario| (engine, scenario, true)))
-        .collect();
-    let mut explored = 0;
-    let mut states = None;
-    let mut ended = false;
-    for (round, share) in ROUNDS.into_iter().enumerate() {
-        searches.retain(|(.., struck)| *struck);
-        let share = budget.part(share / searches.len().max(1) as f64);
-        ended = true;
-        for (engine, scenario, comes_by) in &mut searches {
-            let (verdict, struck) = with_mutation(mutation, || scenario.search(*engine, share));
-            *comes_by = struck > 0;
-            ended &= matches!(verdict, Verdict::Complete { .. });
-            explored += if *comes_by { verdict.explored() } else { 0 };
-            if let Verdict::Misses { counterexample, .. } = verdict {
-                let refuted = || matches!(ask_the_model(), Some(Verdict::Complete { .. }));
-                if *engine == Engine::LoomC11 && refuted() {
-                    continue;
+pub fn probe(mutation: &Mutation, scenarios: &[&AnyScenario], budget: Budget) -> Probe {
+    let mut open = scenarios.to_vec();
+    let (mut ended, mut of_ended, mut of_open) = (0, 0, 0);
+    for share in ROUNDS {
+        let share = budget.part(share / open.len().max(1) as f64);
+        of_open = 0;
+        let mut still_open = Vec::new();
+        for scenario in open {
+            let (verdict, _) = with_mutation(mutation, || scenario.search(ENGINE, share));
+            match verdict {
+                Verdict::Misses { counterexample, explored } => {
+                    let explored = of_ended + of_open + explored;
+                    let (scenario, counterexample) = (scenario.name.clone(), Box::new(counterexample));
+                    return Probe::Needed { scenario, explored, counterexample };
                 }
-                let scenario = scenario.name.clone();
-                return Probe::Needed { scenario, engine: *engine, explored, counterexample };
+                Verdict::Complete { explored } => {
+                    ended += 1;
+                    of_ended += explored;
+                }
+                verdict => {
+                    of_open += verdict.explored();
+                    still_open.push(scenario);
+                }
             }
         }
-        // Before the long round, since the model's searches end.
-        if round == 0 {
-            match ask_the_model() {
-                Some(Verdict::Misses { counterexample, explored: states }) => {
-                    return Probe::Needed {
-                        scenario: counterexample.scenario.clone(),
-                        engine: Engine::ModelRc11,
-                        explored: explored + states,
-                        counterexample,
-                    };
-                }
-                Some(Verdict::Complete { explored }) => states = Some(explored),
-                _ => {}
-            }
-        }
+        open = still_open;
     }
-    let reached = searches.iter().filter(|(.., struck)| *struck).count() / engines.len().max(1);
-    Probe::NotNeeded { scenarios: reached, explored, states, ended }
+    Probe::NotNeeded { scenarios: scenarios.len(), ended, explored: of_ended + of_open }
 }

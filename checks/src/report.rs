@@ -4,13 +4,16 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Table, TableStyle};
 
-use crate::trace::{Op, Step, Trace};
-use crate::verdict::{Counterexample, End};
+use crate::trace::{Op, Sleeper, Step, Trace};
+use crate::verdict::{Counterexample, End, Link, Then, Why};
 
 /// The counterexample as text, for people. Coloured if standard output is a terminal.
 pub fn render(counterexample: &Counterexample) -> String {
-    let Counterexample { scenario, legend, found_by, end, trace } = counterexample;
+    let Counterexample { scenario, legend, found_by, end, trace, why, record: _ } = counterexample;
     let what = match end {
+        End::Stuck(_) if trace.sleepers().any(|sleeper| sleeper.timed) => {
+            "every thread is blocked as long as no time passes"
+        }
         End::Stuck(Some(_)) => "a wakeup is missed",
         End::Stuck(None) => "every thread is blocked",
         End::Violation(_) => "an assertion fails",
@@ -23,9 +26,10 @@ pub fn render(counterexample: &Counterexample) -> String {
     if let Some(reason) = why_skipped(trace) {
         let _ = writeln!(text, "{reason}");
     }
-    for (sleeper, parker) in trace.sleepers() {
+    for Sleeper { thread: sleeper, parker, timed } in trace.sleepers() {
         let whose = if parker.starts_with(sleeper) { String::new() } else { format!(" on \"{parker}\"") };
-        let _ = writeln!(text, "{sleeper} sleeps{whose}, and no wake is on its way.");
+        let until = if timed { ": it has a timeout, but its script lets no time pass" } else { "" };
+        let _ = writeln!(text, "{sleeper} sleeps{whose}, and no wake is on its way{until}.");
     }
     for thread in 0..trace.threads.len() {
         let Some(Step { op: Op::Await { object }, .. }) = trace.last_step(thread) else { continue };
@@ -47,17 +51,46 @@ pub fn render(counterexample: &Counterexample) -> String {
         End::Stuck(None) => writeln!(text, "No thread can move; the scenario does not say what is owed."),
         End::Violation(message) => writeln!(text, "The panic: {message}"),
     };
-    match (0..trace.steps.len()).filter(|&row| trace.steps[row].op.stale().is_some()).collect::<Vec<_>>()[..]
-    {
-        [] => text += "Every read returned the newest value: any machine can do this.\n",
-        [row] => {
-            text += &format!("The read in row {} returned an old value: it takes a late store.\n", row + 1)
-        }
-        [row, ..] => {
-            text += &format!("From row {} on, reads returned old values: it takes a late store.\n", row + 1)
-        }
-    }
+    text += &match why {
+        Why::Unknown => late(trace),
+        Why::Interleaving => "Sequential consistency allows it: any machine can do this.\n".into(),
+        Why::Cycle(cycle) => late(trace) + &no_order(trace, cycle),
+    };
     text
+}
+
+/// Whether old values were read, as far as the rows tell.
+fn late(trace: &Trace) -> String {
+    let old = (0..trace.steps.len()).filter(|&row| trace.steps[row].op.stale().is_some());
+    match old.collect::<Vec<_>>()[..] {
+        [] => "Every read returned the newest value: any machine can do this.\n".into(),
+        [row] => format!("The read in row {} returned an old value: it takes a late store.\n", row + 1),
+        [row, ..] => format!("From row {} on, reads returned old values: it takes a late store.\n", row + 1),
+    }
+}
+
+/// The rows that no interleaving has in one order.
+fn no_order(trace: &Trace, cycle: &[Link]) -> String {
+    let mut table = plain_table();
+    table.set_header(["#", "thread", "does", "source", "and this comes before the next"]);
+    for (i, Link { row, then }) in cycle.iter().enumerate() {
+        let step = &trace.steps[*row];
+        let next = cycle[(i + 1) % cycle.len()].row + 1;
+        let then = match then {
+            Then::ProgramOrder => "in its program".into(),
+            Then::StartOrJoin => "by the start or the end of a thread".into(),
+            Then::ReadsFrom => format!("row {next} reads it"),
+            Then::Coherence => format!("row {next} overwrites it"),
+            Then::FromRead => format!("it has not seen row {next}"),
+        };
+        let thread = trace.threads[step.thread].to_string();
+        let cells = [(row + 1).to_string(), thread, describe(trace, &step.op), step.source.clone(), then];
+        table.add_row(cells);
+    }
+    format!(
+        "\nNo interleaving has this: each of these rows comes before the next, and the last before the first.\n\n{}\n",
+        table.trim_fmt()
+    )
 }
 
 /// Why the last wake was skipped, if it was: what its gate read, and who had left that value there.

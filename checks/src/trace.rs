@@ -87,6 +87,10 @@ pub enum Op {
     /// A thread begins to wait for a token; without a `Woken` after it, it sleeps.
     Park {
         object: usize,
+        /// Whether it would sleep no longer than for a given time. The engines let none pass unless the
+        /// script says so
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        timed: bool,
     },
     Woken {
         object: usize,
@@ -150,13 +154,26 @@ impl Trace {
         self.steps.iter().rev().find(|step| step.thread == thread)
     }
 
-    /// The threads that sleep at the end, and the label of what each sleeps on.
-    pub fn sleepers(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The threads that sleep at the end.
+    pub fn sleepers(&self) -> impl Iterator<Item = Sleeper<'_>> {
         (0..self.threads.len()).filter_map(|thread| match self.last_step(thread)?.op {
-            Op::Park { object } => Some((&*self.threads[thread], &*self.objects[object].label)),
+            Op::Park { object, timed } => {
+                Some(Sleeper { thread: &self.threads[thread], parker: &self.objects[object].label, timed })
+            }
             _ => None,
         })
     }
+}
+
+/// A thread that sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sleeper<'a> {
+    /// Its name.
+    pub thread: &'a str,
+    /// The label of what it sleeps on.
+    pub parker: &'a str,
+    /// Whether it would wake when its time is over.
+    pub timed: bool,
 }
 
 /// What a row does not say of a read-modify-write: which of them it was.

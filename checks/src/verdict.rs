@@ -66,6 +66,46 @@ pub struct Counterexample {
     pub end: End,
     /// The rows.
     pub trace: Trace,
+    /// What made it possible.
+    pub why: Why,
+    /// The text from which it can be made again, if the engine has one. See
+    /// [`replay`](crate::engine::replay).
+    pub record: Option<String>,
+}
+
+/// What made a losing execution possible.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Why {
+    /// The engine does not say.
+    Unknown,
+    /// It is an interleaving: sequential consistency allows it.
+    Interleaving,
+    /// These rows have no order: each comes before the next, and the last before the first.
+    Cycle(Vec<Link>),
+}
+
+/// A row, and why it comes before the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// An index into the [steps](Trace::steps) of the trace.
+    pub row: usize,
+    /// Why.
+    pub then: Then,
+}
+
+/// Why a row comes before another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Then {
+    /// In its thread's program.
+    ProgramOrder,
+    /// By the start of a thread, or by waiting for the end of one.
+    StartOrJoin,
+    /// The other one reads its value.
+    ReadsFrom,
+    /// The other one overwrites its value.
+    Coherence,
+    /// It has not seen the other one's value.
+    FromRead,
 }
 
 /// How a losing execution ends.

@@ -51,10 +51,36 @@ fn the_librarys_own_contender_is_compared_to_the_kernel_at_every_depth() {
 }
 
 #[test]
+fn the_checkers_are_measured_on_the_same_scenario_and_the_exact_engine_says_how_many_executions_there_are() {
+    let args = ["exact", "--case", "has-sleeper × epoll-level,cancel", "--rounds", "1", "--seconds", "0.3"];
+    let output = bench(&[&args[..], &["--format", "json"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "silent in a pipe");
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).expect("one array of objects");
+    for case in ["has-sleeper × epoll-level", "cancel"] {
+        for contender in ["exact rc11", "exact tso", "exact sc", "loom c11", "shuttle sc"] {
+            let row = rows.iter().find(|row| row["case"] == case && row["contender"] == contender);
+            let row = row.unwrap_or_else(|| panic!("{contender} is not measured"));
+            assert!(row["workers"].as_u64() > Some(0) && row["rounds"] == 1, "{row}");
+            assert!(row["ops_per_s"].is_f64() && row["ratio"].is_f64() && row["others"].is_f64(), "{row}");
+            // On the slowest machine too it takes more than a third of a second to visit all of `cancel`.
+            assert!(row["complete_s"].is_null() || case != "cancel", "{row}");
+        }
+    }
+    let small = |row: &&Value| row["case"] != "cancel" && row["contender"] == "exact rc11";
+    for row in rows.iter().filter(small).filter(|row| !row["complete_s"].is_null()) {
+        assert_eq!(row["executions"], 102 + 128, "those of both scripts: {row}");
+    }
+}
+
+#[test]
 fn unknown_names_get_one_line_that_says_what_there_is() {
     for (args, says) in [
-        (&["speed"][..], "no bench is called `speed`; there are nop, gates, accounts, wait_queue"),
+        (&["speed"][..], "no bench is called `speed`; there are nop, gates, accounts, wait_queue, exact"),
         (&["nop", "--contender", "me"], "no contender of nop is called `me`; there are"),
+        (&["nop", "--case", "exit"], "bench nop has no --case"),
+        (&["exact", "--depth", "8"], "bench exact has no --depth, --regime and --svg"),
+        (&["exact", "--case", "exist"], "no case of exact is called `exist`; there are"),
         (&["nop", "--depth", "3"], "nop measures nothing at depth 3; it does at [1, 8, 64, 1024]"),
         (
             &["nop", "--regime", "X"],

@@ -3,6 +3,8 @@
 //! The graphs that are still to be visited are independent of one another, so workers share them without talking. Depth first keeps few:
 //! those that branch off from the one that is being visited.
 
+mod replay;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -10,10 +12,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::code::{self, Descent, Execution, Failure, Limits, Named, Numbers, RunEnd};
+use crate::code::{self, Descent, Execution, Failure, Limit, Limits, Named, Numbers, Pulse, RunEnd};
 use crate::graphs::wait::Waits;
 use crate::graphs::{EventId, Graph, Value, linearize};
 use crate::memory::Memory;
+use crate::watch::{self, Work};
+
+#[cfg(test)]
+pub(crate) use replay::again;
+pub use replay::{Difference, ReplayError, replay};
 
 /// How a search goes.
 #[derive(Clone, Debug)]
@@ -172,36 +179,31 @@ pub(crate) fn explore_with(
         visit: Box::new(visit),
         options,
     });
-    let work = || {
-        let (shared, program) = (shared.clone(), program.clone());
-        move || worker(&shared, workers, &program)
-    };
-    let ended: Vec<bool> = if workers == 1 {
-        vec![work()()]
-    } else {
-        let threads: Vec<_> = (0..workers).map(|_| std::thread::spawn(work())).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("a worker of the search does not panic"))
-            .collect()
-    };
-    let failed = shared.failed.lock().expect("no worker panics").take();
+    let works = (0..workers).map(|_| {
+        let (shared, program, pulse) = (shared.clone(), program.clone(), Arc::<Pulse>::default());
+        Work { pulse: pulse.clone(), body: Box::new(move || worker(&shared, workers, &program, pulse)) }
+    });
+    let (ended, silent) = watch::over(shared.options.limits.silence, works.collect(), || shared.stop());
+    let silent = silent.map(|limit| Failed::without_execution(limit, memory));
+    let failed = shared.failed.lock().expect("no worker panics").take().map(|(_, failed)| failed);
+    let failed = silent.or(failed);
     Report {
         executions: shared.executions.load(Relaxed),
         stale: shared.stale.load(Relaxed),
         complete: failed.is_none() && ended.into_iter().all(|ended| ended),
         until_failure: shared.until_failure.load(Relaxed),
-        failed: failed.map(|(_, failed)| failed),
+        failed,
     }
 }
 
 /// Takes graphs until there are none. False if it stopped before.
-fn worker(shared: &Shared, workers: usize, program: &Program) -> bool {
+fn worker(shared: &Shared, workers: usize, program: &Program, pulse: Arc<Pulse>) -> bool {
     let mut execution = Execution::new(shared.options.limits, shared.options.waits, shared.numbers.clone());
+    execution.pulse = pulse;
     // Graphs to be visited, those with most events last: depth first, so that few are kept.
     let mut stack: Vec<Graph> = Vec::new();
     loop {
-        let Some(graph) = stack.pop().or_else(|| shared.take(workers)) else {
+        let Some(graph) = stack.pop().or_else(|| shared.take(workers, &execution.pulse)) else {
             return !shared.over.load(Relaxed);
         };
         if shared.over.load(Relaxed) {
@@ -252,7 +254,14 @@ fn body(program: &Program) -> Box<dyn FnOnce()> {
 
 impl Shared {
     /// A graph of another worker. `None` when all of them are without one, or the search is over.
-    fn take(&self, workers: usize) -> Option<Graph> {
+    fn take(&self, workers: usize, pulse: &Pulse) -> Option<Graph> {
+        pulse.set_idle(true);
+        let graph = self.wait_for_graph(workers);
+        pulse.set_idle(false);
+        graph
+    }
+
+    fn wait_for_graph(&self, workers: usize) -> Option<Graph> {
         let mut queue = self.queue.lock().expect("no worker panics");
         queue.waiting += 1;
         self.hungry.store(queue.waiting, Relaxed);
@@ -290,7 +299,7 @@ impl Shared {
     }
 }
 
-type Program = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type Program = Arc<dyn Fn() + Send + Sync>;
 
 /// How hard an execution is to read. What the engine cannot do comes first: it says that the rest means little.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -329,6 +338,11 @@ impl Failed {
     /// Runs the execution once more, for its remarks.
     fn new(execution: &mut Execution, failure: Failure, program: &Program) -> Self {
         let graph = execution.graph.clone();
+        if matches!(failure, Failure::Limit(_)) {
+            // It is not to be read, and may not be repeatable.
+            let (names, threads) = (execution.names.clone(), execution.thread_names.clone());
+            return Failed { failure, graph, names, threads, notes: Vec::new() };
+        }
         let (descent, others) = (execution.descent.take(), std::mem::take(&mut execution.others));
         execution.notes = Some(Vec::new());
         execution.run(graph.clone(), body(program));
@@ -337,6 +351,12 @@ impl Failed {
         let notes = execution.notes.take().unwrap_or_default();
         let names = execution.names.clone();
         Failed { failure, graph, names, threads: execution.thread_names.clone(), notes }
+    }
+
+    /// What ended a search from outside of it.
+    fn without_execution(limit: Limit, memory: Memory) -> Self {
+        let (names, threads, notes) = (Vec::new(), Vec::new(), Vec::new());
+        Failed { failure: Failure::Limit(limit), graph: Graph::new(memory), names, threads, notes }
     }
 }
 
@@ -390,8 +410,8 @@ impl fmt::Display for Estimate {
 
 /// Goes down the tree of choices at random, so many times, until an execution goes wrong or the time is over.
 ///
-/// This finds what depth first does not come by in a long time: it is not bound to the corner where it began. It runs on the calling
-/// thread.
+/// This finds what depth first does not come by in a long time: it is not bound to the corner where it began.
+/// It has one worker.
 pub fn sample(
     memory: Memory,
     options: &Options,
@@ -400,8 +420,33 @@ pub fn sample(
     program: impl Fn() + Send + Sync + 'static,
 ) -> Sample {
     let program: Program = Arc::new(program);
+    let (options, pulse) = (options.clone(), Arc::<Pulse>::default());
+    let silence = options.limits.silence;
+    let work = {
+        let pulse = pulse.clone();
+        move || descend(memory, &options, seed, descents, &program, pulse)
+    };
+    let (mut samples, silent) = watch::over(silence, vec![Work { pulse, body: Box::new(work) }], || ());
+    samples.pop().unwrap_or_else(|| Sample {
+        descents: 0,
+        until_failure: 0,
+        estimate: Estimate::default(),
+        failed: silent.map(|limit| Failed::without_execution(limit, memory)),
+    })
+}
+
+/// The worker of a [`sample`].
+fn descend(
+    memory: Memory,
+    options: &Options,
+    seed: u64,
+    descents: u64,
+    program: &Program,
+    pulse: Arc<Pulse>,
+) -> Sample {
     let deadline = options.max_time.map(|time| Instant::now() + time);
     let mut execution = Execution::new(options.limits, options.waits, Arc::default());
+    execution.pulse = pulse;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut weights = Vec::new();
     let mut failed = None;
@@ -409,7 +454,7 @@ pub fn sample(
         execution.descent = Some(Descent { random: random.fork(), weight: 1.0, next: None });
         let mut graph = Graph::new(memory);
         let end = loop {
-            let end = execution.run(graph, body(&program));
+            let end = execution.run(graph, body(program));
             let descent = execution.descent.as_mut().expect("it was given");
             match descent.next.take() {
                 Some(next) => graph = next,
@@ -423,7 +468,7 @@ pub fn sample(
             RunEnd::Stuck => Failure::Stuck,
             RunEnd::Failed(failure) => *failure,
         };
-        failed = Some(Failed::new(&mut execution, failure, &program));
+        failed = Some(Failed::new(&mut execution, failure, program));
         break;
     }
     let descents = weights.len() as u64;

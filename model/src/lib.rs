@@ -20,3 +20,4 @@ pub mod memory;
 pub mod program;
 pub mod protocol;
 pub mod search;
+mod watch;

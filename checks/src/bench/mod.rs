@@ -19,6 +19,7 @@
 
 mod accounts;
 mod bed;
+pub mod exact;
 mod gates;
 mod hand_off;
 mod machine;

@@ -1,6 +1,9 @@
 //! `reveille bench NAME`.
 
+mod exact;
+
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment};
@@ -10,15 +13,17 @@ use reveille_checks::report;
 
 use super::{Format, Outcome, say, seconds};
 
-/// Measurements beside peers, in one interleaved run: nop, gates, accounts, wait_queue.
+/// Measurements beside peers, in one interleaved run: nop, gates, accounts, wait_queue; and exact: the
+/// checkers.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to measure: nop, gates, accounts, wait_queue
-    name: Name,
-    /// So many rounds, in each of which every contender runs once
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
-    /// For how long a contender runs in a round; by default, so that the whole takes most of a minute
+    /// What to measure: nop, gates, accounts, wait_queue, exact
+    name: Bench,
+    /// So many rounds, in each of which every contender runs once [default: 5; exact: 3]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
+    /// For how long a contender runs in a round; by default, so that the whole takes most of a minute. exact:
+    /// the limit of a search, by default 2
     #[arg(long, value_parser = seconds)]
     seconds: Option<Duration>,
     /// These numbers of operations in flight, or of waiting threads, only
@@ -30,6 +35,9 @@ pub struct Args {
     /// These contenders only
     #[arg(long, value_delimiter = ',')]
     contender: Vec<String>,
+    /// These scenarios only (exact)
+    #[arg(long, value_delimiter = ',')]
+    case: Vec<String>,
     /// Draw a page of the results, as SVG, into this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -38,26 +46,52 @@ pub struct Args {
     format: Format,
 }
 
+/// A bench: of the library, or of the checkers.
+#[derive(Debug, Clone, Copy)]
+enum Bench {
+    Library(Name),
+    Exact,
+}
+
+impl FromStr for Bench {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            bench::exact::NAME => Ok(Self::Exact),
+            name => {
+                name.parse().map(Self::Library).map_err(|error| format!("{error}, {}", bench::exact::NAME))
+            }
+        }
+    }
+}
+
+/// The rounds of a run without `--rounds`.
+const ROUNDS: u16 = 5;
+
 /// How long a run without `--seconds` takes.
 const DEFAULT_TIME: Duration = Duration::from_secs(45);
 
 /// Runs `reveille bench`.
 pub fn run(args: &Args) -> Outcome {
+    let name = match args.name {
+        Bench::Library(name) => name,
+        Bench::Exact => return exact::run(args),
+    };
+    if !args.case.is_empty() {
+        return Err(format!("bench {name} has no --case").into());
+    }
     // SAFETY: a command has started no thread when it begins.
     unsafe { bench::limit_peers() };
-    let lines = bench::choose(args.name, &args.contender, &args.depth)?;
+    let lines = bench::choose(name, &args.contender, &args.depth)?;
     let regimes = if args.regime.is_empty() { Regime::ALL.to_vec() } else { args.regime.clone() };
-    let rounds = usize::from(args.rounds);
+    let rounds = usize::from(args.rounds.unwrap_or(ROUNDS));
     let runs = lines.iter().map(Line::runs).sum::<usize>() * rounds * regimes.len();
     let time = args.seconds.unwrap_or((DEFAULT_TIME / runs.max(1) as u32).min(Duration::from_secs(1)));
     let plan = Plan { regimes, rounds, time };
 
-    let progress = ProgressBar::with_draw_target(
-        Some((lines.len() * rounds * plan.regimes.len()) as u64),
-        ProgressDrawTarget::stderr(),
-    );
-    progress.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}").expect("the template is valid"));
-    let result = bench::run(args.name, &lines, &plan, || progress.inc(1));
+    let progress = bar(lines.len() * rounds * plan.regimes.len());
+    let result = bench::run(name, &lines, &plan, || progress.inc(1));
     progress.finish_and_clear();
     let rows = match result {
         Err(error) if error.loses() => {
@@ -75,6 +109,13 @@ pub fn run(args: &Args) -> Outcome {
         Format::Text => text(&rows, &plan),
     }
     Ok(true)
+}
+
+/// A progress bar, on a terminal only.
+fn bar(runs: usize) -> ProgressBar {
+    let progress = ProgressBar::with_draw_target(Some(runs as u64), ProgressDrawTarget::stderr());
+    progress.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}").expect("the template is valid"));
+    progress
 }
 
 fn text(rows: &[Row], plan: &Plan) {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reveille_checks::engine::{Budget, Engine};
 use reveille_checks::report;
-use reveille_checks::subject::{Case, PoolCase, WakeCase};
-use reveille_checks::verdict::Verdict;
+use reveille_checks::subject::{PoolCase, Replay, WakeCase};
+use reveille_checks::verdict::{Counterexample, Verdict};
 
 use super::{EngineName, Outcome, Subject, say, seconds};
 
@@ -32,9 +32,12 @@ pub struct Args {
     /// Time for each engine
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
     budget: Duration,
-    /// Seed of shuttle's random schedules
+    /// Seed of the random schedules
     #[arg(long, default_value_t = Budget::default().seed)]
     seed: u64,
+    /// Show this execution again: the text that a counterexample of the exact engine ends with
+    #[arg(long, value_name = "TEXT", conflicts_with = "engine")]
+    replay: Option<String>,
 }
 
 /// Runs `reveille explain`.
@@ -54,7 +57,13 @@ pub fn run(args: &Args) -> Outcome {
     }
 }
 
-fn explain<C: Case>(case: C, args: &Args) -> Outcome {
+fn explain<C: Replay>(case: C, args: &Args) -> Outcome {
+    if let Some(record) = &args.replay {
+        let (engine, counterexample) = case.replay(record)?;
+        show(&counterexample, args);
+        let verdict = Verdict::Misses { counterexample, explored: 1 };
+        return Ok(case.contradicts(engine, &verdict) != Some(true));
+    }
     let asked = |engine: &Engine| args.engine.is_none_or(|name| name.means(*engine));
     let engines: Vec<_> = ENGINES.into_iter().filter(asked).collect();
     if engines.is_empty() {
@@ -76,7 +85,7 @@ fn explain<C: Case>(case: C, args: &Args) -> Outcome {
         if shown.contains(&kind) || is_second && ended {
             continue;
         }
-        let budget = Budget { seed: args.seed, ..Budget::of_time(args.budget) };
+        let budget = Budget { seed: args.seed, ..Budget::of_time(args.budget) }.on_all_cpus();
         if case.pointless(engine).is_some() {
             continue;
         }
@@ -103,7 +112,7 @@ fn explain<C: Case>(case: C, args: &Args) -> Outcome {
         };
         if let Some(counterexample) = verdict.counterexample() {
             shown.push(kind);
-            say(report::render(counterexample));
+            show(counterexample, args);
         }
         if engine == Engine::ExactRc11 {
             ended = matches!(verdict, Verdict::Complete { .. });
@@ -114,6 +123,15 @@ fn explain<C: Case>(case: C, args: &Args) -> Outcome {
     }
     say(searched.trim_end());
     Ok(!contradicted)
+}
+
+/// Prints a counterexample, and how to see it again.
+fn show(counterexample: &Counterexample, args: &Args) {
+    say(report::render(counterexample));
+    if let Some(record) = &counterexample.record {
+        let names = [Some(&*args.name), args.with.as_deref()].into_iter().flatten().collect::<Vec<_>>();
+        say(format_args!("See it again: reveille explain {} --replay '{record}'\n", names.join(" ")));
+    }
 }
 
 /// Those that explain something: the strongest memory first.

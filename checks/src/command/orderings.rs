@@ -9,7 +9,7 @@ use comfy_table::{Cell, CellAlignment, Color};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reveille_checks::engine::{Budget, ENOUGH};
 use reveille_checks::flavour::weakened::Mutation;
-use reveille_checks::orderings::{self, Probe, Row};
+use reveille_checks::orderings::{self, ENGINE, Probe, Row};
 use reveille_checks::report;
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ pub struct Args {
     /// Wall time for the whole run
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "240")]
     budget: Duration,
-    /// Seed of shuttle's random schedules
+    /// Seed of the random descents
     #[arg(long, default_value_t = Budget::default().seed)]
     seed: u64,
     /// What to print: text or json
@@ -57,11 +57,10 @@ pub fn probe(args: &ProbeArgs) -> Outcome {
     let mutation: Mutation = serde_json::from_str(&args.mutation)?;
     let time = Duration::from_millis(args.milliseconds);
     let budget = Budget { seed: args.seed, ..Budget::of_time(time) };
-    let engines = orderings::engines(mutation.change);
     let scenarios = orderings::scenarios();
     let scenarios: Vec<_> =
         scenarios.iter().filter(|scenario| args.scenario.contains(&scenario.name)).collect();
-    let found = orderings::probe(&mutation, &scenarios, engines, budget);
+    let found = orderings::probe(&mutation, &scenarios, budget);
     say(serde_json::to_string(&found)?);
     Ok(true)
 }
@@ -82,12 +81,10 @@ impl Found {
         self.probes.first().filter(|_| all).and_then(|probe| probe.as_ref().ok())
     }
 
-    /// Whether time was up too early, counted in executions, for what is needed to show. The model's searches have no such end.
+    /// Whether time was up too early, counted in executions, for what is needed to show.
     fn is_unfinished(&self) -> bool {
         let early = |probe: &Result<Probe, String>| match probe {
-            Ok(Probe::NotNeeded { explored, states, ended, .. }) => {
-                !ended && states.is_none() && *explored < ENOUGH
-            }
+            Ok(probe @ Probe::NotNeeded { explored, .. }) => !probe.is_complete() && *explored < ENOUGH,
             _ => false,
         };
         self.row.used.why_kept().is_none() && self.probes.iter().any(early)
@@ -109,6 +106,9 @@ struct Json<'a> {
     operation: &'a str,
     ordering: String,
     needed_by: Option<NeededBy<'a>>,
+    /// Whether every execution of the scenarios was visited, where nothing needs it
+    complete: Option<bool>,
+    explored: u64,
     why_kept: Option<&'a str>,
     price_ns: Option<f64>,
 }
@@ -123,9 +123,9 @@ struct NeededBy<'a> {
 
 impl<'a> NeededBy<'a> {
     fn of(probe: &'a Probe) -> Option<Self> {
-        let Probe::Needed { scenario, engine, counterexample, .. } = probe else { return None };
+        let Probe::Needed { scenario, counterexample, .. } = probe else { return None };
         let steps = counterexample.trace.steps.len();
-        Some(Self { scenario, engine: engine.name(), memory: engine.memory(), steps })
+        Some(Self { scenario, engine: ENGINE.name(), memory: ENGINE.memory(), steps })
     }
 }
 
@@ -223,13 +223,20 @@ fn probe_in_child(
 }
 
 fn json(found: &Found) -> Json<'_> {
-    let Found { row, price, .. } = found;
+    let Found { row, price, probes } = found;
+    let searched = || probes.iter().flatten();
+    let not_needed = |probe: &&Probe| matches!(probe, Probe::NotNeeded { .. });
+    let was_searched = found.needed().is_none() && !probes.is_empty();
     Json {
         site: row.used.place.to_string(),
         function: &row.used.function,
         operation: row.used.operation.name(),
         ordering: row.used.order.to_string(),
         needed_by: found.needed().and_then(NeededBy::of),
+        complete: was_searched.then(|| {
+            probes.iter().all(Result::is_ok) && searched().filter(not_needed).all(Probe::is_complete)
+        }),
+        explored: searched().map(Probe::explored).sum(),
         why_kept: row.why_kept(),
         price_ns: *price,
     }
@@ -241,7 +248,7 @@ fn explain(found: &Found) {
     for probe in &found.probes {
         match probe {
             Ok(Probe::Needed { counterexample, .. }) => say(report::render(counterexample)),
-            Ok(probe @ Probe::NotNeeded { .. }) => say(format_args!("It is {}.", not_needed(probe))),
+            Ok(probe @ Probe::NotNeeded { .. }) => say(format_args!("It was {}.", not_needed(probe))),
             Err(why) => say(format_args!("No result: {why}.")),
         }
     }
@@ -274,7 +281,7 @@ fn text(found: &[Found], start: Instant) {
     }
     say(format_args!("{}\n", table.trim_fmt()));
     let needed = found.iter().filter(|found| found.needed().is_some()).count();
-    let explored: u64 = found.iter().flat_map(|found| &found.probes).flatten().map(explored).sum();
+    let explored: u64 = found.iter().flat_map(|found| &found.probes).flatten().map(Probe::explored).sum();
     let unexplained = found.iter().filter(|found| !found.is_explained()).count();
     say(format_args!(
         "ns: what it costs here, beside the same one step weaker.\n\
@@ -305,17 +312,14 @@ fn consequence(found: &Found) -> Cell {
 
 fn not_needed(probe: &Probe) -> String {
     match probe {
-        Probe::NotNeeded { scenarios, explored, states, .. } => {
-            let states =
-                states.map_or(String::new(), |states| format!(", nor by the model's {states} states"));
-            format!("not needed by any scenario ({explored} executions of {scenarios}{states})")
+        Probe::NotNeeded { scenarios, explored, .. } if probe.is_complete() => {
+            format!("not needed by any scenario (every execution of {scenarios}, {explored})")
+        }
+        Probe::NotNeeded { scenarios, ended, explored } => {
+            format!(
+                "not found to be needed ({explored} executions of {scenarios} scenarios, {ended} of them to their end)"
+            )
         }
         Probe::Needed { .. } => String::new(),
-    }
-}
-
-fn explored(probe: &Probe) -> u64 {
-    match probe {
-        Probe::Needed { explored, .. } | Probe::NotNeeded { explored, .. } => *explored,
     }
 }

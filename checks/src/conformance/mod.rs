@@ -420,7 +420,7 @@ impl<M: Protocol> Judge<M> {
         rows.extend(fences.into_values());
         // Whoever sleeps for ever would take the token next: its program must be there too.
         for thread in 0..trace.threads.len() {
-            if let Some(Step { op: Op::Park { object }, source, .. }) = trace.last_step(thread) {
+            if let Some(Step { op: Op::Park { object, .. }, source, .. }) = trace.last_step(thread) {
                 let woken = Op::Woken { object: *object, early: false };
                 if self.is_left_out(trace, &woken, &owners) {
                     continue;
@@ -454,7 +454,7 @@ impl<M: Protocol> Judge<M> {
         | Op::Lock { object }
         | Op::Unlock { object }
         | Op::Await { object }
-        | Op::Park { object }
+        | Op::Park { object, .. }
         | Op::Woken { object, .. }
         | Op::Unpark { object }
         | Op::Read { object }

@@ -1,18 +1,21 @@
 //! The exact engine: every execution of the code that SC, x86-TSO or RC11 allows, each once.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
-use reveille_model::code::{Failure, Kind};
+use reveille_model::code::{Failure, Kind, Limits};
 use reveille_model::explore::{self, Failed, Options};
-use reveille_model::graphs::{EventId, Graph, Op as Asked, linearize};
+use reveille_model::graphs::cycle::{Relation, cycle};
+use reveille_model::graphs::{EventId, Graph, Op as Asked, Record, linearize};
 use reveille_model::memory::Memory;
 
-use super::Budget;
+use super::{Budget, Engine, ReplayError};
 use crate::flavour::script::{self, Script};
+use crate::flavour::weakened::Followed;
 use crate::flavour::{Exact, Weakened, exact};
 use crate::scenario::Scenario;
 use crate::trace::{Object, Op, Step, Trace, order, stale};
-use crate::verdict::{Counterexample, End, Verdict};
+use crate::verdict::{Counterexample, End, Link, Then, Verdict, Why};
 
 /// So many ways down the tree of choices are tried before the search goes depth first: they find most of what is
 /// there to be found, and tell about how large the tree is.
@@ -26,14 +29,7 @@ const DEPTH_FIRST: f64 = 0.7;
 
 pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script, budget: Budget) -> Verdict {
     let start = Instant::now();
-    let program = {
-        let (scenario, script) = (scenario.clone(), script.clone());
-        move || {
-            script::follow(&script);
-            exact::begin();
-            scenario.run::<Weakened<Exact>>();
-        }
-    };
+    let program = program(scenario, script);
     let miss = |failed: Option<Failed>, explored, how: &str| {
         failed.map(|failed| verdict(&failed, memory, scenario, script, explored, how))
     };
@@ -44,7 +40,8 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
 
     let first = descend(DESCENTS, budget.seed, budget.part(0.2));
     if let Some(at_random) = &first.failed {
-        // Depth first may come by one that is easier to read.
+        // Depth first may come by one that is easier to read. On one thread, it comes by the same one each
+        // time.
         let options = Options {
             workers: 1,
             max_time: Some(budget.less(first.descents, start).part(0.2).time),
@@ -60,8 +57,7 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
     }
     let left = budget.less(first.descents, start).part(DEPTH_FIRST);
     let options = Options {
-        // On this very thread: the mistakes of `Weakened` are told to a thread.
-        workers: 1,
+        workers: budget.workers,
         max_time: Some(left.time),
         max_executions: Some(left.executions),
         more_after_failure: EASIER,
@@ -87,6 +83,52 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
     Verdict::Bounded { explored: explored + descents, by, preemptions: None }
 }
 
+/// What is run for an execution.
+fn program<S: Scenario>(scenario: &S, script: &Script) -> impl Fn() + Clone + Send + Sync + use<S> {
+    let (scenario, script, mistake) = (scenario.clone(), script.clone(), Followed::here());
+    // Each run says anew what it follows: it may be on a thread of the search's own.
+    move || {
+        mistake.again();
+        script::follow(&script);
+        exact::begin();
+        scenario.run::<Weakened<Exact>>();
+    }
+}
+
+/// The text of an execution: a sum over the name of its scenario, the number of its script, and the model's
+/// own record.
+fn record<S: Scenario>(failed: &Failed, scenario: &S, script: &Script) -> Option<String> {
+    let script = scenario.scripts().iter().position(|known| known == script)?;
+    Some(format!("{}.{script}.{}", sum(&scenario.name()), failed.record()))
+}
+
+/// FNV-1a, of 32 bits.
+fn sum(name: &str) -> String {
+    let add = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    format!("{:08x}", name.bytes().fold(0x811c_9dc5, add))
+}
+
+/// See [`super::replay`].
+pub(super) fn replay<S: Scenario>(scenario: &S, text: &str) -> Result<(Engine, Counterexample), ReplayError> {
+    let malformed = || ReplayError::Malformed(text.to_owned());
+    let name = scenario.name();
+    let [whose, script, record] =
+        text.trim().splitn(3, '.').collect::<Vec<_>>().try_into().map_err(|_| malformed())?;
+    let script: usize = script.parse().map_err(|_| malformed())?;
+    let record: Record = record.parse().map_err(|_| malformed())?;
+    let scripts = scenario.scripts();
+    let script = scripts.get(script).filter(|_| whose == sum(&name));
+    let script = script.ok_or_else(|| ReplayError::Elsewhere(name.clone()))?;
+    let memory = record.memory;
+    let failed = explore::replay(Limits::default(), &record.to_string(), program(scenario, script))
+        .map_err(|error| ReplayError::Refused(name, error))?;
+    let engine = Engine::ALL.into_iter().find(|engine| engine.of_the_exact_engine() == Some(memory));
+    Ok((
+        engine.expect("there is one for each"),
+        counterexample(&failed, memory, scenario, script, "made again"),
+    ))
+}
+
 /// An execution that went wrong, as a verdict.
 fn verdict<S: Scenario>(
     failed: &Failed,
@@ -99,30 +141,71 @@ fn verdict<S: Scenario>(
     if let Failure::Limit(limit) = &failed.failure {
         return Verdict::Inconclusive { why: limit.to_string() };
     }
-    let trace = trace(failed, scenario.main_thread());
+    let counterexample = counterexample(failed, memory, scenario, script, how);
+    Verdict::Misses { counterexample, explored }
+}
+
+fn counterexample<S: Scenario>(
+    failed: &Failed,
+    memory: Memory,
+    scenario: &S,
+    script: &Script,
+    how: &str,
+) -> Counterexample {
+    let (trace, rows) = trace(failed, scenario.main_thread());
     let end = match &failed.failure {
         Failure::Stuck => End::Stuck(scenario.owed(&trace)),
         Failure::Panic { message, .. } => End::Violation(message.clone()),
         failure => End::Violation(failure.to_string()),
     };
-    let counterexample = Counterexample {
+    Counterexample {
         scenario: scenario.name(),
         legend: scenario.legend().into(),
         found_by: format!("the exact engine, memory {memory}, {how}, {script}"),
         end,
         trace,
-    };
-    Verdict::Misses { counterexample, explored }
+        why: why(cycle(&failed.graph), &rows),
+        record: record(failed, scenario, script),
+    }
 }
 
-/// The rows of an execution graph.
-fn trace(failed: &Failed, main: &'static str) -> Trace {
-    let graph = &failed.graph;
-    let mut labels: Vec<String> = Vec::new();
-    for name in &failed.names {
-        let same = labels.iter().filter(|label| label.split('#').next() == Some(name.label)).count();
-        labels.push(if same == 0 { name.label.to_owned() } else { format!("{}#{}", name.label, same + 1) });
+/// What made an execution possible, in rows.
+fn why(cycle: Option<Vec<(EventId, Relation)>>, rows: &HashMap<EventId, usize>) -> Why {
+    let Some(cycle) = cycle else { return Why::Interleaving };
+    let link = |(id, relation): (EventId, Relation)| Link {
+        row: rows[&id],
+        then: match relation {
+            Relation::ProgramOrder => Then::ProgramOrder,
+            Relation::StartOrJoin => Then::StartOrJoin,
+            Relation::ReadsFrom => Then::ReadsFrom,
+            Relation::Coherence => Then::Coherence,
+            Relation::FromRead => Then::FromRead,
+        },
+    };
+    Why::Cycle(cycle.into_iter().map(link).collect())
+}
+
+/// The labels of the objects, by number. Of several with the same label the second to be used is called
+/// `label#2`, and so on: an order that the execution has, whatever was searched before.
+fn labels(failed: &Failed, order: &[EventId]) -> Vec<String> {
+    let used = order.iter().filter_map(|&id| failed.graph.event(id).op.location());
+    let mut labels: Vec<Option<String>> = vec![None; failed.names.len()];
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for number in used.map(|number| number as usize).chain(0..failed.names.len()) {
+        if labels[number].is_none() {
+            let label = failed.names[number].label;
+            let nth = times.entry(label).and_modify(|nth| *nth += 1).or_insert(1);
+            labels[number] = Some(if *nth == 1 { label.to_owned() } else { format!("{label}#{nth}") });
+        }
     }
+    labels.into_iter().flatten().collect()
+}
+
+/// The rows of an execution graph, and which of them each event is.
+fn trace(failed: &Failed, main: &'static str) -> (Trace, HashMap<EventId, usize>) {
+    let graph = &failed.graph;
+    let order = linearize(graph);
+    let labels = labels(failed, &order);
     let objects = labels.into_iter().enumerate().map(|(number, label)| {
         let newest = match graph.locations.get(number) {
             Some(_) => graph.value(number as u32, graph.newest(number as u32)) as usize,
@@ -139,21 +222,32 @@ fn trace(failed: &Failed, main: &'static str) -> Trace {
     let mut newest: Vec<u64> = graph.locations.iter().map(|location| location.initial).collect();
     let kinds: Vec<Kind> = failed.names.iter().map(|name| name.kind).collect();
     let mut steps = Vec::new();
-    for id in linearize(graph) {
-        for &(_, remark) in failed.notes.iter().filter(|(before, _)| *before == id) {
+    let mut rows = HashMap::new();
+    for id in order {
+        let (timed, remarks): (Vec<_>, Vec<_>) = failed
+            .notes
+            .iter()
+            .filter(|(before, _)| *before == id)
+            .map(|&(_, remark)| remark)
+            .partition(|&remark| exact::is_timed(remark));
+        for remark in remarks {
             steps.push(Step { thread: id.thread(), op: exact::remarked(remark), source: String::new() });
         }
-        if let Some(op) = row(graph, id, &mut newest, &kinds, &failed.threads) {
+        if let Some(mut op) = row(graph, id, &mut newest, &kinds, &failed.threads) {
+            if let Op::Park { timed: is_timed, .. } = &mut op {
+                *is_timed = !timed.is_empty();
+            }
             let source = graph.event(id).source;
             let file = source.file().rsplit('/').next().unwrap_or_default();
             let source = match file {
                 "exact.rs" | "weakened.rs" | "code.rs" => String::new(),
                 file => format!("{file}:{}", source.line()),
             };
+            rows.insert(id, steps.len());
             steps.push(Step { thread: id.thread(), op, source });
         }
     }
-    Trace { threads, objects, steps }
+    (Trace { threads, objects, steps }, rows)
 }
 
 fn row(
@@ -182,7 +276,7 @@ fn row(
             match (kinds[object], event.blocked) {
                 (Kind::Lock, false) => Op::Lock { object },
                 (Kind::Lock, true) => Op::Await { object },
-                (_, true) => Op::Park { object },
+                (_, true) => Op::Park { object, timed: false },
                 (_, false) => Op::Woken { object, early: false },
             }
         }

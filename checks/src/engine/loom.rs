@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use loom::model::Builder;
 
-use super::{Budget, Engine, Run, run};
+use super::{Budget, Engine, Meaning, Run, run};
 use crate::flavour::script::Script;
 use crate::flavour::{Loom, Sequential};
 use crate::scenario::Scenario;
@@ -73,5 +73,27 @@ pub(crate) fn bounded<S: Scenario>(
         run::<Sequential<Loom>, S>(scenario, script, &found_by, executions, check)
     } else {
         run::<Loom, S>(scenario, script, &found_by, executions, check)
+    }
+}
+
+/// What loom means by a panic in this file of its own.
+pub(super) fn meaning(file: &str, message: String) -> Meaning {
+    match file {
+        "rt/execution.rs" if message.starts_with("deadlock") => Meaning::Stuck,
+        "rt/path.rs" if message.contains("exceeded maximum number of branches") => {
+            Meaning::Limit(format!("an execution has more than {MAX_BRANCHES} branches (a spin loop?)"))
+        }
+        "rt/thread.rs" | "rt/scheduler.rs" if message.contains("threads.len()") => {
+            Meaning::Limit(format!("loom has at most {} threads, main among them", loom::MAX_THREADS))
+        }
+        "rt/path.rs" if message.contains("fully deterministic") => Meaning::Limit(
+            "the code is not deterministic: a repeated execution asks loom for other things than before"
+                .into(),
+        ),
+        // The path and the table of objects hold what loom knows of an execution, and nothing of the
+        // program's.
+        "rt/path.rs" | "rt/object.rs" => Meaning::Limit(format!("loom fails, in its {file}: {message}")),
+        // A race, a leak, a cell that is used while it is in use.
+        _ => Meaning::Violation(message),
     }
 }

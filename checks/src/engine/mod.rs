@@ -1,9 +1,10 @@
 //! Searches: a scenario and a budget go in, a [`Verdict`] comes out.
 
+mod any;
 mod exact;
 pub(crate) mod loom;
 pub(crate) mod model;
-mod panics;
+pub(crate) mod panics;
 mod shuttle;
 
 use std::panic::AssertUnwindSafe;
@@ -12,14 +13,18 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use reveille::sync::Primitives;
+use reveille_model::explore;
 use reveille_model::memory::Memory;
 use serde::{Deserialize, Serialize};
 
+use self::panics::{Panic, Raised};
 use crate::flavour::script::{self, Script};
 use crate::flavour::{Traced, Weakened};
 use crate::scenario::Scenario;
 use crate::trace;
-use crate::verdict::{Counterexample, End, Verdict};
+use crate::verdict::{Counterexample, End, Verdict, Why};
+
+pub use any::AnyScenario;
 
 /// The engines whose version matters for what a search means. A test compares this with the lock file.
 pub const VERSIONS: [(&str, &str); 2] = [("loom", "0.7.3"), ("shuttle", "0.9.9")];
@@ -137,6 +142,9 @@ pub struct Budget {
     pub time: Duration,
     /// The seed of everything random.
     pub seed: u64,
+    /// The threads of the machine that the search may use, if its engine knows what to do with several: the
+    /// exact one does.
+    pub workers: usize,
 }
 
 /// More time than a search takes, and little enough to be reckoned with.
@@ -148,12 +156,19 @@ pub const ENOUGH: u64 = 50_000;
 impl Budget {
     /// So many executions, however long they take.
     pub const fn of_executions(executions: u64) -> Self {
-        Self { executions, time: FOR_EVER, seed: 0x5eed }
+        Self { executions, time: FOR_EVER, seed: 0x5eed, workers: 1 }
     }
 
     /// So much time, however many executions that is.
     pub const fn of_time(time: Duration) -> Self {
-        Self { executions: u64::MAX, time, seed: 0x5eed }
+        Self { executions: u64::MAX, time, seed: 0x5eed, workers: 1 }
+    }
+
+    /// The same, on all CPUs that this process may use.
+    #[must_use]
+    pub fn on_all_cpus(self) -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { workers, ..self }
     }
 
     /// For a test whose search is to find nothing: so many executions; or as many seconds as `REVEILLE_BUDGET` names, for
@@ -237,6 +252,29 @@ pub fn search<S: Scenario>(engine: Engine, scenario: &S, budget: Budget) -> Verd
     }
 }
 
+/// Why an execution cannot be made again.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ReplayError {
+    /// The text is none that a counterexample ends with.
+    #[error("`{0}` is no execution of the exact engine: take the text as a counterexample has it")]
+    Malformed(String),
+    /// It is an execution of something else.
+    #[error("this is no execution of {0}, but of something else")]
+    Elsewhere(String),
+    /// The code does not do that.
+    #[error("{0}: {1}")]
+    Refused(String, explore::ReplayError),
+}
+
+/// Makes an execution again that the exact engine has found to go wrong, from the
+/// [text](Counterexample::record) of its counterexample. Says which engine had found it.
+///
+/// # Errors
+/// If the text is malformed, belongs to another scenario, or if the code has no such execution (any more).
+pub fn replay<S: Scenario>(scenario: &S, record: &str) -> Result<(Engine, Counterexample), ReplayError> {
+    exact::replay(scenario, record)
+}
+
 /// What became of a run over many executions.
 pub(crate) enum Run {
     /// It came to the end of its schedules, or of its budget.
@@ -245,6 +283,27 @@ pub(crate) enum Run {
     Failed(Counterexample),
     /// The engine gave up on an execution.
     GaveUp(String),
+}
+
+/// What an engine means by the panic that it ends a search with.
+enum Meaning {
+    /// No thread can move
+    Stuck,
+    /// An assertion fails: the program's own, or one that the engine makes about it
+    Violation(String),
+    /// The engine cannot go on, in words. This says nothing about the program.
+    Limit(String),
+}
+
+impl Meaning {
+    /// Words count only if the engine itself says them: a program's assertion may say "deadlock" too.
+    fn of(panic: Panic) -> Self {
+        match panic.raised {
+            Raised::Program => Self::Violation(panic.message),
+            Raised::Loom(file) => loom::meaning(&file, panic.message),
+            Raised::Shuttle(file) => shuttle::meaning(&file, panic.message),
+        }
+    }
 }
 
 /// Runs `scenario` under `run`, the engine's way to execute a closure again and again. Counts the executions.
@@ -260,6 +319,7 @@ fn run<F: Primitives, S: Scenario>(
         let (scenario, executions) = (scenario.clone(), executions.clone());
         move || {
             executions.fetch_add(1, Relaxed);
+            panics::begin();
             script::begin();
             trace::begin(scenario.main_thread());
             scenario.run::<Weakened<Traced<F>>>();
@@ -267,13 +327,11 @@ fn run<F: Primitives, S: Scenario>(
     });
     let result = panics::quietly(AssertUnwindSafe(|| run(execution)));
     let trace = trace::take();
-    let Err(message) = result else { return Run::Ended };
-    let end = if message.contains("deadlock") {
-        End::Stuck(scenario.owed(&trace))
-    } else if message.contains("exceeded maximum") || message.contains("exceeded max_steps") {
-        return Run::GaveUp(format!("an execution has too many steps (a spin loop?): {message}"));
-    } else {
-        End::Violation(message)
+    let Err(panic) = result else { return Run::Ended };
+    let end = match Meaning::of(panic) {
+        Meaning::Stuck => End::Stuck(scenario.owed(&trace)),
+        Meaning::Violation(message) => End::Violation(message),
+        Meaning::Limit(why) => return Run::GaveUp(why),
     };
     Run::Failed(Counterexample {
         scenario: scenario.name(),
@@ -281,5 +339,7 @@ fn run<F: Primitives, S: Scenario>(
         found_by: format!("{found_by}, {script}"),
         end,
         trace,
+        why: Why::Unknown,
+        record: None,
     })
 }

@@ -13,7 +13,7 @@ use reveille_model::search::{self, Bound, Options, Step, Violation};
 
 use super::Budget;
 use crate::trace::{self, Object, Op, Trace};
-use crate::verdict::{ALL_STATES, Counterexample, End, Verdict};
+use crate::verdict::{ALL_STATES, Counterexample, End, Verdict, Why};
 
 /// How many states take about as long as an execution of the code: a budget of executions allows so many states for each.
 pub(crate) const STATES: u64 = 20;
@@ -67,6 +67,8 @@ fn verdict(report: search::Report, scenario: String, legend: &str, memory: Memor
                 found_by: format!("the model, memory {memory}: one of the shortest executions that lose"),
                 end,
                 trace: as_trace(&found),
+                why: Why::Unknown,
+                record: None,
             };
             Verdict::Misses { counterexample, explored }
         }
@@ -260,7 +262,11 @@ fn as_trace(found: &search::Counterexample) -> Trace {
     }
     for sleeper in &found.sleepers {
         let (thread, object) = (thread(&mut trace, &sleeper.thread), object(&mut trace, &sleeper.object));
-        trace.steps.push(trace::Step { thread, op: Op::Park { object }, source: sleeper.site.clone() });
+        trace.steps.push(trace::Step {
+            thread,
+            op: Op::Park { object, timed: false },
+            source: sleeper.site.clone(),
+        });
     }
     trace
 }

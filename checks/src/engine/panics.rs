@@ -1,21 +1,70 @@
-//! Engines report by panicking. Here a panic becomes a message, and nothing is printed.
+//! Engines report by panicking. Here a panic becomes a message and who raised it, and nothing is printed.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, UnwindSafe};
 use std::sync::Once;
 
-thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
+/// A panic that ended a search.
+#[derive(Debug)]
+pub(crate) struct Panic {
+    /// What it says. Whoever raised it chose the text, so the text alone tells nothing.
+    pub message: String,
+    pub raised: Raised,
 }
 
-/// Runs `body`; a panic in it is its message.
-pub(super) fn quietly(body: impl FnOnce() + UnwindSafe) -> Result<(), String> {
+/// In whose source a panic was raised; of an engine's, the file below its `src`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Raised {
+    Program,
+    Loom(String),
+    Shuttle(String),
+}
+
+impl Raised {
+    /// Cargo keeps the source of a crate in a directory `name-version`, or, vendored, in `name`.
+    fn within(path: &str) -> Self {
+        let Some((before, file)) = path.rsplit_once("/src/") else { return Self::Program };
+        let directory = before.rsplit('/').next().unwrap_or_default();
+        let name = match directory.rsplit_once('-') {
+            Some((name, version)) if version.starts_with(|first: char| first.is_ascii_digit()) => name,
+            _ => directory,
+        };
+        match name {
+            "loom" => Self::Loom(file.into()),
+            "shuttle" | "shuttle-engine" | "shuttle-schedulers" | "shuttle-std" => Self::Shuttle(file.into()),
+            _ => Self::Program,
+        }
+    }
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+    /// The panics of the running execution. The program may catch some of them, and engines unwind the other
+    /// threads' stacks after the first, so neither the first nor the last has to be the one that ends the
+    /// search.
+    static SEEN: RefCell<Vec<Panic>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Another execution begins.
+pub(super) fn begin() {
+    SEEN.with_borrow_mut(Vec::clear);
+}
+
+/// Runs `body`, and returns the panic that it ends with, if it does.
+pub(crate) fn quietly(body: impl FnOnce() + UnwindSafe) -> Result<(), Panic> {
     install_hook();
+    begin();
     QUIET.set(true);
     let result = panic::catch_unwind(body);
     QUIET.set(false);
-    result.map_err(|payload| message(&*payload))
+    result.map_err(|payload| {
+        let message = message(&*payload);
+        let seen = SEEN.take().into_iter().rev().find(|seen| seen.message == message);
+        // The hook does not see what is raised by `resume_unwind`. Engines only hand on with it what they
+        // have caught.
+        seen.unwrap_or(Panic { message, raised: Raised::Program })
+    })
 }
 
 fn message(payload: &(dyn Any + Send)) -> String {
@@ -26,19 +75,61 @@ fn message(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a message".into())
 }
 
-/// Puts a hook in front that is silent for the threads that run a search, and the program's own hook for all others.
+/// Puts a hook in front that for the threads that run a search notes who panics and is silent, and for all
+/// others is the program's own hook.
 ///
-/// Shuttle installs its hook with the first execution of the process, for good and for all threads. So it is made to
-/// do that here, and then its hook is dropped.
+/// Shuttle and the exact engine install their hooks with the first execution of the process, for good and for
+/// all threads. So they are made to do that here. Shuttle's is dropped; the exact engine's lets the panics of
+/// others through. Loom installs a handler of stack overflows in the same way, which does not expect those of
+/// other engines; so the exact engine's comes after it.
 fn install_hook() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
+        let _ = panic::catch_unwind(|| ::loom::model::Builder::new().check(|| ()));
+        reveille_model::code::prepare();
         let program = panic::take_hook();
         ::shuttle::check_dfs(|| (), Some(1));
         panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
+            if QUIET.get() {
+                let raised = info.location().map_or(Raised::Program, |at| Raised::within(at.file()));
+                let seen = Panic { message: message(info.payload()), raised };
+                SEEN.with_borrow_mut(|all| all.push(seen));
+            } else {
                 program(info);
             }
         }));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_raised_a_panic_is_told_by_the_directory_of_the_crate() {
+        let raised = [
+            ("/registry/src/index/loom-0.7.3/src/rt/path.rs", Raised::Loom("rt/path.rs".into())),
+            ("vendor/loom/src/rt/path.rs", Raised::Loom("rt/path.rs".into())),
+            (
+                "a/shuttle-engine-0.1.7/src/runtime/execution.rs",
+                Raised::Shuttle("runtime/execution.rs".into()),
+            ),
+            ("a/loom-fan-1.0.0/src/rt/path.rs", Raised::Program),
+            ("checks/src/engine/loom.rs", Raised::Program),
+            ("tests/loom.rs", Raised::Program),
+        ];
+        for (path, by) in raised {
+            assert_eq!(Raised::within(path), by, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_panic_that_ends_a_search_is_not_mistaken_for_one_that_was_caught_before() {
+        let ended = quietly(|| {
+            let _ = panic::catch_unwind(|| panic!("caught"));
+            panic!("deadlock");
+        });
+        let panic = ended.unwrap_err();
+        assert_eq!((&*panic.message, panic.raised), ("deadlock", Raised::Program));
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
-use super::{Budget, Run, run};
+use super::{Budget, Meaning, Run, run};
 use crate::flavour::Shuttle;
 use crate::flavour::script::Script;
 use crate::scenario::Scenario;
@@ -66,6 +66,22 @@ pub(super) fn search<S: Scenario>(scenario: &S, script: &Script, budget: Budget)
     }
     let by = format!("schedules: {}; seed {seed}", bound.join(", "));
     Verdict::Bounded { explored: explored(), by, preemptions: None }
+}
+
+/// What shuttle means by a panic in this file of its own.
+pub(super) fn meaning(file: &str, message: String) -> Meaning {
+    let step_bounds = ["exceeded max_steps bound", "exceeded the step bound"];
+    match file {
+        "runtime/execution.rs" | "sync/mutex.rs" if message.starts_with("deadlock") => Meaning::Stuck,
+        "runtime/execution.rs" if step_bounds.iter().any(|text| message.contains(text)) => {
+            Meaning::Limit(format!("an execution has more than {MAX_STEPS} steps (a spin loop?)"))
+        }
+        // What remains of its runtime's are assertions about itself.
+        file if file.starts_with("runtime/") => {
+            Meaning::Limit(format!("shuttle fails, in its {file}: {message}"))
+        }
+        _ => Meaning::Violation(message),
+    }
 }
 
 fn config() -> Config {

@@ -75,6 +75,14 @@ impl Primitives for Exact {
 /// The remark of a park that returns early; the number of its token is in the low bits.
 const EARLY: u64 = 1 << 63;
 
+/// The remark of a park that has a timeout.
+const TIMED: u64 = 1 << 62;
+
+/// Whether this is the remark of a park that has a timeout: it is no row, but says something of the next one.
+pub(crate) fn is_timed(remark: u64) -> bool {
+    remark == TIMED
+}
+
 /// A remark as a row.
 pub(crate) fn remarked(remark: u64) -> Op {
     match remark {
@@ -185,11 +193,14 @@ impl sync::Parker for Parker {
         self.park_timeout(Duration::MAX);
     }
 
-    fn park_timeout(&self, _: Duration) -> Unparked {
+    fn park_timeout(&self, timeout: Duration) -> Unparked {
         self.parks.set(self.parks.get() + 1);
         if script::returns_early(self.label, self.parks.get()) {
             code::note(EARLY | u64::from(self.token.number()));
             return Unparked::Early;
+        }
+        if timeout < Duration::MAX {
+            code::note(TIMED);
         }
         self.token.take();
         Unparked::Token

@@ -185,7 +185,8 @@ impl<P: Primitives> sync::Parker for TracedParker<P> {
     }
 
     fn park_timeout(&self, timeout: Duration) -> Unparked {
-        record::<P>(|_| Op::Park { object: self.object });
+        let timed = timeout < Duration::MAX;
+        record::<P>(|_| Op::Park { object: self.object, timed });
         let unparked = self.inner.park_timeout(timeout);
         record::<P>(|_| Op::Woken { object: self.object, early: unparked == Unparked::Early });
         unparked

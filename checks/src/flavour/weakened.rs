@@ -18,8 +18,8 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Wake;
 use std::time::Duration;
 
@@ -214,54 +214,84 @@ pub struct Executed {
     pub label: &'static str,
 }
 
-/// What one operating system's thread does with the operations of the executions that it runs.
+/// An operation by its place, and the label of its object.
+type Seen = (&'static Location<'static>, Operation, &'static str);
+
+/// What becomes of the operations of some executions.
+///
+/// Those of loom and shuttle run on the operating system's thread that asked for them, those of the exact
+/// engine on several. So the plan is shared, and [followed](Followed::again) by each of them.
 #[derive(Default)]
 struct Plan {
     mutation: Option<Mutation>,
     /// How often the mutation took effect.
-    struck: u64,
-    listed: Option<BTreeSet<(&'static Location<'static>, Operation, &'static str)>>,
-    /// Where each simulated thread last said that it is going to call wakers.
-    announced: HashMap<u64, &'static Location<'static>>,
+    struck: AtomicU64,
+    listed: Option<Mutex<BTreeSet<Seen>>>,
 }
 
 thread_local! {
-    // Loom and shuttle run all simulated threads of an execution on the operating system's thread that started it.
-    static PLAN: RefCell<Plan> = RefCell::default();
+    // All simulated threads of an execution run on one of the operating system's threads.
+    static PLAN: RefCell<Option<Arc<Plan>>> = const { RefCell::new(None) };
     static ACTIVE: Cell<bool> = const { Cell::new(false) };
+    /// Where each simulated thread last said that it is going to call wakers.
+    static ANNOUNCED: RefCell<HashMap<u64, &'static Location<'static>>> = RefCell::default();
 }
 
-/// Puts a plan into force, and the previous one again when it is dropped.
-struct InForce(Plan);
+/// Puts a plan, or none, into force on this operating system's thread. Returns the one that was.
+fn put_in_force(plan: Option<Arc<Plan>>) -> Option<Arc<Plan>> {
+    ACTIVE.set(plan.is_some());
+    PLAN.replace(plan)
+}
+
+/// The plan that is in force where this was made.
+#[derive(Clone)]
+pub(crate) struct Followed(Option<Arc<Plan>>);
+
+impl Followed {
+    /// That of this operating system's thread.
+    pub(crate) fn here() -> Self {
+        Self(PLAN.with_borrow(Clone::clone))
+    }
+
+    /// Follows it on this operating system's thread too, from now on.
+    pub(crate) fn again(&self) {
+        put_in_force(self.0.clone());
+    }
+}
+
+/// Has a plan in force, and the previous one again when it is dropped.
+struct InForce {
+    plan: Arc<Plan>,
+    previous: Option<Arc<Plan>>,
+}
 
 impl InForce {
     fn new(plan: Plan) -> Self {
-        ACTIVE.set(true);
-        Self(PLAN.replace(plan))
+        let plan = Arc::new(plan);
+        Self { previous: put_in_force(Some(plan.clone())), plan }
     }
 }
 
 impl Drop for InForce {
     fn drop(&mut self) {
-        let previous = std::mem::take(&mut self.0);
-        ACTIVE.set(previous.mutation.is_some() || previous.listed.is_some());
-        PLAN.set(previous);
+        put_in_force(self.previous.take());
     }
 }
 
-/// Runs `body` with this mistake in every execution that this operating system's thread runs. Says how often it took
-/// effect: 0 means that nobody came by, and what was found does not speak of it.
+/// Runs `body` with this mistake in every execution that it searches. Says how often it took effect: 0 means
+/// that nobody came by, and what was found does not speak of it.
 pub fn with_mutation<R>(mutation: &Mutation, body: impl FnOnce() -> R) -> (R, u64) {
-    let _in_force = InForce::new(Plan { mutation: Some(mutation.clone()), ..Plan::default() });
+    let in_force = InForce::new(Plan { mutation: Some(mutation.clone()), ..Plan::default() });
     let result = body();
-    (result, PLAN.with_borrow(|plan| plan.struck))
+    (result, in_force.plan.struck.load(Ordering::Relaxed))
 }
 
-/// Runs `body` and lists what the executions in it came by, on this operating system's thread.
+/// Runs `body` and lists what the executions that it searches came by.
 pub fn listing<R>(body: impl FnOnce() -> R) -> (R, BTreeSet<Executed>) {
-    let _in_force = InForce::new(Plan { listed: Some(BTreeSet::new()), ..Plan::default() });
+    let in_force = InForce::new(Plan { listed: Some(Mutex::default()), ..Plan::default() });
     let result = body();
-    let listed = PLAN.with_borrow_mut(|plan| plan.listed.take()).unwrap_or_default();
+    let listed = in_force.plan.listed.as_ref().expect("it was given");
+    let listed = listed.lock().expect("no panic inside").clone();
     let executed =
         listed.into_iter().map(|(at, operation, label)| Executed { place: Place::of(at), operation, label });
     (result, executed.collect())
@@ -276,13 +306,16 @@ fn change(operation: Operation, label: &'static str) -> Option<Change> {
 
 #[cold]
 fn change_at(at: &'static Location<'static>, operation: Operation, label: &'static str) -> Option<Change> {
-    PLAN.with_borrow_mut(|plan| {
-        if let Some(listed) = &mut plan.listed {
-            listed.insert((at, operation, label));
+    PLAN.with_borrow(|plan| {
+        let plan = plan.as_ref()?;
+        if let Some(listed) = &plan.listed {
+            listed.lock().expect("no panic inside").insert((at, operation, label));
         }
         let mutation = plan.mutation.as_ref()?;
         let here = mutation.place.is(at) && mutation.label.as_ref().is_none_or(|of| *of == label);
-        plan.struck += u64::from(here);
+        if here {
+            plan.struck.fetch_add(1, Ordering::Relaxed);
+        }
         here.then_some(mutation.change)
     })
 }
@@ -339,7 +372,7 @@ impl<P: Primitives> Primitives for Weakened<P> {
     fn note(note: Note) {
         if ACTIVE.get() {
             let at = Location::caller();
-            PLAN.with_borrow_mut(|plan| plan.announced.insert(P::thread(), at));
+            ANNOUNCED.with_borrow_mut(|announced| announced.insert(P::thread(), at));
         }
         P::note(note);
     }
@@ -472,7 +505,7 @@ impl<P: Primitives> sync::Parker for WeakenedParker<P> {
 
 impl<P: Primitives> Wake for WeakenedParker<P> {
     fn wake(self: Arc<Self>) {
-        let announced = || PLAN.with_borrow(|plan| plan.announced.get(&P::thread()).copied());
+        let announced = || ANNOUNCED.with_borrow(|announced| announced.get(&P::thread()).copied());
         let at = if ACTIVE.get() { announced() } else { None };
         let change = at.and_then(|at| change_at(at, Operation::Wake, self.label));
         if change != Some(Change::Dropped) {

@@ -16,7 +16,7 @@ use crate::engine::{self, Budget, Engine};
 use crate::scenario::{self, Consumer, PollWake};
 use crate::stress::{self, Report};
 use crate::trace::Trace;
-use crate::verdict::{Counterexample, End, Verdict};
+use crate::verdict::{Counterexample, End, Verdict, Why};
 
 pub use mutant::{MutantCase, readme};
 pub use pool::PoolCase;
@@ -67,6 +67,23 @@ pub trait Case: fmt::Display + Copy + PartialEq + Send + Sync {
         let misses = verdict.misses()?;
         let possible = self.documented_miss(engine);
         Some(misses != possible && !(engine == Engine::Hardware && possible))
+    }
+}
+
+/// A case whose counterexamples can be [made again](engine::replay).
+pub trait Replay: Case {
+    /// Makes one of them again.
+    ///
+    /// # Errors
+    /// Why it cannot be made again, in words.
+    fn replay(&self, record: &str) -> Result<(Engine, Counterexample), String>;
+}
+
+impl Replay for WakeCase {
+    fn replay(&self, record: &str) -> Result<(Engine, Counterexample), String> {
+        let again =
+            crate::with_gate!(self.gate, G => engine::replay(&PollWake::<G>::new(self.consumer), record));
+        again.map_err(|error| error.to_string())
     }
 }
 
@@ -147,6 +164,8 @@ fn hardware<G: Gate>(scenario: String, budget: Budget) -> Verdict {
                 report.stalls, report.completions
             ))),
             trace: Trace::default(),
+            why: Why::Unknown,
+            record: None,
         };
         return Verdict::Misses { counterexample, explored: report.completions };
     }

@@ -19,10 +19,10 @@ use reveille_model::program::Weakening;
 use reveille_model::protocol::{completion, poll_wake};
 
 use super::{Case, GateName, PoolCase, WakeCase, hardware};
-use crate::engine::{self, Budget, Engine};
+use crate::engine::{self, AnyScenario, Budget, Engine};
 use crate::flavour::weakened::{Change, Mutation, Operation, with_mutation};
 use crate::mutants::{self, Mutant};
-use crate::orderings::{self, AnyScenario, InTheModel};
+use crate::orderings::{self, InTheModel};
 use crate::scenario::{Consumer, PollWake, ReactorSleep};
 use crate::source::{self, Use};
 use crate::verdict::Verdict;

@@ -7,13 +7,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::engine::{self, Budget, Engine};
+use crate::engine::{self, AnyScenario, Budget, Engine};
 use crate::flavour::weakened::{self, Change, Mutation};
 use crate::gates;
 use crate::scenario::{Misuse, PoolScenario, Protocol};
 use crate::source;
-use crate::subject::{Case, Needs};
-use crate::verdict::Verdict;
+use crate::subject::{Case, Needs, Replay};
+use crate::verdict::{Counterexample, Verdict};
 
 /// A protocol with one mistake.
 #[derive(Debug, Clone, Copy)]
@@ -132,31 +132,37 @@ impl Mutant {
         MUTANTS.iter().filter(move |mutant| mutant.protocol == protocol)
     }
 
-    /// Searches the protocol with this mistake.
-    pub fn search(&self, engine: Engine, budget: Budget) -> Verdict {
-        let scenario = PoolScenario::new(self.protocol);
+    /// Asks something about the protocol with this mistake. Says how often the mistake was made, where it is
+    /// made in passing.
+    fn ask<R>(&self, ask: impl FnOnce(&AnyScenario) -> R) -> Result<(R, Option<u64>), String> {
         match self.mistake {
             Mistake::OneFlag => {
-                engine::search(engine, &PoolScenario::<gates::Rearm>::new(self.protocol), budget)
+                let scenario = PoolScenario::<gates::Rearm>::new(self.protocol);
+                Ok((ask(&AnyScenario::new(scenario)), None))
             }
             Mistake::Misuse(misuse) => {
-                engine::search(engine, &<PoolScenario>::misused(scenario, misuse), budget)
+                let scenario = <PoolScenario>::misused(PoolScenario::new(self.protocol), misuse);
+                Ok((ask(&AnyScenario::new(scenario)), None))
             }
             Mistake::Weakened { file, function, name, label, change } => {
-                let Some(call) = source::call(file, function, name) else {
-                    return Verdict::Inconclusive {
-                        why: format!("there is no `{name}` in `{function}` of {file}"),
-                    };
-                };
+                let call = source::call(file, function, name)
+                    .ok_or_else(|| format!("there is no `{name}` in `{function}` of {file}"))?;
                 let mutation = Mutation { place: call.place.clone(), label: label.map(Cow::from), change };
-                let search = || engine::search(engine, &<PoolScenario>::new(self.protocol), budget);
-                match weakened::with_mutation(&mutation, search) {
-                    (verdict, 0) if verdict.misses() == Some(false) => {
-                        Verdict::Inconclusive { why: format!("nobody came by {mutation}") }
-                    }
-                    (verdict, _) => verdict,
-                }
+                let scenario = AnyScenario::new(<PoolScenario>::new(self.protocol));
+                let (answer, struck) = weakened::with_mutation(&mutation, || ask(&scenario));
+                Ok((answer, Some(struck)))
             }
+        }
+    }
+
+    /// Searches the protocol with this mistake.
+    pub fn search(&self, engine: Engine, budget: Budget) -> Verdict {
+        match self.ask(|scenario| scenario.search(engine, budget)) {
+            Err(why) => Verdict::Inconclusive { why },
+            Ok((verdict, Some(0))) if verdict.misses() == Some(false) => {
+                Verdict::Inconclusive { why: format!("nobody came by the place of {}", self.name) }
+            }
+            Ok((verdict, _)) => verdict,
         }
     }
 
@@ -325,5 +331,16 @@ impl Case for PoolCase {
                 .of_the_code()
                 .is_some_and(|(_, mutant)| mutant.is_some_and(|mutant| mutant.shows_under(engine))),
         }
+    }
+}
+
+impl Replay for PoolCase {
+    fn replay(&self, record: &str) -> Result<(Engine, Counterexample), String> {
+        let again = match self.of_the_code() {
+            Some((_, Some(mutant))) => mutant.ask(|scenario| scenario.replay(record))?.0,
+            Some((protocol, None)) => engine::replay(&<PoolScenario>::new(protocol), record),
+            None => return Err("the code has no such thing".into()),
+        };
+        again.map_err(|error| error.to_string())
     }
 }

@@ -2,32 +2,50 @@
 //!
 //! The operations of a thread are answered on its own stack, without a switch, as long as it can go on. It is suspended where it
 //! has to wait: in the replay for the write that it reads; after it for its turn.
+//!
+//! While a panic unwinds a thread's stack, [`std::thread::panicking`] is true on the whole thread of the
+//! machine, and so for each of the program's. So no other one runs then, until the panic is caught: such a
+//! thread goes first, after the replay and in it. Where it has to wait all the same, that is a
+//! [limit](Limit::Unwinding).
+
+mod repeat;
 
 use std::cell::Cell;
 use std::panic::Location as Source;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use super::failure::{Diverged, Failure, Limit, Performed};
-use super::fiber::{self, Body, Ended, Fiber, TakeDown};
+use super::aftermath::Aftermath;
+use super::failure::{Diverged, Failure, Instead, Last, Limit, Performed};
+use super::fiber::{self, Body, Ended, Fiber, STACK, TakeDown};
 use super::object::{Kind, Named, Numbers};
+use super::pulse::Pulse;
 use crate::graphs::revisit::{Added, extend};
 use crate::graphs::rules::{Rule, without};
 use crate::graphs::wait::{self, Look, Waits};
 use crate::graphs::{EventId, Graph, Op, Value};
 
+pub(crate) use repeat::Recorded;
+
 /// What bounds a single execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most events
+    /// The most events, no more than 65,535
     pub events: usize,
-    /// The most threads at a time
+    /// The most threads at a time, no more than 254
     pub threads: usize,
+    /// A worker of the search that does no operation for so long is [caught](Limit::Silent): it can be
+    /// neither stopped nor freed, so its thread of the machine and all its memory stay there until the
+    /// process ends.
+    ///
+    /// `None` does without a watcher, and a search with one worker then runs on the calling thread.
+    pub silence: Option<Duration>,
 }
 
 impl Default for Limits {
-    /// Ten thousand events, 200 threads.
+    /// Ten thousand events, 200 threads, ten seconds of silence.
     fn default() -> Self {
-        Limits { events: 10_000, threads: 200 }
+        Limits { events: 10_000, threads: 200, silence: Some(Duration::from_secs(10)) }
     }
 }
 
@@ -51,7 +69,7 @@ struct ThreadState {
     /// How many locations it has made
     locations: u32,
     state: State,
-    /// Whether a panic was unwinding, here or on another fiber's stack, when it was suspended
+    /// Whether a panic was unwinding its stack when it was suspended: the execution has failed then
     unwinding: bool,
     /// Whether it has been told that it is taken down
     told: bool,
@@ -120,14 +138,25 @@ pub(crate) struct Execution {
     running: usize,
     /// Events of the graph that have not taken place yet
     to_replay: usize,
-    /// The replay is over, and no thread has been chosen to go on
-    replayed: bool,
     failure: Option<Box<Failure>>,
     taken_down: bool,
+    /// What the operations of destructors do while it is taken down
+    aftermath: Aftermath,
+    /// The stacks cannot be unwound: they are left where they are
+    abandoned: bool,
+    /// The payload of a panic of the engine itself
+    engine_panic: Option<Box<dyn std::any::Any + Send>>,
+    pub pulse: Arc<Pulse>,
+    /// The names of threads that the watcher knows
+    named: Vec<&'static str>,
+    /// No operation may be asked for when the stack has come below this address
+    floor: usize,
     /// Another thread goes before the running one, which has just done its operation
     yields: bool,
     /// Goes down the tree of choices at random, instead of leaving the other ways to the caller
     pub descent: Option<Descent>,
+    /// Makes a recorded execution again, instead of all
+    pub recorded: Option<Recorded>,
     stopped: bool,
     /// Remarks of the program, each with the number of its thread and of the event before which it was made; if they are wanted
     pub notes: Option<Vec<(EventId, Value)>>,
@@ -150,7 +179,10 @@ pub(super) fn current<'a>() -> Option<&'a mut Execution> {
 
 impl Execution {
     pub fn new(limits: Limits, waits: Waits, shared: Arc<Mutex<Numbers>>) -> Self {
-        fiber::quiet_panics();
+        super::prepare();
+        let (events, threads) =
+            (limits.events.min(u16::MAX as usize), limits.threads.min(u8::MAX as usize - 1));
+        let limits = Limits { events, threads, ..limits };
         Execution {
             graph: Graph::new(crate::memory::Memory::Sc),
             waits,
@@ -164,11 +196,17 @@ impl Execution {
             spare: Vec::new(),
             running: 0,
             to_replay: 0,
-            replayed: false,
             failure: None,
             taken_down: false,
+            aftermath: Aftermath::default(),
+            abandoned: false,
+            engine_panic: None,
+            pulse: Arc::default(),
+            named: Vec::new(),
+            floor: 0,
             yields: false,
             descent: None,
+            recorded: None,
             stopped: false,
             notes: None,
             thread_names: Vec::new(),
@@ -179,13 +217,14 @@ impl Execution {
     /// graphs that are to be visited besides.
     pub fn run(&mut self, graph: Graph, program: Body) -> RunEnd {
         self.to_replay = graph.len;
-        self.replayed = false;
         self.graph = graph;
         self.generation += 1;
         self.failure = None;
         self.taken_down = false;
         self.stopped = false;
         self.thread_names.clear();
+        self.aftermath.clear();
+        fiber::last_message();
         if let Some(notes) = &mut self.notes {
             notes.clear();
         }
@@ -198,6 +237,9 @@ impl Execution {
             Self::take_down(this);
         }
         CURRENT.set(before);
+        if let Some(payload) = self.engine_panic.take() {
+            std::panic::resume_unwind(payload);
+        }
         self.end()
     }
 
@@ -210,15 +252,18 @@ impl Execution {
         let fiber: *mut Fiber = {
             // SAFETY: see above; it ends with this block.
             let execution = unsafe { &mut *this };
-            if execution.failure.is_some() || execution.stopped {
+            // Of a recorded execution the others are to be seen too, whose thread has not come to its failure
+            // yet.
+            if execution.failure.is_some() && execution.recorded.is_none() || execution.stopped {
                 return false;
             }
             let next = if execution.to_replay > 0 { execution.next_in_replay() } else { execution.next() };
-            execution.replayed &= execution.to_replay > 0;
             let Some(next) = next else { return execution.give_up() };
             execution.running = next;
+            execution.pulse.goes_on(next);
             let thread = &mut execution.threads[next];
             thread.state = State::Ready;
+            execution.floor = thread.fiber.floor();
             &mut *thread.fiber
         };
         // SAFETY: the fiber is in a box of its own, which is neither dropped nor used by others while it runs.
@@ -226,32 +271,88 @@ impl Execution {
         // SAFETY: no fiber runs any more.
         let execution = unsafe { &mut *this };
         let running = execution.running;
+        if fiber::has_engine_panicked() {
+            fiber::forget_engine_panic();
+            execution.abandoned = true;
+            execution.engine_panic = Some(match ended {
+                Some(Ended::Panicked(payload)) => payload,
+                _ => Box::new("the engine panicked, and the program caught the panic"),
+            });
+            return false;
+        }
         match ended {
             None => {}
             Some(Ended::Returned | Ended::TakenDown) => execution.threads[running].state = State::Ended,
             Some(Ended::Panicked(payload)) => {
                 execution.threads[running].state = State::Ended;
                 let message = message(&*payload);
-                execution.fail(Failure::Panic { thread: running, message });
+                match execution.next_recorded(running) {
+                    Some(before) => execution.diverged(before, Instead::Panics(message)),
+                    None => execution.fail(Failure::Panic { thread: running, message }),
+                }
             }
+            Some(Ended::Overflowed) => execution.overflowed(),
         }
         true
     }
 
+    /// The stack of the running thread has overflowed.
+    fn overflowed(&mut self) {
+        self.abandoned = true;
+        let last = self.last(self.running);
+        self.fail(Failure::Limit(Limit::Stack { size: STACK, last }));
+    }
+
+    /// What the graph says that a thread does next.
+    fn next_recorded(&self, thread: usize) -> Option<Performed> {
+        let event =
+            self.graph.threads[thread].events.get(self.threads.get(thread).map_or(0, |own| own.done))?;
+        Some(Performed { op: event.op, source: event.source })
+    }
+
+    /// What a thread has done last.
+    fn last(&self, thread: usize) -> Last {
+        let done = self.threads[thread].done;
+        let source = done.checked_sub(1).map(|last| self.graph.threads[thread].events[last].source);
+        Last { thread, name: self.thread_names[thread], source }
+    }
+
     fn next_in_replay(&self) -> Option<usize> {
-        (0..self.threads.len()).find(|&number| {
-            let thread = &self.threads[number];
-            let has_events = thread.done < self.graph.threads[number].events.len();
-            has_events
-                && match thread.state {
-                    State::Ready => true,
-                    State::Replay(event) => self.has_taken_place(event),
-                    State::Join(joined) => {
-                        self.threads[joined].done == self.graph.threads[joined].events.len()
-                    }
-                    State::Waiting(..) | State::Blocked | State::Ended | State::Free => false,
-                }
-        })
+        let ready = || (0..self.threads.len()).filter(|&number| self.is_ready_in_replay(number));
+        // Who unwinds next comes last, so that what its destructors read is there.
+        ready().find(|&number| !self.unwinds_next(number)).or_else(|| ready().next())
+    }
+
+    /// Whether a thread goes on in its code after it has repeated an event. It stops where its events end,
+    /// before it panics, say; unless it is unwound there.
+    fn goes_on_after_repeating(&self, number: usize) -> bool {
+        if self.to_replay == 0 {
+            return self.next() == Some(number);
+        }
+        let is_last = self.threads[number].done == self.graph.threads[number].events.len();
+        if is_last { self.graph.unwinds(number) } else { !self.unwinds_next(number) }
+    }
+
+    /// Whether the next event that a thread is to repeat is the first one of those that it did while a panic
+    /// unwound its stack.
+    #[inline]
+    fn unwinds_next(&self, number: usize) -> bool {
+        let done = self.threads[number].done;
+        self.graph.is_unwinding(number, done)
+            && done < self.graph.threads[number].events.len()
+            && !done.checked_sub(1).is_some_and(|last| self.graph.is_unwinding(number, last))
+    }
+
+    fn is_ready_in_replay(&self, number: usize) -> bool {
+        let thread = &self.threads[number];
+        let has_events = thread.done < self.graph.threads[number].events.len();
+        has_events
+            && match thread.state {
+                State::Ready => true,
+                State::Replay(event) => self.has_taken_place(event),
+                State::Join(joined) => self.threads[joined].done == self.graph.threads[joined].events.len(),
+                State::Waiting(..) | State::Blocked | State::Ended | State::Free => false,
+            }
     }
 
     /// Whether the replay has come to this event. Its thread may not even have been started.
@@ -259,9 +360,12 @@ impl Execution {
         self.threads.get(event.thread()).is_some_and(|thread| thread.done > event.index())
     }
 
-    /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path): a function of the
-    /// graph alone.
+    /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path), one whose
+    /// stack is unwound before all others: a function of the graph alone.
     fn next(&self) -> Option<usize> {
+        if let Some(turn) = self.turn() {
+            return self.can_take(turn).then_some(turn);
+        }
         let graph = &self.graph;
         let can_go_on = |&number: &usize| match (self.threads[number].state, graph.last_look(number)) {
             (State::Blocked | State::Ended | State::Free, _) => false,
@@ -269,13 +373,20 @@ impl Execution {
             (State::Join(joined), None) => graph.has_ended(joined),
             (State::Ready | State::Replay(_), None) => true,
         };
-        (0..self.threads.len())
-            .filter(can_go_on)
-            .min_by(|&a, &b| graph.threads[a].path.cmp(&graph.threads[b].path))
+        (0..self.threads.len()).filter(can_go_on).min_by(|&a, &b| {
+            let unwound_first = graph.unwinds(b).cmp(&graph.unwinds(a));
+            unwound_first.then_with(|| graph.threads[a].path.cmp(&graph.threads[b].path))
+        })
     }
 
     /// When no thread can move, one that waits looks at older writes. False if all have.
     fn give_up(&mut self) -> bool {
+        if self.to_replay > 0 {
+            // A thread stays away from what it did: it was not started, say.
+            let stopped = (0..self.graph.threads.len()).find_map(|thread| self.next_recorded(thread));
+            self.diverged(stopped.expect("an event is left"), Instead::Nothing);
+            return false;
+        }
         let graph = &self.graph;
         let may_look = |number: usize| {
             if let Some(look) = graph.last_look(number) {
@@ -291,6 +402,7 @@ impl Execution {
         let looks = (0..self.threads.len()).filter_map(may_look);
         let first = looks.min_by(|(a, ..), (b, ..)| graph.threads[*a].path.cmp(&graph.threads[*b].path));
         let Some((number, op, source)) = first else { return false };
+        self.graph.set_unwinding(number, false);
         wait::give_up(&mut self.graph, number, op, source, &mut self.others);
         self.choose();
         true
@@ -333,6 +445,7 @@ impl Execution {
             self.thread_names.push("");
         }
         self.thread_names[number] = name;
+        self.pulse.name(number, name, &mut self.named);
         while self.threads.len() < number {
             let fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
             self.threads.push(ThreadState {
@@ -357,17 +470,20 @@ impl Execution {
     /// # Safety
     /// As [`step`](Self::step).
     unsafe fn take_down(this: *mut Execution) {
-        let threads = {
+        let (threads, first) = {
             // SAFETY: no fiber runs; the reference ends with this block.
             let execution = unsafe { &mut *this };
             execution.taken_down = true;
-            execution.threads.len()
+            (if execution.abandoned { 0 } else { execution.threads.len() }, execution.running)
         };
-        for number in 0..threads {
+        // If a panic unwinds a stack, it is that of the thread that ran last. It comes to its end before
+        // others are unwound.
+        for number in (first..threads).chain(0..first.min(threads)) {
             let (fiber, body) = {
                 // SAFETY: as above.
                 let execution = unsafe { &mut *this };
                 execution.running = number;
+                execution.pulse.goes_on(number);
                 let thread = &mut execution.threads[number];
                 if matches!(thread.state, State::Ended | State::Free) {
                     continue;
@@ -379,12 +495,21 @@ impl Execution {
                 Some(never_started) => drop(never_started),
                 None => {
                     // SAFETY: as in `step`.
-                    unsafe { (*fiber).resume() };
+                    let ended = unsafe { (*fiber).resume() };
+                    if matches!(ended, Some(Ended::Overflowed)) {
+                        // SAFETY: as above.
+                        unsafe { (*this).overflowed() };
+                        break;
+                    }
                 }
             }
         }
         // SAFETY: no fiber runs any more.
         let execution = unsafe { &mut *this };
+        if std::mem::take(&mut execution.abandoned) {
+            // Nobody may run a destructor of theirs any more, so they are not even dropped.
+            std::mem::forget(std::mem::take(&mut execution.threads));
+        }
         while let Some(thread) = execution.threads.pop() {
             execution.spare.push(thread.fiber);
         }
@@ -394,10 +519,34 @@ impl Execution {
         self.failure.get_or_insert_with(|| Box::new(failure));
     }
 
+    /// The running thread is going to be suspended, in this operation.
+    fn pause(&mut self, source: &'static Source<'static>) {
+        let running = self.running;
+        let is_unwinding = std::thread::panicking();
+        self.threads[running].unwinding = is_unwinding;
+        if is_unwinding && !self.stopped {
+            // Another thread that ran now would be told that it panics.
+            let last = Last { source: Some(source), ..self.last(running) };
+            self.fail(Failure::Limit(Limit::Unwinding { last, message: fiber::last_message() }));
+        }
+    }
+
+    /// Unwinds the running thread, which is taken down, if it is not unwound already.
+    fn tell_taken_down(&mut self) {
+        if fiber::is_running() {
+            let thread = &mut self.threads[self.running];
+            let is_unwinding = if thread.told { std::thread::panicking() } else { thread.unwinding };
+            thread.told = true;
+            if !is_unwinding {
+                std::panic::resume_unwind(Box::new(TakeDown));
+            }
+        }
+    }
+
     /// A new object of the running thread.
     pub fn object(&mut self, label: &'static str, kind: Kind, initial: Value) -> u32 {
         if self.taken_down {
-            return 0;
+            return self.aftermath.object(initial);
         }
         let running = self.running;
         let nth = self.threads[running].locations as usize;
@@ -415,6 +564,13 @@ impl Execution {
             self.names.resize(number as usize + 1, Named { label: "", kind: Kind::Word });
         }
         self.names[number as usize] = Named { label, kind };
+        if let Some(known) = self.graph.locations.get(number as usize)
+            && (known.writes.len() > 1 || !known.reads.is_empty())
+            && known.initial != initial
+            && let Some(before) = self.next_recorded(running)
+        {
+            self.diverged(before, Instead::Makes(label));
+        }
         self.graph.declare(number, initial, kind.is_ordered() && self.waits == Waits::Retry);
         number
     }
@@ -455,7 +611,7 @@ impl Execution {
             // Replay.
             if event.op != op || !std::ptr::eq(event.source, source) && event.source != source {
                 let before = Performed { op: event.op, source: event.source };
-                self.diverged(before, Performed { op, source });
+                self.diverged(before, Instead::Performed(Performed { op, source }));
                 return None;
             }
             if event.op.reads() && !event.reads_from.is_initial() {
@@ -475,30 +631,32 @@ impl Execution {
             let thread = &mut self.threads[number];
             thread.done += 1;
             self.to_replay -= 1;
-            self.replayed = self.to_replay == 0;
             if event.blocked {
                 thread.state = State::Blocked;
                 return None;
             }
-            return Some(event.read);
+            let read = event.read;
+            self.yields = op != Op::End && !self.goes_on_after_repeating(number);
+            return Some(read);
         }
-        if self.to_replay > 0 {
+        let unwinds = std::thread::panicking();
+        let goes_ahead = self.to_replay > 0 && unwinds && self.may_go_ahead(number, &op);
+        if self.to_replay > 0 && !goes_ahead {
             return None;
         }
-        if std::mem::take(&mut self.replayed) && self.next() != Some(number) {
+        if self.recorded.is_some() {
+            return self.repeat(op, source);
+        }
+        if let Some(look) = self.graph.last_look(number)
+            && look.op != op
+        {
+            let before = Performed { op: look.op, source: look.source };
+            self.diverged(before, Instead::Performed(Performed { op, source }));
             return None;
         }
-        if self.graph.retries(&op) {
-            if let Some(look) = self.graph.last_look(number)
-                && look.op != op
-            {
-                self.diverged(Performed { op: look.op, source: look.source }, Performed { op, source });
-                return None;
-            }
-            if !self.graph.ends_wait(&op) {
-                self.threads[number].state = State::Waiting(op, source);
-                return None;
-            }
+        if self.graph.retries(&op) && !self.graph.ends_wait(&op) {
+            self.threads[number].state = State::Waiting(op, source);
+            return None;
         }
         let thread = &mut self.threads[number];
         if let Op::Join { thread: joined } = op
@@ -520,6 +678,8 @@ impl Execution {
         if self.stopped {
             return None;
         }
+        let was_unwound = self.graph.unwinds(number);
+        self.graph.set_unwinding(number, unwinds);
         let added = extend(&mut self.graph, number, op, source, &mut self.others);
         if added == Added::Unordered {
             self.fail(Failure::Limit(Limit::Unordered(Performed { op, source })));
@@ -532,9 +692,10 @@ impl Execution {
         }
         match added {
             Added::Value(value) => {
-                // A wait that ends now may go before this thread.
+                // A wait that ends now may go before this thread; and anyone, when it has gone first for a
+                // while.
                 let may_end_wait = op.location().is_some_and(|number| self.graph.location(number).ordered);
-                self.yields = may_end_wait && self.next() != Some(number);
+                self.yields = (may_end_wait || was_unwound) && self.next() != Some(number);
                 Some(value)
             }
             Added::Blocked | Added::Unordered => {
@@ -544,7 +705,27 @@ impl Execution {
         }
     }
 
-    fn diverged(&mut self, before: Performed, now: Performed) {
+    /// Whether a thread whose stack is unwound may do what is no event yet, though others have not repeated
+    /// all of theirs. It would be the next to go on after the replay, since only one is unwound at a time, so
+    /// for the graph it makes no difference. What it reads has to be there.
+    #[cold]
+    fn may_go_ahead(&self, number: usize, op: &Op) -> bool {
+        let others = (0..self.graph.threads.len()).filter(|&other| other != number);
+        let is_only_one = !others.into_iter().any(|other| self.graph.unwinds(other));
+        let newest = op.atomic().filter(|_| op.reads()).map(|location| self.graph.newest(location));
+        let is_there = newest.is_none_or(|write| write.is_initial() || self.has_taken_place(write));
+        self.graph.unwinds(number) && is_only_one && is_there && !matches!(op, Op::Join { .. })
+    }
+
+    /// The thread has used up its stack, but for what the engine needs.
+    #[cold]
+    fn has_no_stack(&mut self, source: &'static Source<'static>) -> Option<Value> {
+        let last = Last { source: Some(source), ..self.last(self.running) };
+        self.fail(Failure::Limit(Limit::Stack { size: STACK, last }));
+        None
+    }
+
+    fn diverged(&mut self, before: Performed, now: Instead) {
         let diverged = Diverged { thread: self.running, before, now };
         self.fail(Failure::Limit(Limit::Diverged(Box::new(diverged))));
     }
@@ -567,33 +748,51 @@ impl Execution {
     }
 }
 
-/// Performs an operation of the thread that runs, when its turn has come. `None` if the run is being taken down.
+/// Performs an operation of the thread that runs, when its turn has come. `None` if the run is being taken
+/// down and there is nothing to return.
 pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value> {
     let mut done = None;
     loop {
         let execution = current().expect("an operation of the program outside of an execution");
         if execution.taken_down {
-            if fiber::is_running() {
-                let thread = &mut execution.threads[execution.running];
-                let is_unwinding = if thread.told { std::thread::panicking() } else { thread.unwinding };
-                thread.told = true;
-                if !is_unwinding {
-                    std::panic::resume_unwind(Box::new(TakeDown));
-                }
-            }
-            return None;
+            execution.tell_taken_down();
+            return execution.aftermath.perform(&execution.graph, op);
         }
         if done.is_some() {
             return done;
         }
-        done = execution.perform(op, source);
+        if fiber::has_engine_panicked() {
+            // Its panic unwinds this stack, and this is a destructor's operation.
+            return None;
+        }
+        execution.pulse.asks(source);
+        if execution.failure.is_none() || execution.recorded.is_some() {
+            done = match fiber::stack_pointer() < execution.floor {
+                true => fiber::in_engine(|| execution.has_no_stack(source)),
+                false => fiber::in_engine(|| execution.perform(op, source)),
+            };
+        }
         // If it went wrong, the thread goes no further.
-        if done.is_some() && execution.failure.is_none() && !std::mem::take(&mut execution.yields) {
+        // Who has started a thread gives way when that is there.
+        let goes_on = execution.failure.is_none() || execution.recorded.is_some();
+        if done.is_some() && goes_on && (op == Op::Spawn || !std::mem::take(&mut execution.yields)) {
             return done;
         }
-        let running = execution.running;
-        execution.threads[running].unwinding = std::thread::panicking();
+        execution.pause(source);
         fiber::suspend();
+    }
+}
+
+/// Lets another thread go before the running one, which has just started one, if it is not the next.
+pub(super) fn give_way(source: &'static Source<'static>) {
+    let execution = current().expect("an execution runs");
+    if std::mem::take(&mut execution.yields) && !execution.taken_down {
+        execution.pause(source);
+        fiber::suspend();
+        let execution = current().expect("an execution runs");
+        if execution.taken_down {
+            execution.tell_taken_down();
+        }
     }
 }
 

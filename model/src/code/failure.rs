@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::Location as Source;
+use std::time::Duration;
 
 use crate::graphs::{EventId, Op};
 
@@ -61,6 +62,46 @@ pub enum Limit {
     /// The program did something else than before, though every read returned what it had returned before: it has state that it shares behind the
     /// primitives' back
     Diverged(Box<Diverged>),
+    /// An object is used in another execution than the one that it was made in: it is kept where executions
+    /// share it
+    Outlived {
+        /// Who uses it
+        source: &'static Source<'static>,
+    },
+    /// A worker has given no sign of life for a time: its thread of the machine is caught, and left where it
+    /// is
+    Silent {
+        /// For so long
+        time: Duration,
+        /// What it did last
+        last: Last,
+    },
+    /// The stack of a thread overflowed. It was left as it was, and so were those of the other threads
+    Stack {
+        /// Its size
+        size: usize,
+        /// What it did last
+        last: Last,
+    },
+    /// A thread waits in a destructor while a panic unwinds its stack. The others cannot run meanwhile:
+    /// [`std::thread::panicking`] would be true for them too
+    Unwinding {
+        /// What the thread did last
+        last: Last,
+        /// The text of the last panic, if it had one: it may be what is wrong with the program
+        message: Option<String>,
+    },
+}
+
+/// What a thread did last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// Its number
+    pub thread: usize,
+    /// What the program calls it
+    pub name: &'static str,
+    /// Where its last operation stands; `None` before the first
+    pub source: Option<&'static Source<'static>>,
 }
 
 /// See [`Limit::Diverged`].
@@ -71,7 +112,48 @@ pub struct Diverged {
     /// What it did
     pub before: Performed,
     /// And does now
-    pub now: Performed,
+    pub now: Instead,
+}
+
+/// What a thread does instead of what it did before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instead {
+    /// Another operation
+    Performed(Performed),
+    /// It makes an object with this label that has another kind or value in the beginning
+    Makes(&'static str),
+    /// It panics
+    Panics(String),
+    /// It is not started, or it waits
+    Nothing,
+}
+
+impl Diverged {
+    /// The same operation at the same place, with other arguments.
+    fn differs_in_arguments(&self) -> bool {
+        matches!(self.now, Instead::Performed(now) if now.to_string() == self.before.to_string())
+    }
+}
+
+impl fmt::Display for Instead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Instead::Performed(performed) => performed.fmt(f),
+            Instead::Makes(label) => write!(f, "it makes another `{label}`"),
+            Instead::Panics(message) => write!(f, "it panics: {message}"),
+            Instead::Nothing => f.write_str("nothing"),
+        }
+    }
+}
+
+impl fmt::Display for Last {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "thread {} (`{}`)", self.thread, self.name)?;
+        match self.source {
+            Some(source) => write!(f, ", whose last operation is at {}:{}", source.file(), source.line()),
+            None => f.write_str(", before its first operation"),
+        }
+    }
 }
 
 impl fmt::Display for Performed {
@@ -110,9 +192,40 @@ impl fmt::Display for Limit {
                 let Diverged { before, now, .. } = &**diverged;
                 write!(
                     f,
-                    "the code is not deterministic: after the same reads it did {before}, and now {now}; \
-                     it shares state that is none of its primitives'"
+                    "the code is not deterministic: after the same reads it did {before}, and now {now}"
+                )?;
+                if diverged.differs_in_arguments() {
+                    f.write_str(" with another object or value")?;
+                }
+                f.write_str(
+                    "; it shares state behind its primitives' back (a static, a std atomic or lock, a std thread_local!), or \
+                     depends on time, chance or addresses",
                 )
+            }
+            Limit::Outlived { source } => write!(
+                f,
+                "an object is kept from one execution to another (in a static, a thread_local!): it is used at {}:{}",
+                source.file(),
+                source.line()
+            ),
+            Limit::Silent { time, last } => write!(
+                f,
+                "no operation for {time:?}: an endless loop without operations, or a lock that is none of the \
+                 primitives' (a std Mutex?) held across an operation; it is in {last}"
+            ),
+            Limit::Stack { size, last } => {
+                write!(
+                    f,
+                    "a stack of {} KiB overflows (an endless recursion?): it is that of {last}",
+                    size / 1024
+                )
+            }
+            Limit::Unwinding { last, message } => {
+                write!(
+                    f,
+                    "a destructor has to wait for another thread while a panic unwinds the stack: it is that of {last}"
+                )?;
+                message.iter().try_for_each(|message| write!(f, "; the panic says: {message}"))
             }
         }
     }

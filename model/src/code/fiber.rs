@@ -6,8 +6,10 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Once;
 
-use corosensei::stack::DefaultStack;
-use corosensei::{Coroutine, Yielder};
+use corosensei::stack::{DefaultStack, Stack};
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use super::overflow::{self, Guarded};
 
 /// A thread's code.
 pub(super) type Body = Box<dyn FnOnce() + 'static>;
@@ -20,6 +22,8 @@ pub(super) enum Ended {
     Panicked(Box<dyn Any + Send>),
     /// It was taken down
     TakenDown,
+    /// Its stack overflowed, and has been given up
+    Overflowed,
 }
 
 /// The payload by which a thread is taken down.
@@ -27,9 +31,10 @@ pub(super) struct TakeDown;
 
 /// A stack with a thread's code on it, or none.
 pub(super) struct Fiber {
-    coroutine: Coroutine<(), Option<Ended>, ()>,
+    coroutine: Coroutine<(), Option<Ended>, Ended>,
     body: Rc<Cell<Option<Body>>>,
     yielder: Rc<Cell<*const Yielder<(), Option<Ended>>>>,
+    guarded: Guarded,
 }
 
 thread_local! {
@@ -37,14 +42,26 @@ thread_local! {
     static RUNNING: Cell<*const Yielder<(), Option<Ended>>> = const { Cell::new(std::ptr::null()) };
 }
 
-/// The size of a stack.
-const STACK: usize = 256 * 1024;
+thread_local! {
+    /// Whether the engine's own code runs on the fiber, or ran when it panicked.
+    static IN_ENGINE: Cell<bool> = const { Cell::new(false) };
+
+    /// The text of the last panic of the program.
+    static MESSAGE: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// The size of a stack. What a thread does not use of it costs addresses only.
+pub(super) const STACK: usize = 1024 * 1024;
+
+/// So much of it is for the engine: a thread that has less left may not ask for an operation.
+const ENGINE: usize = 128 * 1024;
 
 impl Fiber {
     pub fn new() -> Self {
         let body: Rc<Cell<Option<Body>>> = Rc::default();
         let yielder = Rc::new(Cell::new(std::ptr::null()));
         let stack = DefaultStack::new(STACK).expect("memory for the stack of a thread of the program");
+        let limit = stack.limit().get();
         let coroutine = Coroutine::with_stack(stack, {
             let (body, own) = (body.clone(), yielder.clone());
             move |yielder: &Yielder<(), Option<Ended>>, ()| {
@@ -64,7 +81,14 @@ impl Fiber {
                 }
             }
         });
-        Fiber { coroutine, body, yielder }
+        let guarded = Guarded { limit, trap: coroutine.trap_handler() };
+        Fiber { coroutine, body, yielder, guarded }
+    }
+
+    /// The lowest address of the stack at which an operation may be asked for.
+    #[inline]
+    pub fn floor(&self) -> usize {
+        self.guarded.limit + ENGINE
     }
 
     /// Gives it a thread's code, which the next resume starts.
@@ -72,12 +96,18 @@ impl Fiber {
         self.body.set(Some(body));
     }
 
-    /// Goes on until the code suspends itself or ends.
+    /// Goes on until the code suspends itself or ends. After an overflow it is of no more use, and must not
+    /// be dropped.
     pub fn resume(&mut self) -> Option<Ended> {
         RUNNING.set(self.yielder.get());
-        let ended = self.coroutine.resume(()).as_yield().expect("a fiber has no end");
+        overflow::watch(&raw const self.guarded);
+        let result = self.coroutine.resume(());
+        overflow::watch(std::ptr::null());
         RUNNING.set(std::ptr::null());
-        ended
+        match result {
+            CoroutineResult::Yield(ended) => ended,
+            CoroutineResult::Return(ended) => Some(ended),
+        }
     }
 
     /// Takes back code that was not started.
@@ -95,17 +125,53 @@ pub(super) fn suspend() {
     unsafe { &*yielder }.suspend(None);
 }
 
-/// Keeps the panics of fibers quiet: they are part of what the search reports. All others go to the hook that was there.
+/// Keeps the panics of programs quiet: they are part of what the search reports. All others go to the hook
+/// that was there.
 pub(super) fn quiet_panics() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !is_running() {
+            if !is_running() || IN_ENGINE.get() {
                 others(info);
+            } else {
+                MESSAGE.set(info.payload_as_str().map(str::to_owned));
             }
         }));
     });
+}
+
+/// Runs the engine's own code, on a fiber. If it panics, that is not the program's panic: it is shown, and
+/// ends the search.
+#[inline]
+pub(super) fn in_engine<R>(body: impl FnOnce() -> R) -> R {
+    IN_ENGINE.set(true);
+    let result = body();
+    IN_ENGINE.set(false);
+    result
+}
+
+/// Whether [`in_engine`] did not come to its end.
+#[inline]
+pub(super) fn has_engine_panicked() -> bool {
+    IN_ENGINE.get()
+}
+
+/// Forgets that it did not.
+pub(super) fn forget_engine_panic() {
+    IN_ENGINE.set(false);
+}
+
+/// About where the running stack ends.
+#[inline(always)]
+pub(super) fn stack_pointer() -> usize {
+    let here = 0u8;
+    (&raw const here).addr()
+}
+
+/// The text of the last panic of the program, if it had one, which is then forgotten.
+pub(super) fn last_message() -> Option<String> {
+    MESSAGE.take()
 }
 
 /// Whether a fiber runs.

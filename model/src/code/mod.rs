@@ -4,21 +4,37 @@
 //! [`spawn`]s. Everything else about the code is ordinary Rust. It has to be deterministic: between two operations it depends on
 //! nothing but what its operations have returned. [`Limit::Diverged`] says so if it is not.
 
+mod aftermath;
 mod execution;
 mod failure;
 mod fiber;
 mod object;
+mod overflow;
+mod pulse;
+#[cfg(test)]
+mod tests;
 
 use std::panic::Location as Source;
 use std::sync::atomic::Ordering;
 
 pub use execution::Limits;
-pub(crate) use execution::{Descent, Execution, RunEnd};
-pub use failure::{Diverged, Failure, Limit, Performed};
+pub(crate) use execution::{Descent, Execution, Recorded, RunEnd};
+pub use failure::{Diverged, Failure, Instead, Last, Limit, Performed};
 pub(crate) use object::Numbers;
 pub use object::{Kind, Named};
+pub(crate) use pulse::Pulse;
 
 use crate::graphs::{Modify, Op, Until, Value};
+
+/// Puts the engine's panic hook in front of the process's, once, and its handler of stack overflows, if
+/// another has come before it.
+///
+/// A search does this. Whoever else installs such things, and other engines do, lets them come first and then
+/// calls this: hooks that two threads install at a time may be lost.
+pub fn prepare() {
+    fiber::quiet_panics();
+    overflow::install();
+}
 
 /// An atomic location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +46,8 @@ pub struct Location {
 fn object(label: &'static str, kind: Kind, initial: Value) -> Location {
     match execution::current() {
         Some(execution) => {
-            Location { number: execution.object(label, kind, initial), generation: execution.generation }
+            let number = fiber::in_engine(|| execution.object(label, kind, initial));
+            Location { number, generation: execution.generation }
         }
         None => panic!("`{label}` is made outside of an execution"),
     }
@@ -52,12 +69,15 @@ impl Location {
     }
 
     /// Its number in [`Graph::locations`](crate::graphs::Graph::locations).
+    #[track_caller]
     #[inline]
     pub fn number(self) -> u32 {
-        debug_assert!(
-            execution::current().is_none_or(|now| now.is_taken_down() || now.generation == self.generation),
-            "a location of an earlier execution is used: it is kept where executions share it"
-        );
+        if let Some(execution) = execution::current()
+            && execution.generation != self.generation
+            && !execution.is_taken_down()
+        {
+            execution.fail(Failure::Limit(Limit::Outlived { source: Source::caller() }));
+        }
         self.number
     }
 
@@ -141,6 +161,7 @@ impl Token {
     }
 
     /// Its number in [`Graph::locations`](crate::graphs::Graph::locations).
+    #[track_caller]
     pub fn number(self) -> u32 {
         self.0.number()
     }
@@ -207,7 +228,9 @@ pub fn spawn(name: &'static str, body: impl FnOnce() + 'static) -> Thread {
         body();
         perform(Op::End, source);
     });
-    execution::current().expect("an execution runs").spawn(number, name, body);
+    let execution = execution::current().expect("an execution runs");
+    fiber::in_engine(|| execution.spawn(number, name, body));
+    execution::give_way(source);
     Thread(number as u8)
 }
 

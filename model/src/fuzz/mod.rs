@@ -9,6 +9,7 @@ mod axioms;
 mod brute;
 mod generate;
 mod program;
+mod replay;
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -21,7 +22,7 @@ use brute::{Allowed, Bare, Set};
 use foldhash::fast::FixedState;
 use program::Program;
 
-use crate::code::RunEnd;
+use crate::code::{Limits, RunEnd};
 use crate::explore::{Options, explore_with};
 use crate::graphs::rules::{Rule, tests::LEFT_OUT};
 use crate::graphs::wait::Waits;
@@ -74,7 +75,9 @@ fn search(program: &Program, memory: Memory, waits: Waits, most: usize) -> Searc
             if found.0.len() + found.1 > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     };
-    let options = Options { workers: 1, more_after_failure: u64::MAX, waits, ..Options::default() };
+    // The rules that are left out are the calling thread's.
+    let limits = Limits { silence: None, ..Limits::default() };
+    let options = Options { workers: 1, limits, more_after_failure: u64::MAX, waits, ..Options::default() };
     let report = explore_with(memory, options, program.clone().code(), visit);
     let mut found = found.lock().unwrap();
     let failed = match report.failed {

@@ -25,6 +25,9 @@ pub struct Thread {
     pub started: u16,
     /// The looks of its waits that found nothing, in the order of their stamps
     pub looks: SmallVec<[Look; 1]>,
+    /// The numbers of those of its events that it did in destructors while a panic unwound its stack. Numbers
+    /// of events that it does not have any more may be among them
+    pub unwinding: Vec<u16>,
 }
 
 /// An atomic location, or a cell.
@@ -75,7 +78,14 @@ pub struct Graph {
 
 impl Thread {
     fn new(started_by: Option<EventId>, path: SmallVec<[u16; 4]>) -> Self {
-        Thread { events: Vec::new(), started_by, path, started: 0, looks: SmallVec::new() }
+        Thread {
+            events: Vec::new(),
+            started_by,
+            path,
+            started: 0,
+            looks: SmallVec::new(),
+            unwinding: Vec::new(),
+        }
     }
 }
 
@@ -165,6 +175,29 @@ impl Graph {
     /// Whether the thread with this number has been started and not been taken back.
     pub fn is_alive(&self, thread: usize) -> bool {
         thread == 0 || self.threads.get(thread).is_some_and(|thread| thread.started_by.is_some())
+    }
+
+    /// Whether a thread does, or would do, its event with this number while a panic unwinds its stack.
+    #[inline]
+    pub fn is_unwinding(&self, thread: usize, index: usize) -> bool {
+        let unwinding = &self.threads[thread].unwinding;
+        !unwinding.is_empty() && unwinding.contains(&(index as u16))
+    }
+
+    /// Whether a panic unwound the stack of a thread when it did its last event.
+    #[inline]
+    pub fn unwinds(&self, thread: usize) -> bool {
+        self.threads[thread].events.len().checked_sub(1).is_some_and(|last| self.is_unwinding(thread, last))
+    }
+
+    /// Says whether a panic unwinds the stack of a thread as it does its next event.
+    #[inline]
+    pub fn set_unwinding(&mut self, thread: usize, unwinds: bool) {
+        let Thread { events, unwinding, .. } = &mut self.threads[thread];
+        let next = events.len() as u16;
+        if unwinds != unwinding.contains(&next) {
+            if unwinds { unwinding.push(next) } else { unwinding.retain(|&index| index != next) }
+        }
     }
 
     /// Whether a thread has ended.
@@ -351,7 +384,11 @@ impl Graph {
                     true => thread.started,
                     false => events.iter().filter(|event| event.op == Op::Spawn).count() as u16,
                 };
-                Thread { events, started_by, path: thread.path.clone(), started, looks }
+                // The next event may be a read that is put back at once, reading something else.
+                let unwinding =
+                    thread.unwinding.iter().copied().filter(|&index| index as usize <= keep).collect();
+                let path = thread.path.clone();
+                Thread { events, started_by, path, started, looks, unwinding }
             })
             .collect();
         let locations = self.locations.iter().map(|location| {
@@ -375,20 +412,29 @@ impl Graph {
         }
     }
 
+    /// The lowest number that no thread has.
+    pub fn first_free(&self) -> usize {
+        let free = (1..self.threads.len()).find(|&number| !self.is_alive(number));
+        free.unwrap_or(self.threads.len())
+    }
+
     /// Starts a thread: the event is a [`Op::Spawn`], and its thread's last. Returns the number.
     pub fn start(&mut self, thread: usize, source: &'static Source<'static>) -> usize {
-        let free = (1..self.threads.len()).find(|&number| !self.is_alive(number));
-        let number = free.unwrap_or(self.threads.len());
+        let number = self.first_free();
+        self.start_as(thread, source, number);
+        number
+    }
+
+    /// Starts a thread with this number, which none has.
+    pub fn start_as(&mut self, thread: usize, source: &'static Source<'static>, number: usize) {
         let spawn = self.push(thread, Op::Spawn, source, EventId::INITIAL, number as Value, None);
         let parent = &mut self.threads[thread];
         let mut path = parent.path.clone();
         path.push(parent.started);
         parent.started += 1;
-        let started = Thread::new(Some(spawn), path);
-        match free {
-            Some(number) => self.threads[number] = started,
-            None => self.threads.push(started),
+        if self.threads.len() <= number {
+            self.threads.resize_with(number + 1, || Thread::new(None, SmallVec::new()));
         }
-        number
+        self.threads[number] = Thread::new(Some(spawn), path);
     }
 }

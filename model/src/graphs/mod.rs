@@ -4,9 +4,11 @@
 
 mod clock;
 pub mod consistency;
+pub mod cycle;
 mod event;
 mod graph;
 mod linear;
+pub mod record;
 pub mod revisit;
 pub(crate) mod rules;
 pub mod wait;
@@ -15,3 +17,4 @@ pub use clock::Clock;
 pub use event::{Event, EventId, Modify, Op, Until, Value};
 pub use graph::{Graph, Location, Thread};
 pub use linear::linearize;
+pub use record::Record;

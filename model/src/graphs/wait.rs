@@ -13,7 +13,7 @@
 //!    at the time when the wait had been added. (The plain form would leave it blocked, reading the write.)
 //! 3. *A wait that has looked* reads newer writes only. The older ones are the business of the graph that it was taken from.
 //! 4. *A revisit that deletes a look* needs it to be maximal, as it needs of events, and one that keeps a look keeps the
-//!    write that was seen ([`are_maximal`]).
+//!    write that was seen (`are_maximal`).
 //!
 //! Why no execution is lost: where the plain form has two graphs, one in which a write ends the wait and one in which the wait goes
 //! on, this form has the first only. The second is good for one thing, in the plain form: a later write w revisits a read that was

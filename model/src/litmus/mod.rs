@@ -37,6 +37,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use crate::code::Limits;
 use crate::memory::{Memory, Value};
 use crate::{explore, search};
 
@@ -258,7 +259,9 @@ impl Test {
         let runnable = Arc::new(threads::Runnable::new(&self.syntax, &self.text)?);
         let values = Arc::new(Mutex::new(BTreeSet::new()));
         // A test is too small to be worth a second thread.
-        let options = explore::Options { workers: 1, ..explore::Options::default() };
+        // A litmus test does nothing but operations, so nobody has to watch over it.
+        let limits = Limits { silence: None, ..Limits::default() };
+        let options = explore::Options { workers: 1, limits, ..explore::Options::default() };
         let report = explore::explore(memory, options, {
             let (runnable, values) = (runnable.clone(), values.clone());
             move || {

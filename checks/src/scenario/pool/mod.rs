@@ -21,7 +21,7 @@ use reveille::sync::Primitives;
 use self::desk::SUBMITTER;
 use super::Scenario;
 use crate::flavour::script::Script;
-use crate::trace::Trace;
+use crate::trace::{Sleeper, Trace};
 
 /// What several threads of a pool have to get right together. The first seven have programs of the same names in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -202,8 +202,9 @@ impl<G: WakeOne> Scenario for PoolScenario<G> {
                 plural(waiting, "job")
             ));
         }
-        let is_worker =
-            |(name, _): &(&str, &str)| name.starts_with("bounded") || name.starts_with("unbounded");
+        let is_worker = |sleeper: &Sleeper<'_>| {
+            ["bounded", "unbounded"].iter().any(|kind| sleeper.thread.starts_with(kind))
+        };
         let workers = trace.sleepers().filter(is_worker).count();
         let debt = if trace.newest("exit")? != 0 && workers > 0 {
             format!("the end of {}, for which the shutdown waits", plural(workers, "worker"))

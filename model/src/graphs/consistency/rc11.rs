@@ -13,7 +13,11 @@
 //!
 //! Edges *into* e by coherence or from-read close no new cycle: whatever e leads to, their source leads to already.
 
+use std::cell::OnceCell;
+use std::iter;
 use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
 
 use super::super::rules::{Rule, without};
 use super::super::{Clock, EventId, Graph, Location, Op};
@@ -28,7 +32,7 @@ pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     if is_highest || graph.fences.is_empty() && graph.seq_cst.is_empty() || without(Rule::Psc) {
         return coherence;
     }
-    Psc { graph }.floor(id, op, location, happens_before, coherence)
+    Psc::new(graph).floor(id, op, location, happens_before, coherence)
 }
 
 /// The newest write of the location that happens before what has this clock, or is read by what does.
@@ -57,9 +61,52 @@ fn known_write(graph: &Graph, number: u32, clock: &Clock) -> usize {
 /// The partial order of `seq_cst` events.
 struct Psc<'a> {
     graph: &'a Graph,
+    /// What there is to know of each fence, once it is asked for
+    spans: Vec<(EventId, OnceCell<Span>)>,
 }
 
-impl Psc<'_> {
+/// What a fence lies between: for each location, a place in coherence order.
+struct Span {
+    /// The newest write that is before the fence, or is read before it
+    before: SmallVec<[u16; 16]>,
+    /// The oldest write that is after the fence, or comes after one that is read after it
+    after: SmallVec<[u16; 16]>,
+}
+
+impl Span {
+    fn new(graph: &Graph, fence: EventId) -> Self {
+        let clock = &graph.event(fence).happens_before;
+        let before = graph.locations.iter().map(|location| seen(graph, location, clock) as u16).collect();
+        let mut after = SmallVec::from_elem(u16::MAX, graph.locations.len());
+        for thread in &graph.threads {
+            let first = thread.events.partition_point(|event| !event.happens_before.contains(fence));
+            for event in &thread.events[first..] {
+                let Some(location) = event.op.atomic() else { continue };
+                let place = if event.writes {
+                    event.position
+                } else if event.op.reads() {
+                    graph.position(event.reads_from) as u16 + 1
+                } else {
+                    continue; // a store that has no place yet
+                };
+                let oldest: &mut u16 = &mut after[location as usize];
+                *oldest = place.min(*oldest);
+            }
+        }
+        Span { before, after }
+    }
+}
+
+impl<'a> Psc<'a> {
+    fn new(graph: &'a Graph) -> Self {
+        Psc { graph, spans: graph.fences.iter().map(|&fence| (fence, OnceCell::new())).collect() }
+    }
+
+    fn span(&self, fence: EventId) -> &Span {
+        let (_, span) = self.spans.iter().find(|(id, _)| *id == fence).expect("it is a fence");
+        span.get_or_init(|| Span::new(self.graph, fence))
+    }
+
     /// At least `lowest`.
     fn floor(&self, id: EventId, op: &Op, location: u32, happens_before: &Clock, lowest: usize) -> usize {
         let graph = self.graph;
@@ -129,22 +176,8 @@ impl Psc<'_> {
             // Happens-before, or extended coherence order between what comes after the one and before the other.
             (true, true) => {
                 target.happens_before.contains(from)
-                    || graph.locations.iter().any(|location| {
-                        let seen = seen(graph, location, &target.happens_before);
-                        // From a write, and from a read of an older one.
-                        let is_after = |&id: &EventId| graph.event(id).happens_before.contains(from);
-                        let is_atomic = |&id: &EventId| graph.event(id).op.atomic().is_some();
-                        seen > 0
-                            && (location.writes[1..=seen]
-                                .iter()
-                                .any(|write| is_after(write) && is_atomic(write))
-                                || location.reads.iter().any(|read| {
-                                    let event = graph.event(*read);
-                                    is_atomic(read)
-                                        && graph.position(event.reads_from) < seen
-                                        && is_after(read)
-                                }))
-                    })
+                    || iter::zip(&self.span(from).after, &self.span(to).before)
+                        .any(|(after, before)| after <= before)
             }
             (true, false) => {
                 let location = target.op.location().expect("an access");
