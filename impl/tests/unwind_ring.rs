@@ -11,8 +11,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use io_uring::squeue;
 use reveille::pool::Shutdown;
-use reveille::uring::{Config, Error, Executor, Nop, Reactor, Read, Request, Spawner, TaskError, Timeout};
+use reveille::uring::{
+    Config, Done, Error, Executor, Nop, Operation, Reactor, Read, Request, Spawner, TaskError, Timeout,
+};
 
 /// What was set up, or a loud word that there is no io_uring.
 fn have<T>(setup: Result<T, Error>) -> Option<T> {
@@ -217,6 +220,37 @@ fn a_waker_that_panics_disturbs_neither_the_reactor_nor_the_result() {
         reactor.turn(&mut Vec::new(), None).unwrap();
     }
     assert!(future.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+}
+
+#[test]
+fn tasks_that_can_go_on_outlast_an_operation_that_panics_in_the_same_turn() {
+    struct Broken;
+    // SAFETY: there are no addresses in the entry.
+    unsafe impl Operation for Broken {
+        type Output = ();
+        fn entry(&mut self) -> squeue::Entry {
+            Nop.entry()
+        }
+        fn finish(self, _: Done) {
+            unwind()
+        }
+    }
+    let Some(mut executor) = executor() else { return };
+    let (door, done, spawner) = (Door::default(), Rc::new(Cell::new(false)), executor.spawner());
+    let (passing, passed, ring) = (door.clone(), done.clone(), executor.handle());
+    _ = spawner.spawn(async move {
+        passing.passed().await;
+        passed.set(true);
+    });
+    executor.block_on(async {}).unwrap(); // it waits at the door
+    let main = async {
+        let _broken = ring.submit(Broken);
+        door.open();
+        std::future::pending::<()>().await;
+    };
+    assert!(caught(|| executor.block_on(main).unwrap()).is_none());
+    executor.block_on(async {}).unwrap();
+    assert!(done.get());
 }
 
 #[test]

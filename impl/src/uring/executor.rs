@@ -49,7 +49,9 @@ pub struct Executor {
     // Before the reactor: a future that is dropped cancels what it waits for.
     tasks: Slab<Running>,
     spawner: Spawner,
-    /// Tasks that can go on: taken from the reactor, and still to be polled. Not on the stack: a poll may unwind.
+    /// What the reactor hands out. Not on the stack: a turn may unwind.
+    events: Vec<Task>,
+    /// Tasks that can go on: taken from there, and still to be polled.
     ready: VecDeque<Task>,
     reactor: Reactor<Task>,
 }
@@ -91,7 +93,13 @@ impl Executor {
     /// As for [`Reactor::new`].
     pub fn new(config: Config) -> Result<Self, Error> {
         let reactor = Reactor::new(config)?;
-        Ok(Self { tasks: Slab::new(), spawner: Spawner::new(), ready: VecDeque::new(), reactor })
+        Ok(Self {
+            tasks: Slab::new(),
+            spawner: Spawner::new(),
+            events: Vec::new(),
+            ready: VecDeque::new(),
+            reactor,
+        })
     }
 
     /// What futures use the reactor by.
@@ -116,12 +124,11 @@ impl Executor {
         let main_waker = TaskWaker::new(MAIN, self.reactor.handle());
         let waker = Waker::from(main_waker.clone());
         waker.wake_by_ref(); // the first poll comes as the others do
-        let mut events = Vec::new();
         loop {
             self.start();
-            let turned = self.reactor.turn(&mut events, None);
-            self.ready.extend(events.drain(..));
-            give_back(&mut events);
+            let turned = self.reactor.turn(&mut self.events, None);
+            self.ready.extend(self.events.drain(..));
+            give_back(&mut self.events);
             let mut ended = None;
             while let Some(Task(key)) = self.ready.pop_front() {
                 give_back(&mut self.ready);
