@@ -172,7 +172,9 @@ fn an_ordering_is_explained_by_what_is_lost_without_it() {
     let output = reveille(&["orderings", "--explain", &format!("run_queue.rs:{line}"), "--budget", "60"]);
     let stdout = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{stdout}");
-    for part in ["swap release in `woken`", "executor", "run_queue.rs:", "found by loom, memory c11"] {
+    for part in
+        ["swap release in `woken`", "executor", "run_queue.rs:", "found by the exact engine, memory rc11"]
+    {
         assert!(stdout.contains(part), "no {part:?} in\n{stdout}");
     }
     assert!(output.stderr.is_empty(), "{}", text(&output.stderr));

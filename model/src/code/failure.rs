@@ -40,6 +40,28 @@ pub enum Failure {
     Limit(Limit),
 }
 
+/// What bounds a single execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most events, no more than 65,535
+    pub events: usize,
+    /// The most threads at a time, no more than 254
+    pub threads: usize,
+    /// A worker of the search that does no operation for so long is [caught](Limit::Silent): it can be
+    /// neither stopped nor freed, so its thread of the machine and all its memory stay there until the
+    /// process ends.
+    ///
+    /// `None` does without a watcher, and a search with one worker then runs on the calling thread.
+    pub silence: Option<Duration>,
+}
+
+impl Default for Limits {
+    /// Ten thousand events, 200 threads, ten seconds of silence.
+    fn default() -> Self {
+        Limits { events: 10_000, threads: 200, silence: Some(Duration::from_secs(10)) }
+    }
+}
+
 /// Why the engine cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {

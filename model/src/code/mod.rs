@@ -17,9 +17,8 @@ mod tests;
 use std::panic::Location as Source;
 use std::sync::atomic::Ordering;
 
-pub use execution::Limits;
 pub(crate) use execution::{Descent, Execution, Recorded, RunEnd};
-pub use failure::{Diverged, Failure, Instead, Last, Limit, Performed};
+pub use failure::{Diverged, Failure, Instead, Last, Limit, Limits, Performed};
 pub(crate) use object::Numbers;
 pub use object::{Kind, Named};
 pub(crate) use pulse::Pulse;

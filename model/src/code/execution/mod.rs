@@ -8,46 +8,26 @@
 //! thread goes first, after the replay and in it. Where it has to wait all the same, that is a
 //! [limit](Limit::Unwinding).
 
+mod descent;
+mod perform;
 mod repeat;
+mod schedule;
 
 use std::cell::Cell;
 use std::panic::Location as Source;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use super::aftermath::Aftermath;
-use super::failure::{Diverged, Failure, Instead, Last, Limit, Performed};
+use super::failure::{Diverged, Failure, Instead, Last, Limit, Limits, Performed};
 use super::fiber::{self, Body, Ended, Fiber, STACK, TakeDown};
 use super::object::{Kind, Named, Numbers};
 use super::pulse::Pulse;
-use crate::graphs::revisit::{Added, extend};
-use crate::graphs::rules::{Rule, without};
-use crate::graphs::wait::{self, Look, Waits};
+use crate::graphs::wait::Waits;
 use crate::graphs::{EventId, Graph, Op, Value};
 
+pub(crate) use descent::Descent;
+pub(super) use perform::{give_way, perform};
 pub(crate) use repeat::Recorded;
-
-/// What bounds a single execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The most events, no more than 65,535
-    pub events: usize,
-    /// The most threads at a time, no more than 254
-    pub threads: usize,
-    /// A worker of the search that does no operation for so long is [caught](Limit::Silent): it can be
-    /// neither stopped nor freed, so its thread of the machine and all its memory stay there until the
-    /// process ends.
-    ///
-    /// `None` does without a watcher, and a search with one worker then runs on the calling thread.
-    pub silence: Option<Duration>,
-}
-
-impl Default for Limits {
-    /// Ten thousand events, 200 threads, ten seconds of silence.
-    fn default() -> Self {
-        Limits { events: 10_000, threads: 200, silence: Some(Duration::from_secs(10)) }
-    }
-}
 
 /// How a run ended.
 #[derive(Debug)]
@@ -83,37 +63,13 @@ enum State {
     Replay(EventId),
     /// It waits for the end of a thread
     Join(usize),
-    /// It waits for a value, and its wait is no event yet: the [retry](wait) form
+    /// It waits for a value, and its wait is no event yet: the [retry](crate::graphs::wait) form
     Waiting(Op, &'static Source<'static>),
     /// It waits for a value: the plain form
     Blocked,
     Ended,
     /// There is none with this number
     Free,
-}
-
-/// A way down the tree of choices, each of which is taken with the same chance.
-pub(crate) struct Descent {
-    pub random: fastrand::Rng,
-    /// How many leaves there were if every choice came with the same number of ways everywhere (Knuth, *Estimating the
-    /// efficiency of backtrack programs*, 1975): its mean over many ways down is the number of leaves
-    pub weight: f64,
-    /// The graph to go on with, if it is not the one of this run
-    pub next: Option<Graph>,
-}
-
-impl Descent {
-    /// Chooses between the graph of the run and the others. True if it is one of the others.
-    fn choose(&mut self, others: &mut Vec<Graph>) -> bool {
-        if others.is_empty() {
-            return false;
-        }
-        self.weight *= (others.len() + 1) as f64;
-        let choice = self.random.usize(..=others.len());
-        self.next = (choice < others.len()).then(|| others.swap_remove(choice));
-        others.clear();
-        self.next.is_some()
-    }
 }
 
 /// A run of the program.
@@ -317,104 +273,6 @@ impl Execution {
         Last { thread, name: self.thread_names[thread], source }
     }
 
-    fn next_in_replay(&self) -> Option<usize> {
-        let ready = || (0..self.threads.len()).filter(|&number| self.is_ready_in_replay(number));
-        // Who unwinds next comes last, so that what its destructors read is there.
-        ready().find(|&number| !self.unwinds_next(number)).or_else(|| ready().next())
-    }
-
-    /// Whether a thread goes on in its code after it has repeated an event. It stops where its events end,
-    /// before it panics, say; unless it is unwound there.
-    fn goes_on_after_repeating(&self, number: usize) -> bool {
-        if self.to_replay == 0 {
-            return self.next() == Some(number);
-        }
-        let is_last = self.threads[number].done == self.graph.threads[number].events.len();
-        if is_last { self.graph.unwinds(number) } else { !self.unwinds_next(number) }
-    }
-
-    /// Whether the next event that a thread is to repeat is the first one of those that it did while a panic
-    /// unwound its stack.
-    #[inline]
-    fn unwinds_next(&self, number: usize) -> bool {
-        let done = self.threads[number].done;
-        self.graph.is_unwinding(number, done)
-            && done < self.graph.threads[number].events.len()
-            && !done.checked_sub(1).is_some_and(|last| self.graph.is_unwinding(number, last))
-    }
-
-    fn is_ready_in_replay(&self, number: usize) -> bool {
-        let thread = &self.threads[number];
-        let has_events = thread.done < self.graph.threads[number].events.len();
-        has_events
-            && match thread.state {
-                State::Ready => true,
-                State::Replay(event) => self.has_taken_place(event),
-                State::Join(joined) => self.threads[joined].done == self.graph.threads[joined].events.len(),
-                State::Waiting(..) | State::Blocked | State::Ended | State::Free => false,
-            }
-    }
-
-    /// Whether the replay has come to this event. Its thread may not even have been started.
-    fn has_taken_place(&self, event: EventId) -> bool {
-        self.threads.get(event.thread()).is_some_and(|thread| thread.done > event.index())
-    }
-
-    /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path), one whose
-    /// stack is unwound before all others: a function of the graph alone.
-    fn next(&self) -> Option<usize> {
-        if let Some(turn) = self.turn() {
-            return self.can_take(turn).then_some(turn);
-        }
-        let graph = &self.graph;
-        let can_go_on = |&number: &usize| match (self.threads[number].state, graph.last_look(number)) {
-            (State::Blocked | State::Ended | State::Free, _) => false,
-            (_, Some(&Look { op, .. })) | (State::Waiting(op, _), None) => graph.ends_wait(&op),
-            (State::Join(joined), None) => graph.has_ended(joined),
-            (State::Ready | State::Replay(_), None) => true,
-        };
-        (0..self.threads.len()).filter(can_go_on).min_by(|&a, &b| {
-            let unwound_first = graph.unwinds(b).cmp(&graph.unwinds(a));
-            unwound_first.then_with(|| graph.threads[a].path.cmp(&graph.threads[b].path))
-        })
-    }
-
-    /// When no thread can move, one that waits looks at older writes. False if all have.
-    fn give_up(&mut self) -> bool {
-        if self.to_replay > 0 {
-            // A thread stays away from what it did: it was not started, say.
-            let stopped = (0..self.graph.threads.len()).find_map(|thread| self.next_recorded(thread));
-            self.diverged(stopped.expect("an event is left"), Instead::Nothing);
-            return false;
-        }
-        let graph = &self.graph;
-        let may_look = |number: usize| {
-            if let Some(look) = graph.last_look(number) {
-                let location = look.op.location().expect("a wait has a location");
-                let sees_more = graph.newest(location) != look.seen && !without(Rule::LooksAgain);
-                return sees_more.then_some((number, look.op, look.source));
-            }
-            match self.threads[number].state {
-                State::Waiting(op, source) => Some((number, op, source)),
-                _ => None,
-            }
-        };
-        let looks = (0..self.threads.len()).filter_map(may_look);
-        let first = looks.min_by(|(a, ..), (b, ..)| graph.threads[*a].path.cmp(&graph.threads[*b].path));
-        let Some((number, op, source)) = first else { return false };
-        self.graph.set_unwinding(number, false);
-        wait::give_up(&mut self.graph, number, op, source, &mut self.others);
-        self.choose();
-        true
-    }
-
-    /// Leaves the other ways to the caller, or chooses one at random.
-    fn choose(&mut self) {
-        if let Some(descent) = &mut self.descent {
-            self.stopped = descent.choose(&mut self.others);
-        }
-    }
-
     fn end(&mut self) -> RunEnd {
         if let Some(failure) = self.failure.take() {
             return RunEnd::Failed(failure);
@@ -601,198 +459,9 @@ impl Execution {
         }
     }
 
-    /// Performs an operation of the running thread, if it can be done now.
-    #[inline]
-    fn perform(&mut self, op: Op, source: &'static Source<'static>) -> Option<Value> {
-        let number = self.running;
-        let thread = &mut self.threads[number];
-        let own = &self.graph.threads[number].events;
-        if let Some(event) = own.get(thread.done) {
-            // Replay.
-            if event.op != op || !std::ptr::eq(event.source, source) && event.source != source {
-                let before = Performed { op: event.op, source: event.source };
-                self.diverged(before, Instead::Performed(Performed { op, source }));
-                return None;
-            }
-            if event.op.reads() && !event.reads_from.is_initial() {
-                let write = event.reads_from;
-                if !self.has_taken_place(write) {
-                    self.threads[number].state = State::Replay(write);
-                    return None;
-                }
-            }
-            if let Op::Join { thread: joined } = op {
-                let joined = joined as usize;
-                if self.threads[joined].done < self.graph.threads[joined].events.len() {
-                    self.threads[number].state = State::Join(joined);
-                    return None;
-                }
-            }
-            let thread = &mut self.threads[number];
-            thread.done += 1;
-            self.to_replay -= 1;
-            if event.blocked {
-                thread.state = State::Blocked;
-                return None;
-            }
-            let read = event.read;
-            self.yields = op != Op::End && !self.goes_on_after_repeating(number);
-            return Some(read);
-        }
-        let unwinds = std::thread::panicking();
-        let goes_ahead = self.to_replay > 0 && unwinds && self.may_go_ahead(number, &op);
-        if self.to_replay > 0 && !goes_ahead {
-            return None;
-        }
-        if self.recorded.is_some() {
-            return self.repeat(op, source);
-        }
-        if let Some(look) = self.graph.last_look(number)
-            && look.op != op
-        {
-            let before = Performed { op: look.op, source: look.source };
-            self.diverged(before, Instead::Performed(Performed { op, source }));
-            return None;
-        }
-        if self.graph.retries(&op) && !self.graph.ends_wait(&op) {
-            self.threads[number].state = State::Waiting(op, source);
-            return None;
-        }
-        let thread = &mut self.threads[number];
-        if let Op::Join { thread: joined } = op
-            && !self.graph.has_ended(joined as usize)
-        {
-            thread.state = State::Join(joined as usize);
-            return None;
-        }
-        if self.graph.len >= self.limits.events {
-            let limit =
-                Limit::Events { most: self.limits.events, thread: number, last: Performed { op, source } };
-            self.fail(Failure::Limit(limit));
-            return None;
-        }
-        if op == Op::Spawn && self.graph.threads.len() >= self.limits.threads {
-            self.fail(Failure::Limit(Limit::Threads { most: self.limits.threads }));
-            return None;
-        }
-        if self.stopped {
-            return None;
-        }
-        let was_unwound = self.graph.unwinds(number);
-        self.graph.set_unwinding(number, unwinds);
-        let added = extend(&mut self.graph, number, op, source, &mut self.others);
-        if added == Added::Unordered {
-            self.fail(Failure::Limit(Limit::Unordered(Performed { op, source })));
-            return None;
-        }
-        self.threads[number].done += 1;
-        self.choose();
-        if let Op::CellRead { location } | Op::CellWrite { location } = op {
-            self.find_race(EventId::new(number, self.threads[number].done - 1), location);
-        }
-        match added {
-            Added::Value(value) => {
-                // A wait that ends now may go before this thread; and anyone, when it has gone first for a
-                // while.
-                let may_end_wait = op.location().is_some_and(|number| self.graph.location(number).ordered);
-                self.yields = (may_end_wait || was_unwound) && self.next() != Some(number);
-                Some(value)
-            }
-            Added::Blocked | Added::Unordered => {
-                self.threads[number].state = State::Blocked;
-                None
-            }
-        }
-    }
-
-    /// Whether a thread whose stack is unwound may do what is no event yet, though others have not repeated
-    /// all of theirs. It would be the next to go on after the replay, since only one is unwound at a time, so
-    /// for the graph it makes no difference. What it reads has to be there.
-    #[cold]
-    fn may_go_ahead(&self, number: usize, op: &Op) -> bool {
-        let others = (0..self.graph.threads.len()).filter(|&other| other != number);
-        let is_only_one = !others.into_iter().any(|other| self.graph.unwinds(other));
-        let newest = op.atomic().filter(|_| op.reads()).map(|location| self.graph.newest(location));
-        let is_there = newest.is_none_or(|write| write.is_initial() || self.has_taken_place(write));
-        self.graph.unwinds(number) && is_only_one && is_there && !matches!(op, Op::Join { .. })
-    }
-
-    /// The thread has used up its stack, but for what the engine needs.
-    #[cold]
-    fn has_no_stack(&mut self, source: &'static Source<'static>) -> Option<Value> {
-        let last = Last { source: Some(source), ..self.last(self.running) };
-        self.fail(Failure::Limit(Limit::Stack { size: STACK, last }));
-        None
-    }
-
     fn diverged(&mut self, before: Performed, now: Instead) {
         let diverged = Diverged { thread: self.running, before, now };
         self.fail(Failure::Limit(Limit::Diverged(Box::new(diverged))));
-    }
-
-    /// Whether the access of a cell races with one that is there.
-    fn find_race(&mut self, id: EventId, cell: u32) {
-        let graph = &self.graph;
-        let (event, location) = (graph.event(id), graph.location(cell));
-        let is_write = matches!(event.op, Op::CellWrite { .. });
-        let others = location.writes.iter().skip(1).chain(location.reads.iter().filter(|_| is_write));
-        let race = others.copied().find(|&other| other != id && !event.happens_before.contains(other));
-        if let Some(other) = race {
-            let performed = |id: EventId| {
-                let event = graph.event(id);
-                (id, Performed { op: event.op, source: event.source })
-            };
-            let failure = Failure::Race { cell, first: performed(other), second: performed(id) };
-            self.fail(failure);
-        }
-    }
-}
-
-/// Performs an operation of the thread that runs, when its turn has come. `None` if the run is being taken
-/// down and there is nothing to return.
-pub(super) fn perform(op: Op, source: &'static Source<'static>) -> Option<Value> {
-    let mut done = None;
-    loop {
-        let execution = current().expect("an operation of the program outside of an execution");
-        if execution.taken_down {
-            execution.tell_taken_down();
-            return execution.aftermath.perform(&execution.graph, op);
-        }
-        if done.is_some() {
-            return done;
-        }
-        if fiber::has_engine_panicked() {
-            // Its panic unwinds this stack, and this is a destructor's operation.
-            return None;
-        }
-        execution.pulse.asks(source);
-        if execution.failure.is_none() || execution.recorded.is_some() {
-            done = match fiber::stack_pointer() < execution.floor {
-                true => fiber::in_engine(|| execution.has_no_stack(source)),
-                false => fiber::in_engine(|| execution.perform(op, source)),
-            };
-        }
-        // If it went wrong, the thread goes no further.
-        // Who has started a thread gives way when that is there.
-        let goes_on = execution.failure.is_none() || execution.recorded.is_some();
-        if done.is_some() && goes_on && (op == Op::Spawn || !std::mem::take(&mut execution.yields)) {
-            return done;
-        }
-        execution.pause(source);
-        fiber::suspend();
-    }
-}
-
-/// Lets another thread go before the running one, which has just started one, if it is not the next.
-pub(super) fn give_way(source: &'static Source<'static>) {
-    let execution = current().expect("an execution runs");
-    if std::mem::take(&mut execution.yields) && !execution.taken_down {
-        execution.pause(source);
-        fiber::suspend();
-        let execution = current().expect("an execution runs");
-        if execution.taken_down {
-            execution.tell_taken_down();
-        }
     }
 }
 
