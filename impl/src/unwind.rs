@@ -8,6 +8,18 @@
 //!   in a worker, or in a destructor;
 //! - *the panic goes on when all is in order* ([`Deferred`]): where the caller's own code panicked.
 //!
+//! | foreign code | called by | a panic |
+//! |---|---|---|
+//! | a job, its receiver, what they hold | worker, cancellation, refusal | ends here |
+//! | a waker of the wait queue | whoever notifies | goes on, when all have been called |
+//! | a waker of a handle or a task | whoever delivers | ends here |
+//! | a look | `WaitQueue::until`, `Waiter::look` | goes on, when the wake has been passed on |
+//! | a predicate of a cancellation, an iterator of a batch | its caller | goes on: nothing has been taken out by then |
+//! | a task | its executor | is its handle's to tell |
+//! | the main future | `Executor::block_on` | goes on, when its batch has been polled |
+//! | `then`, `Operation::entry`, `finish`, `shot` | a turn | goes on: nothing that was taken out is on the stack |
+//! | the same, and destructors | the drop of a reactor, an executor, a completion queue | ends here |
+//!
 //! Rust itself sets a limit: a value with two parts that both panic when they are dropped aborts the process.
 
 use std::any::Any;
