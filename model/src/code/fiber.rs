@@ -1,7 +1,7 @@
 //! Coroutines that threads of the program run on. A fiber is used again for the next thread: making a stack is dear.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Once;
@@ -48,6 +48,23 @@ thread_local! {
 
     /// The text of the last panic of the program.
     static MESSAGE: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+thread_local! {
+    /// Fibers without a thread. Searches of a few executions would spend most of their time on making some.
+    /// Boxed: a fiber must not move while it runs, and it goes from here to a thread and back.
+    #[expect(clippy::vec_box)]
+    static SPARE: RefCell<Vec<Box<Fiber>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A fiber without a thread, one of those that this thread of the machine has if there is one.
+pub(super) fn take() -> Box<Fiber> {
+    SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new(Fiber::new()))
+}
+
+/// Keeps a fiber for the next thread.
+pub(super) fn keep(fiber: Box<Fiber>) {
+    SPARE.with_borrow_mut(|spare| spare.push(fiber));
 }
 
 /// The size of a stack. What a thread does not use of it costs addresses only.

@@ -88,9 +88,6 @@ pub(crate) struct Execution {
     pub generation: u64,
     limits: Limits,
     threads: Vec<ThreadState>,
-    /// Fibers without a thread. Boxed: a fiber must not move while it runs, and it goes from here to a thread and back
-    #[expect(clippy::vec_box)]
-    spare: Vec<Box<Fiber>>,
     running: usize,
     /// Events of the graph that have not taken place yet
     to_replay: usize,
@@ -149,7 +146,6 @@ impl Execution {
             generation: 0,
             limits,
             threads: Vec::new(),
-            spare: Vec::new(),
             running: 0,
             to_replay: 0,
             failure: None,
@@ -295,7 +291,7 @@ impl Execution {
     }
 
     fn begin_thread(&mut self, number: usize, name: &'static str, body: Body) {
-        let mut fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
+        let mut fiber = fiber::take();
         fiber.start(body);
         let thread =
             ThreadState { fiber, done: 0, locations: 0, state: State::Ready, unwinding: false, told: false };
@@ -305,7 +301,7 @@ impl Execution {
         self.thread_names[number] = name;
         self.pulse.name(number, name, &mut self.named);
         while self.threads.len() < number {
-            let fiber = self.spare.pop().unwrap_or_else(|| Box::new(Fiber::new()));
+            let fiber = fiber::take();
             self.threads.push(ThreadState {
                 fiber,
                 done: 0,
@@ -317,7 +313,7 @@ impl Execution {
         }
         if number < self.threads.len() {
             let free = std::mem::replace(&mut self.threads[number], thread);
-            self.spare.push(free.fiber);
+            fiber::keep(free.fiber);
         } else {
             self.threads.push(thread);
         }
@@ -369,7 +365,7 @@ impl Execution {
             std::mem::forget(std::mem::take(&mut execution.threads));
         }
         while let Some(thread) = execution.threads.pop() {
-            execution.spare.push(thread.fiber);
+            fiber::keep(thread.fiber);
         }
     }
 
