@@ -238,7 +238,7 @@ fn place_by_name(used: &Use, all: &[Use]) -> String {
 
 /// Wakes of the library, by file, function and call. Those of the pool are among the pool's mutants.
 const WAKES: [(&str, &str, &str); 2] =
-    [("completion.rs", "publish", "notify_all"), ("wait_queue.rs", "disarm", "note")];
+    [("completion.rs", "append_all", "notify_all"), ("wait_queue.rs", "disarm", "note")];
 
 fn lost_wake((file, function, name): (&'static str, &'static str, &'static str)) -> Entry {
     let code: Search<Engine> = Box::new(move |engine, budget| {
