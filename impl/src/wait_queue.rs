@@ -39,7 +39,8 @@
 //! is armed it may be told in place of somebody who really sleeps. That it was woken does not say that it is off the list: a sleep
 //! may end for no reason. [`woken`](Waiter::woken) sees to that.
 
-use std::collections::VecDeque;
+mod list;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,10 +50,11 @@ use std::task::{Context, Poll, Waker};
 use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 
-use crate::burst::give_back;
 use crate::gate::{Arm, Gate, PerEntry, Rearm, WakeOne};
 use crate::sync::{Atomic, Mutex, Native, Note, Parker, Primitives};
 use crate::unwind::Deferred;
+
+use self::list::NOWHERE;
 
 /// A queue of sleepers.
 ///
@@ -99,7 +101,7 @@ pub enum Wakeup {
 }
 
 /// The entries in the order in which they are told: shared and persistent ones in front, exclusive ones behind.
-type List<P, G> = VecDeque<Entry<P, G>>;
+type List<P, G> = list::List<Entry<P, G>>;
 
 struct Entry<P: Primitives, G: Gate> {
     mark: Arc<G::Mark<P>>,
@@ -139,6 +141,7 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
             waker: Arc::new(waker),
             kind,
             enqueued: false,
+            place: NOWHERE,
             heard: false,
         }
     }
@@ -201,25 +204,25 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
     fn tell(&self, list: &mut List<P, G>, mut exclusive: usize) -> Told {
         let mut told = Told::new();
         let before = list.len();
-        let mut i = 0;
-        while i < list.len() {
-            let entry = &list[i];
+        let mut next = list.first();
+        while let Some(entry) = list.get(next) {
             if entry.exclusive && exclusive == 0 {
                 break;
             }
+            let place = next;
+            next = list.after(place);
             if !G::notified::<P>(&self.gate, &entry.mark) {
-                i += 1;
-            } else if entry.exclusive {
+                continue;
+            }
+            if entry.exclusive {
                 exclusive -= 1;
-                told.extend(list.remove(i).map(|entry| entry.waker));
+                told.extend(list.remove(place).map(|entry| entry.waker));
             } else {
                 told.push(entry.waker.clone());
-                i += 1;
             }
         }
         if list.len() != before {
             self.queued.store(list.len(), Relaxed);
-            give_back(list);
         }
         told
     }
@@ -270,6 +273,8 @@ pub struct Waiter<P: Primitives = Native, G: Gate = PerEntry> {
     kind: Kind,
     /// Whether `arm` put the entry on the list and it has not left since. A wake-one may have taken it off.
     enqueued: bool,
+    /// Where on the list it was put. Another entry may be there by now.
+    place: usize,
     /// Whether the last `arm` came after a wake-one, which it declared heard.
     heard: bool,
 }
@@ -290,17 +295,19 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
         let arm = match self.kind {
             _ if !self.enqueued => {
                 self.heard = false;
-                queue.list.with(|list| self.enqueue(list))
+                self.place = queue.list.with(|list| self.enqueue(list));
+                Arm::First
             }
             Kind::Shared | Kind::Persistent => Arm::Again,
             // A wake may have taken it off; only the list knows.
             Kind::Exclusive => {
-                let again = queue.list.with(|list| match self.position(list) {
-                    Some(_) => Arm::Again,
-                    None => self.enqueue(list),
+                let entered = queue.list.with(|list| match self.position(list) {
+                    Some(_) => None,
+                    None => Some(self.enqueue(list)),
                 });
-                self.heard = again == Arm::First;
-                again
+                self.heard = entered.is_some();
+                self.place = entered.unwrap_or(self.place);
+                if self.heard { Arm::First } else { Arm::Again }
             }
         };
         self.enqueued = true;
@@ -363,7 +370,6 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
             if let Some(i) = self.position(list) {
                 list.remove(i);
                 queue.queued.store(list.len(), Relaxed);
-                give_back(list);
                 return None;
             }
             if !G::PASSES_ON {
@@ -397,7 +403,6 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
             G::disarmed::<P>(&queue.gate, &self.mark);
             list.remove(i);
             queue.queued.store(list.len(), Relaxed);
-            give_back(list);
             false
         });
     }
@@ -411,29 +416,27 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
         let old = std::mem::replace(&mut self.waker, new.clone());
         if self.enqueued {
             // What the list had is dropped outside: the last reference to a task may leave this very queue.
-            let replaced = self
-                .queue
-                .list
-                .with(|list| self.position(list).map(|i| std::mem::replace(&mut list[i].waker, new)));
+            let replaced = self.queue.list.with(|list| {
+                let place = self.position(list)?;
+                list.get_mut(place).map(|entry| std::mem::replace(&mut entry.waker, new))
+            });
             drop(replaced);
         }
         drop(old);
     }
 
     fn position(&self, list: &List<P, G>) -> Option<usize> {
-        list.iter().position(|entry| Arc::ptr_eq(&entry.mark, &self.mark))
+        let entry = list.get(self.place)?;
+        Arc::ptr_eq(&entry.mark, &self.mark).then_some(self.place)
     }
 
-    fn enqueue(&self, list: &mut List<P, G>) -> Arm {
+    /// Where it is then.
+    fn enqueue(&self, list: &mut List<P, G>) -> usize {
         let exclusive = self.kind == Kind::Exclusive;
         let entry = Entry { mark: self.mark.clone(), waker: self.waker.clone(), exclusive };
-        if exclusive {
-            list.push_back(entry);
-        } else {
-            list.push_front(entry);
-        }
+        let place = if exclusive { list.push_back(entry) } else { list.push_front(entry) };
         self.queue.queued.store(list.len(), Relaxed);
-        Arm::First
+        place
     }
 }
 

@@ -65,6 +65,8 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
     };
     let report = explore::explore(memory, options, program.clone());
     let explored = report.executions;
+    // The library waits for locks and tokens only, and these waits leave no redundant end.
+    assert_eq!(report.stale, 0, "a wait is redundant");
     if let Some(found) = miss(report.failed, report.until_failure, "depth first") {
         return found;
     }

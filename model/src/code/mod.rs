@@ -109,6 +109,41 @@ impl Location {
         perform(op, Source::caller())
     }
 
+    /// Writes `new` if the value is the expected one, or fails for no reason, as a weak exchange may: both are explored. Returns what it
+    /// has read, as an error if it wrote nothing.
+    ///
+    /// A loop around it may fail for ever, which is an execution without end: who loops bounds how often it fails for no reason.
+    ///
+    /// ```
+    /// use std::sync::atomic::Ordering::Relaxed;
+    /// use reveille_model::{code::Location, explore::{Options, explore}, memory::Memory};
+    ///
+    /// let report = explore(Memory::Rc11, Options::default(), || {
+    ///     let word = Location::new("word", 0);
+    ///     if word.weak_exchange(0, 1, Relaxed, Relaxed).is_err() {
+    ///         assert_eq!(word.load(Relaxed), 0);
+    ///     }
+    /// });
+    /// assert_eq!((report.complete, report.executions), (true, 2));
+    /// ```
+    #[track_caller]
+    pub fn weak_exchange(
+        self,
+        expected: Value,
+        new: Value,
+        order: Ordering,
+        failure: Ordering,
+    ) -> Result<Value, Value> {
+        let source = Source::caller();
+        let location = self.number();
+        if perform(Op::Choose { outcomes: 2 }, source) == 1 {
+            return Err(perform(Op::Load { location, order: failure, until: None }, source));
+        }
+        let modify = Modify::CompareExchange { expected, new };
+        let read = perform(Op::Rmw { location, order, failure, modify, until: None }, source);
+        if read == expected { Ok(read) } else { Err(read) }
+    }
+
     /// Waits until there is such a value, and modifies it in the same step. Returns what it has read.
     #[track_caller]
     #[inline]
