@@ -182,7 +182,7 @@ pub struct PoolCase {
 }
 
 impl PoolCase {
-    /// Whether the exact engine comes by the mistake after 160,000 executions only.
+    /// Whether the exact engine comes by the mistake after 40,000 executions only.
     fn is_too_large(&self) -> bool {
         matches!((self.protocol, self.mutant), ("two-idle", Some("one-flag")))
     }
@@ -310,7 +310,7 @@ impl Case for PoolCase {
                 "loom has at most five threads"
             }
             (_, Some(_)) if engine.of_the_exact_engine().is_some() && self.is_too_large() => {
-                "the exact engine comes by it after 160,000 executions only"
+                "the exact engine comes by it after 40,000 executions only"
             }
             (_, Some((_, Some(mutant)))) if !mutant.shows_under(engine) => {
                 "this engine cannot see the mistake"
