@@ -264,6 +264,8 @@ pub struct Event {
     pub happens_before: Clock,
     /// What happens before a read that acquires this write
     pub message: Clock,
+    /// What is before it under SC, itself included, if the graph [keeps](super::Graph) that
+    pub before: Clock,
 }
 
 impl Event {

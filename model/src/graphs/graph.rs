@@ -74,6 +74,9 @@ pub struct Graph {
     pub fences: Vec<EventId>,
     /// Accesses of `seq_cst`, in no order
     pub seq_cst: Vec<EventId>,
+    /// Whether [`Event::before`] is right. It stays so as long as reads read the newest write and writes are the newest: these add
+    /// nothing before events that are there
+    pub is_closed: bool,
 }
 
 impl Thread {
@@ -101,6 +104,7 @@ impl Graph {
             len: 0,
             fences: Vec::new(),
             seq_cst: Vec::new(),
+            is_closed: memory == Memory::Sc,
         }
     }
 
@@ -263,6 +267,7 @@ impl Graph {
             porf: Clock::default(),
             happens_before: Clock::default(),
             message: Clock::default(),
+            before: Clock::default(),
         };
         match op {
             Op::Load { location, .. } | Op::Rmw { location, .. } => {
@@ -305,7 +310,61 @@ impl Graph {
         event.happens_before = happens_before;
         self.threads[thread].events.push(event);
         self.len += 1;
+        self.is_closed &=
+            !op.reads() || op.location().is_some_and(|number| self.newest(number) == reads_from);
+        if self.is_closed {
+            self.close(id);
+        }
         id
+    }
+
+    /// Brings [`Event::before`] of all events up to date.
+    pub fn close_all(&mut self) {
+        if self.memory != Memory::Sc || self.is_closed {
+            return;
+        }
+        self.is_closed = true;
+        let ids: Vec<EventId> = (0..self.threads.len())
+            .flat_map(|thread| {
+                (0..self.threads[thread].events.len()).map(move |index| EventId::new(thread, index))
+            })
+            .collect();
+        for &id in &ids {
+            self.event_mut(id).before = Clock::default();
+        }
+        // Until nothing is new: the relations have no cycle.
+        while ids.iter().filter(|&&id| self.close(id)).count() > 0 {}
+    }
+
+    /// Takes into [`Event::before`] what is before the events that come directly before this one. Whether there was anything new.
+    fn close(&mut self, id: EventId) -> bool {
+        let event = self.event(id);
+        let mut before = event.before.clone();
+        before.include(id.thread(), id.index() + 1);
+        let mut include = |id: EventId| {
+            if !id.is_initial() {
+                before.join(&self.event(id).before);
+            }
+        };
+        match id.index().checked_sub(1) {
+            Some(previous) => include(EventId::new(id.thread(), previous)),
+            None => self.threads[id.thread()].started_by.into_iter().for_each(&mut include),
+        }
+        if event.op.reads() {
+            include(event.reads_from);
+        }
+        if let Op::Join { thread } = event.op {
+            let last = self.threads[thread as usize].events.len() - 1;
+            include(EventId::new(thread as usize, last));
+        }
+        if event.writes {
+            let (previous, reads) = self.overwritten(id);
+            include(previous);
+            reads.for_each(&mut include);
+        }
+        let is_new = before != event.before;
+        self.event_mut(id).before = before;
+        is_new
     }
 
     /// Takes back the last event of its thread, a read or a read-modify-write that has no place in the coherence order yet.
@@ -329,8 +388,12 @@ impl Graph {
         let Graph { threads, locations, .. } = self;
         let writes = &mut locations[location as usize].writes;
         writes.insert(position, id);
+        self.is_closed &= position + 1 == writes.len();
         for (position, write) in writes.iter().enumerate().skip(position) {
             threads[write.thread()].events[write.index()].position = position as u16;
+        }
+        if self.is_closed {
+            self.close(id);
         }
     }
 
@@ -406,6 +469,7 @@ impl Graph {
             locations: locations.collect(),
             next_stamp: self.next_stamp,
             len,
+            is_closed: false,
             fences: self.fences.iter().copied().filter(kept).collect(),
             seq_cst: self.seq_cst.iter().copied().filter(kept).collect(),
             threads,

@@ -142,6 +142,7 @@ pub(super) fn older_reads(
     let after_look = wait::first_after_look(graph, thread);
     let writes = graph.location(number).writes.clone();
     let older = writes.iter().enumerate().take(writes.len() - 1);
+    let is_closed = graph.is_closed;
     for (position, &write) in older.skip(lowest_failed.min(lowest).max(after_look)) {
         let value = graph.value(number, write);
         if position < if op.writes_after(value) { lowest } else { lowest_failed } {
@@ -158,6 +159,7 @@ pub(super) fn older_reads(
             others.push(other);
         }
         graph.pop(id);
+        graph.is_closed = is_closed;
     }
 }
 

@@ -170,6 +170,7 @@ impl Execution {
     pub fn run(&mut self, graph: Graph, program: Body) -> RunEnd {
         self.to_replay = graph.len;
         self.graph = graph;
+        self.graph.close_all();
         self.generation += 1;
         self.failure = None;
         self.taken_down = false;

@@ -7,6 +7,31 @@ use super::super::{EventId, Graph, Op};
 /// See [`super::floor`].
 pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     let location = graph.location(op.atomic().expect("an access"));
+    if graph.is_closed && !without(Rule::FromRead) {
+        let previous = match id.index().checked_sub(1) {
+            Some(previous) => Some(EventId::new(id.thread(), previous)),
+            None => graph.threads[id.thread()].started_by,
+        };
+        let Some(previous) = previous else { return 0 };
+        let before = &graph.event(previous).before;
+        let floor = location.writes.iter().rposition(|&write| before.contains(write)).unwrap_or(0);
+        agree(floor, || found(graph, id, op));
+        return floor;
+    }
+    found(graph, id, op)
+}
+
+/// In tests what is kept is what is found.
+#[inline(always)]
+fn agree(kept: usize, found: impl FnOnce() -> usize) {
+    if cfg!(test) {
+        assert_eq!(kept, found(), "what is before an event is kept as it is found");
+    }
+}
+
+/// The floor, from nothing.
+fn found(graph: &Graph, id: EventId, op: &Op) -> usize {
+    let location = graph.location(op.atomic().expect("an access"));
     let mut before = Before { graph, known: vec![0; graph.threads.len()], new: Vec::new() };
     before.include(id.thread(), id.index());
     if let (0, Some(start)) = (id.index(), graph.threads[id.thread()].started_by) {
