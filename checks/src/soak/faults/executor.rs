@@ -123,11 +123,15 @@ async fn task(dice: Dice, ring: AsyncHandle<Task>, held: Item) -> Item {
 
 /// Awaits it with wakers that panic.
 async fn rudely<F: Future + Unpin>(dice: &Dice, mut future: F) -> F::Output {
-    poll_fn(|cx| {
+    let output = poll_fn(|cx| {
         let waker = rude(dice, cx.waker().clone());
-        pin!(&mut future).poll(&mut Context::from_waker(&waker))
+        let polled = pin!(&mut future).poll(&mut Context::from_waker(&waker));
+        drop(waker); // here and below: see `task`
+        polled
     })
-    .await
+    .await;
+    drop(future);
+    output
 }
 
 async fn yield_now() {
