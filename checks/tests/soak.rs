@@ -1,5 +1,5 @@
-//! Short soaks of the worker pool and the reactor; `reveille stress pool` and `reveille stress reactor` are the long ones. Their own
-//! binary, one after the other: they count the process's threads.
+//! Short soaks of the worker pool and the reactor, and of all with random faults; `reveille stress pool`, `reactor` and `faults` are the
+//! long ones. Their own binary, one after the other: they count the process's threads.
 
 use std::time::Duration;
 
