@@ -87,11 +87,6 @@ impl<P: Primitives> Deferred<P> {
         Self { first: None, primitives: PhantomData }
     }
 
-    /// After a panic that goes on in any case.
-    pub fn after(panic: Panic) -> Self {
-        Self { first: Some(panic), primitives: PhantomData }
-    }
-
     /// Makes one of the calls.
     #[inline]
     pub fn call(&mut self, what: &'static str, body: impl FnOnce()) {

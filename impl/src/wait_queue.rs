@@ -43,6 +43,7 @@
 mod list;
 
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -345,15 +346,13 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
         match P::catch(look) {
             Ok(found) => found,
             Err(panic) => {
-                let mut calls = Deferred::<P>::after(panic);
                 // Two wakes at most: one that has come since it armed, and one that arming declared heard.
                 let heard = self.heard;
-                calls.call("a waker", || self.disarm());
+                contain::<P, _>("a waker", || self.disarm());
                 if heard {
-                    calls.call("a waker", || _ = self.queue.deliver(1));
+                    contain::<P, _>("a waker", || self.queue.deliver(1));
                 }
-                calls.resume();
-                None // which nobody gets
+                resume_unwind(panic)
             }
         }
     }

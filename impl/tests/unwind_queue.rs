@@ -157,6 +157,21 @@ fn a_look_of_a_future_that_panics_passes_its_wake_on_though_the_panic_is_caught_
 }
 
 #[test]
+fn a_look_that_panics_while_another_panic_is_on_its_way_does_not_say_that_nothing_was_found() {
+    struct Looks(Arc<WaitQueue>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            let mut waiter = self.0.register(Kind::Exclusive, Waker::noop().clone());
+            unwinds(|| _ = waiter.look(|| -> Option<()> { unwind() }));
+        }
+    }
+    unwinds(|| {
+        let _looks = Looks(Arc::new(WaitQueue::new()));
+        unwind()
+    });
+}
+
+#[test]
 fn a_look_that_panics_after_no_wake_passes_none_on() {
     let queue = Arc::new(<WaitQueue>::new());
     let (bell, _waiter) = sleeper(&queue);
