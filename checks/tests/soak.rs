@@ -1,10 +1,11 @@
-//! Short soaks of the worker pool and the reactor; `reveille stress pool` and `reveille stress reactor` are the long ones. Their own
-//! binary, one after the other: they count the process's threads.
+//! Short soaks of the worker pool and the reactor, and of all with random faults; `reveille stress pool`, `reactor` and `faults` are the
+//! long ones. Their own binary, one after the other: they count the process's threads.
 
 use std::time::Duration;
 
 use reveille::pool::Layout;
 use reveille::uring::Error;
+use reveille_checks::soak::faults::{self, Subject};
 use reveille_checks::soak::pool::{Report, Soak, soak, soak_without_threads};
 use reveille_checks::soak::reactor::{self, End};
 
@@ -12,6 +13,7 @@ use reveille_checks::soak::reactor::{self, End};
 fn every_job_and_every_operation_of_a_soak_is_accounted_for_and_nothing_is_left() {
     of_the_pool();
     of_the_reactor();
+    of_random_faults();
 }
 
 /// A soak brings about all that it is there to balance, unless its time was over before it had done everything.
@@ -58,5 +60,21 @@ fn of_the_reactor() {
         let reactor::Report { submitted, sleeps, wakes, overflows, .. } = report;
         let done_all = sleeps > 0 && wakes > 0 && overflows > 0;
         does_what_it_is_for(done_all, submitted >= settings.operations);
+    }
+}
+
+fn of_random_faults() {
+    for (subject, seed) in std::iter::zip(Subject::ALL, 1..) {
+        let settings = faults::Soak { subject, operations: 20_000, time: Duration::from_secs(20), seed };
+        let report = match faults::soak(settings) {
+            Err(error @ (Error::Missing | Error::Forbidden | Error::LockedMemory | Error::TooOld(_))) => {
+                return eprintln!("SKIPPED: {error}");
+            }
+            report => report.unwrap(),
+        };
+        println!("{report:?}");
+        assert_eq!(report.faults, [""; 0], "{settings:?}");
+        let done_all = report.callbacks > 100 && report.destructors > 20;
+        does_what_it_is_for(done_all, report.operations >= settings.operations);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::sync::{Mutex, Primitives};
-use crate::unwind::contain;
+use crate::unwind::{contain, discard};
 
 /// A place for one result, and for the waker of whoever waits for it. The lock decides everything: whoever comes second
 /// finds what the first left.
@@ -31,14 +31,15 @@ impl<P: Primitives, R: Send + 'static> Slot<P, R> {
         }
     }
 
-    /// The result, or else `waker` is called when it is there.
+    /// The result, or else `waker` is called when it is there. A waker that panics when it is dropped takes no result with it.
     pub fn poll(&self, waker: &Waker) -> Option<R> {
         let waker = waker.clone();
         let (result, replaced) = self.0.with(|waiting| match waiting.result.take() {
             None => (None, waiting.waker.replace(waker)),
             result => (result, Some(waker)),
         });
-        drop(replaced); // outside of the lock: the last reference to a task may do anything
+        // Outside of the lock: the last reference to a task may do anything.
+        discard::<P>("the destructor of a waker", replaced);
         result
     }
 }

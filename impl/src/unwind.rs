@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | a job, its receiver, what they hold | worker, cancellation, refusal | ends here |
 //! | a waker of the wait queue | whoever notifies | goes on, when all have been called |
+//! | the same | a wait that has found something, a destructor while a panic is on its way | ends here |
 //! | a waker of a handle or a task | whoever delivers | ends here |
 //! | a look | `WaitQueue::until`, `Waiter::look` | goes on, when the wake has been passed on |
 //! | a predicate of a cancellation, an iterator of a batch | its caller | goes on: nothing has been taken out by then |
@@ -86,11 +87,6 @@ impl<P: Primitives> Deferred<P> {
         Self { first: None, primitives: PhantomData }
     }
 
-    /// After a panic that goes on in any case.
-    pub fn after(panic: Panic) -> Self {
-        Self { first: Some(panic), primitives: PhantomData }
-    }
-
     /// Makes one of the calls.
     #[inline]
     pub fn call(&mut self, what: &'static str, body: impl FnOnce()) {
@@ -102,11 +98,14 @@ impl<P: Primitives> Deferred<P> {
         }
     }
 
-    /// All have been made.
+    /// All have been made. Where a panic is on its way already, as in a destructor that it calls, a second one would end the process:
+    /// it is logged.
     #[inline]
     pub fn resume(self) {
-        if let Some(panic) = self.first {
-            resume_unwind(panic);
+        match self.first {
+            None => {}
+            Some(panic) if std::thread::panicking() => log::<P>("a waker", panic),
+            Some(panic) => resume_unwind(panic),
         }
     }
 }

@@ -31,7 +31,8 @@
 //!   hands the wake to the next, in the same critical section. This may wake one too many, never one too few.
 //! - *A look that panics*: arming has said that the wake before it was heard, and nobody has acted on it. [`look`](Waiter::look) hands
 //!   it on before the panic goes on.
-//! - *A waker that panics*: those after it are called first, then the panic goes on, to whoever notified.
+//! - *A waker that panics*: those after it are called first, then the panic goes on, to whoever notified; but not out of a wait that
+//!   has found something and passes a wake on, and not while another panic is on its way: there it is logged.
 //!
 //! Wakers are cloned, called and dropped without the lock, so each may use this very queue.
 //!
@@ -42,6 +43,7 @@
 mod list;
 
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -52,7 +54,7 @@ use smallvec::SmallVec;
 
 use crate::gate::{Arm, Gate, PerEntry, Rearm, WakeOne};
 use crate::sync::{Atomic, Mutex, Native, Note, Parker, Primitives};
-use crate::unwind::Deferred;
+use crate::unwind::{Deferred, contain};
 
 use self::list::NOWHERE;
 
@@ -238,6 +240,7 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
         let mut waiter = self.register(kind, Waker::from(parker.clone()));
         loop {
             if let Some(found) = waiter.look(&mut look) {
+                contain::<P, _>("a waker", || drop(waiter)); // it must not take along what was found
                 return found;
             }
             parker.park();
@@ -343,15 +346,13 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
         match P::catch(look) {
             Ok(found) => found,
             Err(panic) => {
-                let mut calls = Deferred::<P>::after(panic);
                 // Two wakes at most: one that has come since it armed, and one that arming declared heard.
                 let heard = self.heard;
-                calls.call("a waker", || self.disarm());
+                contain::<P, _>("a waker", || self.disarm());
                 if heard {
-                    calls.call("a waker", || _ = self.queue.deliver(1));
+                    contain::<P, _>("a waker", || self.queue.deliver(1));
                 }
-                calls.resume();
-                None // which nobody gets
+                resume_unwind(panic)
             }
         }
     }
@@ -486,7 +487,7 @@ where
         };
         match waiter.look(look) {
             Some(found) => {
-                waiter.disarm();
+                contain::<P, _>("a waker", || waiter.disarm());
                 Poll::Ready(found)
             }
             None => Poll::Pending,

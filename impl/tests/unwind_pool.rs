@@ -1,10 +1,12 @@
 //! Jobs, their destructors, and the receivers of their outcomes unwind: no outcome and no worker is lost.
 
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
 use reveille::completion;
 use reveille::pool::{Cancelled, Completion, Config, Outcome, Pool, Shutdown, Submitter, Work};
@@ -103,7 +105,8 @@ fn jobs_that_are_refused_may_panic_when_they_are_dropped() {
 fn a_worker_outlives_a_panic_whose_payload_panics_when_it_is_dropped() {
     let pool = pool();
     let detached = pool.spawn(Work::BOUNDED, |_| resume_unwind(Box::new(Bomb)));
-    drop(detached); // so that the worker drops the payload, or we do
+    // So that the worker drops the payload, or, if it was fast, we do.
+    _ = catch_unwind(AssertUnwindSafe(|| drop(detached)));
     is_alive(&pool);
     pool.enqueue(Work::BOUNDED, |_| (), |_| resume_unwind(Box::new(Bomb)));
     is_alive(&pool);
@@ -185,4 +188,25 @@ fn a_completion_queue_that_is_dropped_drops_all_that_is_in_it_whatever_panics() 
     queue.publish((0..5).map(|_| Counted(dropped.clone())));
     let _ = catch_unwind(AssertUnwindSafe(|| drop((consumer, queue))));
     assert_eq!(dropped.load(SeqCst), 5);
+}
+
+#[test]
+fn a_waker_that_panics_when_it_is_dropped_takes_no_outcome_with_it() {
+    const fn raw() -> RawWaker {
+        static VTABLE: RawWakerVTable = RawWakerVTable::new(|_| raw(), |_| {}, |_| {}, |_| unwind());
+        RawWaker::new(std::ptr::null(), &VTABLE)
+    }
+    // SAFETY: the functions of the table use no data.
+    let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw()) });
+    let cx = &mut Context::from_waker(&waker);
+    let pool = pool();
+    let let_go = occupy(&pool);
+    let mut handle = pin!(pool.spawn(Work::BOUNDED, |_| 7));
+    for _ in 0..2 {
+        assert!(handle.as_mut().poll(cx).is_pending(), "and the waker of before is dropped");
+    }
+    drop(let_go);
+    assert_eq!(pool.spawn(Work::BOUNDED, |_| 1).wait().done(), Some(1)); // behind the other
+    let polled = handle.poll(cx);
+    assert!(matches!(polled, Poll::Ready(Outcome::Done(7))), "{polled:?}");
 }

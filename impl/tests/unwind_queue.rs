@@ -74,6 +74,61 @@ fn a_wake_that_is_passed_on_to_a_waker_that_panics_reaches_the_shared_ones_as_we
     assert_eq!(bell.rung(), 1);
 }
 
+/// One that was told, and another behind it whose waker panics.
+fn told_and_rude(queue: &Arc<WaitQueue>) -> (impl Sized, impl Sized) {
+    let [mut told, mut rude] =
+        [Waker::noop().clone(), Arc::new(Rude).into()].map(|waker| queue.register(Kind::Exclusive, waker));
+    told.arm();
+    assert_eq!(queue.notify_one(), Wakeup::Sent(1));
+    rude.arm();
+    (told, rude)
+}
+
+/// Else the process would end: two panics on their way are one too many.
+#[test]
+fn a_waker_that_panics_in_a_destructor_while_another_panic_is_on_its_way_is_called_and_the_first_goes_on() {
+    struct Notifies(Arc<WaitQueue>);
+    impl Drop for Notifies {
+        fn drop(&mut self) {
+            self.0.notify_all();
+        }
+    }
+    let queue = Arc::new(<WaitQueue>::new());
+    let (told, _rude) = told_and_rude(&queue);
+    unwinds(|| {
+        let _told = told;
+        unwind()
+    });
+    let (bell, _waiter) = sleeper(&queue);
+    let mut rude = queue.register(Kind::Shared, Arc::new(Rude).into());
+    rude.arm();
+    unwinds(|| {
+        let _notifies = Notifies(queue.clone());
+        unwind()
+    });
+    assert_eq!(bell.rung(), 1);
+}
+
+#[test]
+fn what_a_wait_has_found_it_returns_though_the_waker_panics_that_it_passes_a_wake_on_to() {
+    let queue = Arc::new(<WaitQueue>::new());
+    let mut rude = queue.register(Kind::Exclusive, Arc::new(Rude).into());
+    let mut looks = 0;
+    let mut look = || {
+        looks += 1;
+        if looks % 2 == 1 {
+            return None; // it has not armed yet
+        }
+        assert_eq!(queue.notify_one(), Wakeup::Sent(1), "to itself");
+        rude.arm();
+        Some(looks)
+    };
+    assert_eq!(queue.wait_until(Kind::Exclusive, &mut look), 2);
+    let mut future = queue.until(Kind::Exclusive, &mut look);
+    let polled = Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(polled, Poll::Ready(4));
+}
+
 /// One that sleeps for a wake-one.
 fn sleeper(queue: &Arc<WaitQueue>) -> (Arc<Bell>, impl Sized) {
     let bell = Arc::new(Bell::default());
@@ -99,6 +154,21 @@ fn a_look_of_a_future_that_panics_passes_its_wake_on_though_the_panic_is_caught_
     // The queue is as it was: a wake for nobody is for nobody, one for a sleeper is for him.
     let (bell, _waiter) = sleeper(&queue);
     assert_eq!((queue.notify_one(), bell.rung()), (Wakeup::Sent(1), 1));
+}
+
+#[test]
+fn a_look_that_panics_while_another_panic_is_on_its_way_does_not_say_that_nothing_was_found() {
+    struct Looks(Arc<WaitQueue>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            let mut waiter = self.0.register(Kind::Exclusive, Waker::noop().clone());
+            unwinds(|| _ = waiter.look(|| -> Option<()> { unwind() }));
+        }
+    }
+    unwinds(|| {
+        let _looks = Looks(Arc::new(WaitQueue::new()));
+        unwind()
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -136,6 +136,22 @@ fn tasks_that_were_woken_together_with_a_main_future_that_panics_are_polled_befo
     assert!(ended.is_none(), "its panic is the caller's");
     assert!(done.get());
     assert_eq!(executor.block_on(async { 7 }).unwrap(), 7);
+}
+
+#[test]
+fn a_main_future_that_panics_when_it_is_dropped_takes_no_output_with_it() {
+    struct Ends(#[expect(dead_code, reason = "it panics when it is dropped")] Bomb);
+    impl Future for Ends {
+        type Output = Arc<()>;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Arc<()>> {
+            Poll::Ready(Arc::new(()))
+        }
+    }
+    let Some(mut executor) = executor() else { return };
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let output = caught(|| executor.block_on(Ends(Bomb(dropped.clone()))).unwrap());
+    assert!(output.is_some());
+    assert_eq!(dropped.load(SeqCst), 1);
 }
 
 #[test]

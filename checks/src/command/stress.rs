@@ -1,4 +1,4 @@
-//! `reveille stress GATE`, `reveille stress pool`, `reveille stress reactor`.
+//! `reveille stress GATE`, `reveille stress pool`, `reveille stress reactor`, `reveille stress faults`.
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use indicatif::HumanCount;
 use reveille::pool::Layout;
 use reveille_checks::report;
 use reveille_checks::scenario::Consumer;
-use reveille_checks::soak::{pool, reactor};
+use reveille_checks::soak::{faults, pool, reactor};
 use reveille_checks::stress;
 use reveille_checks::subject::{self, GateName, Needs, documented};
 
@@ -19,6 +19,7 @@ enum Target {
     Gate(GateName),
     Pool,
     Reactor,
+    Faults,
 }
 
 impl FromStr for Target {
@@ -28,18 +29,22 @@ impl FromStr for Target {
         match name {
             "pool" => Ok(Self::Pool),
             "reactor" => Ok(Self::Reactor),
-            gate => gate.parse().map(Self::Gate).map_err(|error| format!("{error}; or `pool`, or `reactor`")),
+            "faults" => Ok(Self::Faults),
+            gate => gate
+                .parse()
+                .map(Self::Gate)
+                .map_err(|error| format!("{error}; or `pool`, `reactor`, `faults`")),
         }
     }
 }
 
 /// The same code on real threads: a gate with a real io_uring, stalls per million completions; or the worker pool or the reactor,
-/// every job accounted for.
+/// every job accounted for; or all of them with user code that panics at random.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in, per-entry;
-    /// or: pool, reactor
-    #[arg(value_name = "GATE|pool|reactor")]
+    /// or: pool, reactor, faults
+    #[arg(value_name = "GATE|pool|reactor|faults")]
     target: Target,
     /// Stop after so many completions, jobs, or operations
     #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -58,6 +63,7 @@ pub fn run(args: &Args) -> Outcome {
         Target::Gate(gate) => stress_gate(gate, args),
         Target::Pool => stress_pool(args),
         Target::Reactor => stress_reactor(args),
+        Target::Faults => stress_faults(args),
     }
 }
 
@@ -171,6 +177,39 @@ fn stress_reactor(args: &Args) -> Outcome {
     if balanced {
         say(
             "\nEvery operation ended once, with its event where there was somebody to have it, and nothing is left.",
+        );
+    }
+    Ok(balanced)
+}
+
+/// A soak of each subject with random faults.
+fn stress_faults(args: &Args) -> Outcome {
+    let (start, share) = (Instant::now(), faults::Subject::ALL.len() as u64);
+    let mut reports = Vec::new();
+    for (seed, subject) in (0..).zip(faults::Subject::ALL) {
+        let time = args.budget.saturating_sub(start.elapsed()) / (share - seed) as u32;
+        let operations = args.completions.div_ceil(share);
+        reports.push(faults::soak(faults::Soak { subject, operations, time, seed })?);
+    }
+    let balanced = reports.iter().all(|report| report.faults.is_empty());
+    if args.format == Format::Json {
+        say(serde_json::to_string_pretty(&reports)?);
+        return Ok(balanced);
+    }
+    let (callback, destructor) = (faults::CALLBACK, faults::DESTRUCTOR);
+    say(format_args!("a callback panics once in {callback} calls, a destructor once in {destructor}\n"));
+    let figures: [(&str, Figure<faults::Report>); 5] = [
+        ("operations", |report| count(report.operations)),
+        ("callbacks that panicked", |report| count(report.callbacks)),
+        ("destructors that did", |report| count(report.destructors)),
+        ("items", |report| count(report.items)),
+        ("seconds", |report| format!("{:.1}", report.seconds)),
+    ];
+    let names = faults::Subject::ALL.map(|subject| format!("{subject:?}"));
+    print_soaks(&names, &reports, &figures, |report| &report.faults);
+    if balanced {
+        say(
+            "\nEverything had its end once, every item was dropped once, and no thread and no descriptor is left.",
         );
     }
     Ok(balanced)

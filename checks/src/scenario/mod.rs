@@ -16,7 +16,7 @@ pub use pool::{Misuse, POOL_LEGEND, PoolScenario, Protocol};
 pub use pool_life::PoolLife;
 pub use ring::Ring;
 pub use run_queue::Executing;
-pub use wait_queue::GivingUp;
+pub use wait_queue::{GivingUp, PanickingLook};
 
 use reveille::sync::Primitives;
 

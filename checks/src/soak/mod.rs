@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+pub mod faults;
 pub mod pool;
 pub mod reactor;
 

@@ -144,14 +144,13 @@ impl Executor {
                     }
                 }
             }
-            match ended {
-                None => turned?,
-                Some(Ok(output)) => return Ok(output),
-                Some(Err(panic)) => {
-                    contain::<Native, _>("the destructor of a future", || main.set(None));
-                    resume_unwind(panic);
-                }
-            }
+            let Some(ended) = ended else {
+                turned?;
+                continue;
+            };
+            // Now, and not with the return: there a destructor that panics would take the output with it.
+            contain::<Native, _>("the destructor of a future", || main.set(None));
+            return Ok(ended.unwrap_or_else(|panic| resume_unwind(panic)));
         }
     }
 
