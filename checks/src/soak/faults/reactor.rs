@@ -176,11 +176,8 @@ fn from_outside(dice: &Dice, handle: &Handle<Item>, makers: &Arc<Makers>) {
     caught(|| match dice.roll(3) {
         0 => {
             let maker = Maker::new(dice, makers);
-            if let Ok(ticket) = handle.submit(Request::new(Nop, move |_| maker.make())) {
-                if dice.one_in(2) {
-                    handle.cancel(&ticket);
-                }
-            }
+            let ticket = handle.submit(Request::new(Nop, move |_| maker.make()));
+            ticket.iter().filter(|_| dice.one_in(2)).for_each(|ticket| handle.cancel(ticket));
         }
         1 => {
             let event = Maker::new(dice, makers).make();
