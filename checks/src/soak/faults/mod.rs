@@ -4,7 +4,7 @@
 //! [`DESTRUCTOR`]: of what closures, tasks and wakers hold, of outcomes and events, of what was panicked with. A destructor that
 //! unwinds while its thread unwinds already would end the process, by the rules of the language, so it does not.
 //!
-//! Everything that is handed over is an [`Item`]. In the end each was dropped once, every job and task has had its outcome, every
+//! Everything that is handed over is an `Item`. In the end each was dropped once, every job and task has had its outcome, every
 //! token and completion has come to somebody, and no thread and no descriptor is left. What is counted is the user's: memory is
 //! left if an item is.
 
