@@ -11,7 +11,8 @@
 //!    their threads: older writes that end the wait are tried, and a [`Look`] says which write was the newest ([`give_up`]).
 //! 2. *A write revisits a wait and does not end it*: the wait is taken out of the graph, and a look says that it saw this write,
 //!    at the time when the wait had been added. (The plain form would leave it blocked, reading the write.)
-//! 3. *A wait that has looked* reads newer writes only. The older ones are the business of the graph that it was taken from.
+//! 3. *A wait that has looked* reads newer writes only. The older ones are the business of the graph that it was taken from. This
+//!    saves work only: what came of them would be refused by rule 4.
 //! 4. *A revisit that deletes a look* needs it to be maximal, as it needs of events, and one that keeps a look keeps the
 //!    write that was seen (`are_maximal`).
 //!
@@ -23,7 +24,7 @@
 //! **ordered** by porf. Those of locks and tokens are: an exchange reads what it overwrites, and only who has taken a lock
 //! gives it back. For other locations the plain form stays.
 //!
-//! There is no proof. Both forms are compared with brute force on random programs, and each rule is needed there.
+//! There is no proof. Both forms are compared with brute force on random programs, and each of the other rules is needed there.
 
 use std::panic::Location as Source;
 

@@ -1,5 +1,8 @@
 //! Sequential consistency: program order, reads-from, coherence order and from-read have no cycle together
 //! (Shasha and Snir, *Efficient and correct execution of parallel programs that share memory*, TOPLAS 1988).
+//!
+//! What is before an event is kept in it as long as only the newest is added to a graph, and found from nothing otherwise. Tests
+//! do both and compare.
 
 use super::super::rules::{Rule, without};
 use super::super::{EventId, Graph, Op};
