@@ -1,5 +1,7 @@
 //! The reactor on the real kernel.
 
+mod common;
+
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _, pipe};
@@ -12,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{self, Context, Waker};
 use std::time::{Duration, Instant};
 
+use common::have;
 use reveille::parker::FutexParker;
 use reveille::pool::{self, Cancel, Outcome, Pool, Shutdown, Work};
 use reveille::sync::Parker;
@@ -23,18 +26,6 @@ use reveille::wait_queue::Wakeup;
 use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
-/// What was set up, or a loud word that there is no io_uring.
-fn have<T>(setup: Result<T, Error>) -> Option<T> {
-    match setup {
-        Ok(reactor) => Some(reactor),
-        Err(error @ (Error::Missing | Error::Forbidden | Error::LockedMemory | Error::TooOld(_))) => {
-            eprintln!("SKIPPED: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 fn reactor_with<T: Send + 'static>(config: Config) -> Option<Reactor<T>> {
     have(Reactor::new(config))

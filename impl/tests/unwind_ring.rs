@@ -1,5 +1,7 @@
 //! Tasks, events in the making, operations and their destructors unwind: the reactor and the executor lose nothing of others.
 
+mod common;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,23 +13,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use common::have;
 use io_uring::squeue;
 use reveille::pool::Shutdown;
 use reveille::uring::{
     Config, Done, Error, Executor, Nop, Operation, Reactor, Read, Request, Spawner, TaskError, Timeout,
 };
-
-/// What was set up, or a loud word that there is no io_uring.
-fn have<T>(setup: Result<T, Error>) -> Option<T> {
-    match setup {
-        Ok(reactor) => Some(reactor),
-        Err(error @ (Error::Missing | Error::Forbidden | Error::LockedMemory | Error::TooOld(_))) => {
-            eprintln!("SKIPPED: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 fn executor() -> Option<Executor> {
     have(Executor::new(Config::default()))
