@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::code::{self, Descent, Execution, Failure, Limit, Limits, Named, Numbers, Pulse, RunEnd};
+use crate::code::{self, Descent, Execution, Failure, Limit, Limits, Named, Numbers, Pulse, RunEnd, Way};
 use crate::graphs::wait::Waits;
 use crate::graphs::{EventId, Graph, Value, linearize};
 use crate::memory::Memory;
@@ -360,8 +360,12 @@ impl Failed {
     }
 }
 
-/// The chance of the newest choice, in every second way down.
-const NEWEST: f64 = 0.9;
+/// How the ways down choose, in turn.
+///
+/// What goes wrong under a weak memory model mostly needs few choices that are not the newest, and a way that takes others
+/// everywhere seldom comes near. What goes wrong in an interleaving mostly needs few changes between threads, which are
+/// many choices here. The estimate is from the uniform ways.
+const WAYS: [Way; 4] = [Way::Uniform, Way::Priorities(1.0), Way::Newest(0.9), Way::Priorities(0.9)];
 
 /// What a search at random came to.
 #[derive(Clone, Debug)]
@@ -414,8 +418,8 @@ impl fmt::Display for Estimate {
 /// Goes down the tree of choices at random, so many times, until an execution goes wrong or the time is over.
 ///
 /// This finds what depth first does not come by in a long time: it is not bound to the corner where it began.
-/// Every second way takes the newest choice with a chance of nine in ten: most of what goes wrong needs few others, and a way
-/// that takes others everywhere seldom comes near. The estimate is from the rest. It has one worker.
+/// Some ways give each choice the same chance, some mostly take the newest, some are interleavings by random priorities. It has one
+/// worker.
 pub fn sample(
     memory: Memory,
     options: &Options,
@@ -455,10 +459,11 @@ fn descend(
     let mut weights = Vec::new();
     let mut failed = None;
     let mut gone = 0;
+    let mut events = 0;
     while gone < descents && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        let way = WAYS[gone as usize % WAYS.len()];
         gone += 1;
-        let newest = gone.is_multiple_of(2).then_some(NEWEST);
-        execution.descent = Some(Descent { newest, ..Descent::new(random.fork()) });
+        execution.descent = Some(Descent::new(random.fork(), way, events));
         let mut graph = Graph::new(memory);
         let end = loop {
             let end = execution.run(graph, body(program));
@@ -469,7 +474,8 @@ fn descend(
             }
         };
         let weight = execution.descent.as_ref().map_or(1.0, |descent| descent.weight);
-        if newest.is_none() {
+        events = events.max(execution.graph.len);
+        if way == Way::Uniform {
             weights.push(if matches!(end, RunEnd::Stale) { 0.0 } else { weight });
         }
         let failure = match end {

@@ -63,8 +63,10 @@ pub fn run(args: &Args) -> Outcome {
         mutants.iter().flat_map(|&mutant| engines.iter().map(move |&engine| (mutant, engine))).collect();
     let found = search(&cells, args.budget, args.seed);
     let rows: Vec<_> = found.chunks(engines.len()).collect();
+    let is_skipped = |cell: &Found<MutantCase>| matches!(cell.finding.verdict, Verdict::Skipped { .. });
+    let (asked, unasked): (Vec<&[_]>, Vec<_>) = rows.iter().partition(|row| !row.iter().all(is_skipped));
     let survivors: Vec<_> =
-        rows.iter().filter(|row| !row.iter().any(Found::misses)).map(|row| row[0].case.name()).collect();
+        asked.iter().filter(|row| !row.iter().any(Found::misses)).map(|row| row[0].case.name()).collect();
     if args.readme {
         say(readme(&engines, &rows).trim_end());
     } else if args.format == Format::Json {
@@ -76,10 +78,13 @@ pub fn run(args: &Args) -> Outcome {
         for survivor in &survivors {
             say(format_args!("SURVIVES: {survivor}: no engine catches it within the budget"));
         }
+        if !unasked.is_empty() {
+            say(format_args!("{} mutants are none of these engines'.", unasked.len()));
+        }
         say(format_args!(
             "{} mutants, {} of them caught by an engine at least. {:.0} s.",
-            rows.len(),
-            rows.len() - survivors.len(),
+            asked.len(),
+            asked.len() - survivors.len(),
             start.elapsed().as_secs_f64()
         ));
     }

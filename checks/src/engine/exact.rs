@@ -19,7 +19,7 @@ use crate::verdict::{Counterexample, End, Link, Then, Verdict, Why};
 
 /// So many ways down the tree of choices are tried before the search goes depth first: they find most of what is
 /// there to be found, and tell about how large the tree is.
-const DESCENTS: u64 = 200;
+const DESCENTS: u64 = 400;
 
 /// So many executions are visited to find one that is easier to read than the first that goes wrong.
 const EASIER: u64 = 2_000;

@@ -182,11 +182,6 @@ pub struct PoolCase {
 }
 
 impl PoolCase {
-    /// Whether the exact engine comes by the mistake after 40,000 executions only.
-    fn is_too_large(&self) -> bool {
-        matches!((self.protocol, self.mutant), ("two-idle", Some("one-flag")))
-    }
-
     /// The case of these names.
     ///
     /// # Errors
@@ -308,9 +303,6 @@ impl Case for PoolCase {
             (_, None) => "the model only has this",
             (Engine::LoomSc | Engine::LoomC11, Some((protocol, _))) if !protocol.fits_loom() => {
                 "loom has at most five threads"
-            }
-            (_, Some(_)) if engine.of_the_exact_engine().is_some() && self.is_too_large() => {
-                "the exact engine comes by it after 40,000 executions only"
             }
             (_, Some((_, Some(mutant)))) if !mutant.shows_under(engine) => {
                 "this engine cannot see the mistake"

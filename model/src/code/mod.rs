@@ -17,7 +17,7 @@ mod tests;
 use std::panic::Location as Source;
 use std::sync::atomic::Ordering;
 
-pub(crate) use execution::{Descent, Execution, Recorded, RunEnd};
+pub(crate) use execution::{Descent, Execution, Recorded, RunEnd, Way};
 pub use failure::{Diverged, Failure, Instead, Last, Limit, Limits, Performed};
 pub(crate) use object::Numbers;
 pub use object::{Kind, Named};

@@ -2,33 +2,90 @@
 
 use crate::graphs::Graph;
 
+/// How a way down chooses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Way {
+    /// Each way on has the same chance
+    Uniform,
+    /// The newest way has this chance, the others have the same one each
+    Newest(f64),
+    /// The same, and the threads go on by priorities that are drawn at random, which change at some events. If the newest way
+    /// is certain, it is an interleaving, which each of the memory models allows (Burckhardt, Kothari, Musuvathi and
+    /// Nagarakatte, *A randomized scheduler with probabilistic guarantees of finding bugs*, ASPLOS 2010)
+    Priorities(f64),
+}
+
 /// A way down the tree of choices.
 pub(crate) struct Descent {
-    pub random: fastrand::Rng,
-    /// The chance to take the newest way where there are others. `None`: each way has the same chance.
-    pub newest: Option<f64>,
+    random: fastrand::Rng,
+    way: Way,
     /// How many leaves there were if every choice came with the same number of ways everywhere (Knuth, *Estimating the
     /// efficiency of backtrack programs*, 1975): its mean over many ways down, each with the same chance, is the number of leaves
     pub weight: f64,
     /// The graph to go on with, if it is not the one of this run
     pub next: Option<Graph>,
+    priorities: Priorities,
+}
+
+/// No way down changes priorities more often: mistakes that need many changes are rare.
+const CHANGES: usize = 4;
+
+/// Which thread goes on.
+#[derive(Default)]
+struct Priorities {
+    /// Of the threads that there have been
+    drawn: Vec<u64>,
+    /// Those that have become the last, the least one at the end
+    demoted: Vec<usize>,
+    /// The numbers of events after which the running thread becomes the last
+    changes: [usize; CHANGES],
 }
 
 impl Descent {
-    /// One whose ways have the same chance each.
-    pub fn new(random: fastrand::Rng) -> Self {
-        Descent { random, newest: None, weight: 1.0, next: None }
+    /// One of an execution of about so many events.
+    pub fn new(mut random: fastrand::Rng, way: Way, events: usize) -> Self {
+        let mut priorities = Priorities::default();
+        if matches!(way, Way::Priorities(_)) {
+            let changes = random.usize(0..=CHANGES);
+            priorities.changes[..changes].fill_with(|| random.usize(1..=events.max(1)));
+        }
+        Descent { random, way, weight: 1.0, next: None, priorities }
     }
 
-    /// Chooses between the graph of the run, which is the newest way, and the others. True if it is one of the others.
-    pub(super) fn choose(&mut self, others: &mut Vec<Graph>) -> bool {
+    /// Whether the threads go on by priorities.
+    pub fn has_priorities(&self) -> bool {
+        matches!(self.way, Way::Priorities(_))
+    }
+
+    /// How soon a thread goes on: the greatest one first. All are alike where there are no priorities.
+    pub fn priority(&self, thread: usize) -> i128 {
+        let Priorities { drawn, demoted, .. } = &self.priorities;
+        match demoted.iter().rposition(|&last| last == thread) {
+            Some(place) => -1 - place as i128,
+            None => drawn.get(thread).map_or(0, |&priority| priority.into()),
+        }
+    }
+
+    /// The thread is there.
+    pub(super) fn begin(&mut self, thread: usize) {
+        while self.has_priorities() && self.priorities.drawn.len() <= thread {
+            self.priorities.drawn.push(self.random.u64(..));
+        }
+    }
+
+    /// Chooses between the graph of the run, which is the newest way, and the others, now that this thread has added an
+    /// event. True if it is one of the others.
+    pub(super) fn choose(&mut self, thread: usize, events: usize, others: &mut Vec<Graph>) -> bool {
+        if self.priorities.changes.contains(&events) {
+            self.priorities.demoted.push(thread);
+        }
         if others.is_empty() {
             return false;
         }
         self.weight *= (others.len() + 1) as f64;
-        let goes_on = match self.newest {
-            Some(chance) => self.random.f64() < chance,
-            None => self.random.usize(..=others.len()) == 0,
+        let goes_on = match self.way {
+            Way::Uniform => self.random.usize(..=others.len()) == 0,
+            Way::Newest(chance) | Way::Priorities(chance) => self.random.f64() < chance,
         };
         if !goes_on {
             let choice = self.random.usize(..others.len());

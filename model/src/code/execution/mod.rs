@@ -25,7 +25,7 @@ use super::pulse::Pulse;
 use crate::graphs::wait::Waits;
 use crate::graphs::{EventId, Graph, Op, Value};
 
-pub(crate) use descent::Descent;
+pub(crate) use descent::{Descent, Way};
 pub(super) use perform::{give_way, perform};
 pub(crate) use repeat::Recorded;
 
@@ -301,6 +301,9 @@ impl Execution {
         }
         self.thread_names[number] = name;
         self.pulse.name(number, name, &mut self.named);
+        if let Some(descent) = &mut self.descent {
+            descent.begin(number);
+        }
         while self.threads.len() < number {
             let fiber = fiber::take();
             self.threads.push(ThreadState {

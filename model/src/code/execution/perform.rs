@@ -2,7 +2,7 @@
 
 use std::panic::Location as Source;
 
-use super::{Execution, State, current};
+use super::{Descent, Execution, State, current};
 use crate::code::failure::{Failure, Instead, Last, Limit, Performed};
 use crate::code::fiber::{self, STACK};
 use crate::graphs::revisit::{Added, extend};
@@ -101,9 +101,10 @@ impl Execution {
         match added {
             Added::Value(value) => {
                 // A wait that ends now may go before this thread; and anyone, when it has gone first for a
-                // while.
+                // while, or where priorities change.
                 let may_end_wait = op.location().is_some_and(|number| self.graph.location(number).ordered);
-                self.yields = (may_end_wait || was_unwound) && self.next() != Some(number);
+                let may_change = self.descent.as_ref().is_some_and(Descent::has_priorities);
+                self.yields = (may_end_wait || was_unwound || may_change) && self.next() != Some(number);
                 Some(value)
             }
             Added::Blocked | Added::Unordered => {

@@ -51,7 +51,8 @@ impl Execution {
     }
 
     /// The first thread that can go on, in the order of their [paths](crate::graphs::Thread::path), one whose
-    /// stack is unwound before all others: a function of the graph alone.
+    /// stack is unwound before all others: a function of the graph alone. A way down at random may have
+    /// [priorities](super::descent::Way) instead.
     pub(super) fn next(&self) -> Option<usize> {
         if let Some(turn) = self.turn() {
             return self.can_take(turn).then_some(turn);
@@ -65,7 +66,9 @@ impl Execution {
         };
         (0..self.threads.len()).filter(can_go_on).min_by(|&a, &b| {
             let unwound_first = graph.unwinds(b).cmp(&graph.unwinds(a));
-            unwound_first.then_with(|| graph.threads[a].path.cmp(&graph.threads[b].path))
+            let priority = |number: usize| self.descent.as_ref().map_or(0, |way| way.priority(number));
+            let by_priority = unwound_first.then_with(|| priority(b).cmp(&priority(a)));
+            by_priority.then_with(|| graph.threads[a].path.cmp(&graph.threads[b].path))
         })
     }
 
@@ -113,7 +116,7 @@ impl Execution {
     /// Leaves the other ways to the caller, or chooses one at random.
     pub(super) fn choose(&mut self) {
         if let Some(descent) = &mut self.descent {
-            self.stopped = descent.choose(&mut self.others);
+            self.stopped = descent.choose(self.running, self.graph.len, &mut self.others);
         }
     }
 }
