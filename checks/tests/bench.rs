@@ -84,7 +84,7 @@ fn unknown_names_get_one_line_that_says_what_there_is() {
         (&["nop", "--depth", "3"], "nop measures nothing at depth 3; it does at [1, 8, 64, 1024]"),
         (
             &["nop", "--regime", "X"],
-            "no regime is called `X`; there are P (one CPU) and Q (all CPUs are free)",
+            "no regime is called `X`; there are P (one CPU), Q (all CPUs are free), NP and NQ",
         ),
     ] {
         let output = bench(args);

@@ -38,3 +38,4 @@ pub mod sync;
 mod unwind;
 pub mod uring;
 pub mod wait_queue;
+mod yielding;

@@ -12,7 +12,7 @@
 //!
 //! The futex is a trait, so that a checker can put one of its own under this very code.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Wake;
@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::futex;
 
-use crate::sync::{Native, Parker, Unparked, YIELDS, Yielded, yield_until};
+use crate::sync::{Native, Parker, Unparked};
+use crate::yielding::{YIELDS, Yielder};
 
 /// A word that a thread can sleep on: on Linux an [`AtomicU32`] and the system call of that name.
 #[allow(missing_docs)] // the std documentation of the same names holds
@@ -67,21 +68,14 @@ impl Futex for AtomicU32 {
 
     fn linger(&self, expected: u32) {
         thread_local! {
-            /// So many times this thread is not going to linger.
-            static AT_ONCE: Cell<u32> = const { Cell::new(0) };
+            static YIELDER: RefCell<Yielder> = const { RefCell::new(Yielder::new(YIELDS)) };
         }
         let over = || self.load(Ordering::Relaxed) != expected;
-        match AT_ONCE.get() {
-            _ if over() => {}
-            0 if yield_until::<Native>(YIELDS, over) == Yielded::Crowded => AT_ONCE.set(SLEEPS_AT_ONCE),
-            0 => {}
-            at_once => AT_ONCE.set(at_once - 1),
+        if !over() {
+            YIELDER.with_borrow_mut(|yielder| yielder.yield_until::<Native>(over));
         }
     }
 }
-
-/// So many times a thread sleeps at once when it has found that yielding takes long.
-const SLEEPS_AT_ONCE: u32 = 64;
 
 /// See the [module](self).
 #[derive(Debug)]

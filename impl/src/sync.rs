@@ -18,7 +18,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::PoisonError;
 use std::sync::atomic::{self, AtomicU64, AtomicUsize, Ordering};
 use std::task::Wake;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::parker::FutexParker;
 
@@ -79,41 +79,6 @@ pub trait Primitives: Sized + Send + Sync + 'static {
     fn tearing_down() -> bool {
         false
     }
-}
-
-/// How often whoever is about to sleep yields its CPU first, by default.
-pub(crate) const YIELDS: usize = 16;
-
-/// And no longer than for this time: a yield takes less than a microsecond where nobody else wants the CPU, and milliseconds
-/// where a program does that keeps it.
-const PATIENCE: Duration = Duration::from_micros(100);
-
-/// How [`yield_until`] came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Yielded {
-    /// It is done.
-    Done,
-    /// It is not.
-    InVain,
-    /// It is not, and others want the CPU.
-    Crowded,
-}
-
-/// Yields the CPU until `done`, so many times at most.
-pub(crate) fn yield_until<P: Primitives>(times: usize, mut done: impl FnMut() -> bool) -> Yielded {
-    let start = Instant::now();
-    for _ in 0..times {
-        if !P::yield_now() {
-            break;
-        }
-        if done() {
-            return Yielded::Done;
-        }
-        if start.elapsed() > PATIENCE {
-            return Yielded::Crowded;
-        }
-    }
-    Yielded::InVain
 }
 
 /// A decision worth a line in a counterexample.
@@ -335,33 +300,5 @@ impl<T: Send + 'static> Cell<T> for NativeCell<T> {
 impl JoinHandle for std::thread::JoinHandle<()> {
     fn join(self) -> std::thread::Result<()> {
         self.join()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn yielding_ends_when_it_is_done_when_it_was_often_enough_and_when_it_takes_long() {
-        let mut calls = 0;
-        let mut yields = |times, done: fn(usize) -> bool| {
-            calls = 0;
-            let yielded = yield_until::<Native>(times, || {
-                calls += 1;
-                done(calls)
-            });
-            (yielded, calls)
-        };
-        assert_eq!(yields(1000, |calls| calls == 1), (Yielded::Done, 1));
-        let slow = |_| {
-            std::thread::sleep(2 * PATIENCE);
-            false
-        };
-        assert_eq!(yields(1000, slow), (Yielded::Crowded, 1));
-        assert_eq!(yields(0, |_| true), (Yielded::InVain, 0));
-        // Whether others want the CPU is not for a test to say.
-        let in_vain = yields(3, |_| false);
-        assert!(matches!(in_vain, (Yielded::InVain, 3) | (Yielded::Crowded, 1..=3)), "{in_vain:?}");
     }
 }

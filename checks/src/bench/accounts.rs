@@ -16,7 +16,7 @@ use crate::flavour::Timed;
 const DEPTH: usize = 64;
 
 /// How many workers an account may have.
-const WORKERS: [usize; 5] = [1, 2, 4, 8, 16];
+const WORKERS: [usize; 6] = [1, 2, 4, 8, 16, 64];
 
 pub(super) fn lines() -> Vec<Line> {
     let mut lines = Vec::new();

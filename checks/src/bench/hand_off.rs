@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, opcode, squeue};
 use reveille::pool::{self, Outcome, Pool, Work};
-use reveille::uring::{self, Reactor, RingParker};
+use reveille::uring::{self, Poll, PollFlags, Reactor, Request, RingParker};
 
 use super::bed::{self, Bed};
 use super::{Contender, Counts, Error};
@@ -170,6 +170,8 @@ pub(super) struct Offloading {
     reactor: Reactor<u64>,
     pool: Pool,
     events: Vec<u64>,
+    /// The other end of what is polled
+    silent: Option<OwnedFd>,
     depth: u64,
     next: u64,
 }
@@ -178,7 +180,16 @@ impl Offloading {
     pub(super) fn new(depth: usize, pool: pool::Config) -> Result<Self, Error> {
         let pool = Pool::new(pool);
         let reactor = Reactor::with_pool(uring::Config::default(), pool.submitter())?;
-        Ok(Self { reactor, pool, events: Vec::new(), depth: depth as u64, next: 0 })
+        Ok(Self { reactor, pool, events: Vec::new(), silent: None, depth: depth as u64, next: 0 })
+    }
+
+    /// The same, with a request in the kernel that never ends: a poll of a pipe into which nobody writes.
+    pub(super) fn polling(mut self) -> Result<Self, Error> {
+        let (reader, writer) = std::io::pipe()?;
+        let poll = Poll::new(OwnedFd::from(reader), PollFlags::IN);
+        self.reactor.submit(Request::new(poll, |_| u64::MAX))?;
+        self.silent = Some(OwnedFd::from(writer));
+        Ok(self)
     }
 
     fn submit(&mut self, n: u64) {

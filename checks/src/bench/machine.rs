@@ -3,12 +3,15 @@
 use std::fs;
 use std::io;
 use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
+
+use super::neighbours::Neighbours;
 
 /// Which CPUs a run may use. Crossing from one to another costs more than everything measured here, so numbers of the two
 /// regimes are never compared with each other.
@@ -18,18 +21,29 @@ pub enum Regime {
     P,
     /// All CPUs that this process was given are free to use.
     Q,
+    /// As P, and on each CPU another program runs a busy loop.
+    NP,
+    /// As Q, and on each CPU another program runs a busy loop.
+    NQ,
 }
 
 impl Regime {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::P, Self::Q];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::P, Self::Q, Self::NP, Self::NQ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::P => "P",
             Self::Q => "Q",
+            Self::NP => "NP",
+            Self::NQ => "NQ",
         }
+    }
+
+    /// Whether other programs want the CPUs too.
+    fn has_neighbours(self) -> bool {
+        matches!(self, Self::NP | Self::NQ)
     }
 }
 
@@ -38,7 +52,10 @@ impl FromStr for Regime {
 
     fn from_str(name: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|regime| regime.name() == name).ok_or_else(|| {
-            format!("no regime is called `{name}`; there are P (one CPU) and Q (all CPUs are free)")
+            format!(
+                "no regime is called `{name}`; there are P (one CPU), Q (all CPUs are free), NP and NQ (the same with a neighbour \
+                 on each)"
+            )
         })
     }
 }
@@ -46,16 +63,18 @@ impl FromStr for Regime {
 /// The CPUs that this process was given when the measuring began. Dropping it gives them back.
 pub(super) struct Cpus {
     given: Vec<usize>,
+    neighbours: Mutex<Neighbours>,
 }
 
 impl Cpus {
     pub(super) fn given() -> io::Result<Self> {
         let set = sched_getaffinity(None)?;
-        Ok(Self { given: (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect() })
+        let given = (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect();
+        Ok(Self { given, neighbours: Mutex::default() })
     }
 
     pub(super) fn enough_for(&self, regime: Regime) -> bool {
-        regime == Regime::P || self.given.len() > 1
+        self.of(regime).len() > 1 || matches!(regime, Regime::P | Regime::NP)
     }
 
     /// Puts all threads of this process under `regime`; those that are started later inherit it. All and not only our own: a
@@ -71,19 +90,36 @@ impl Cpus {
                 result => result?,
             }
         }
+        let neighbours = Neighbours::on(if regime.has_neighbours() { &self.given } else { &[] })?;
+        *self.neighbours() = neighbours;
         Ok(())
+    }
+
+    fn neighbours(&self) -> MutexGuard<'_, Neighbours> {
+        self.neighbours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time for which these CPUs have been busy, but not with neighbours.
+    fn busy(&self, regime: Regime) -> io::Result<Duration> {
+        let cpus = self.of(regime);
+        Ok(busy(cpus)?.saturating_sub(self.neighbours().cpu_time(cpus)?))
     }
 
     fn of(&self, regime: Regime) -> &[usize] {
         match regime {
-            Regime::P => &self.given[..1],
-            Regime::Q => &self.given,
+            Regime::P | Regime::NP => &self.given[..1],
+            Regime::Q | Regime::NQ => &self.given,
         }
     }
 
     pub(super) fn stopwatch(&self, regime: Regime) -> io::Result<Stopwatch<'_>> {
-        let cpus = self.of(regime);
-        Ok(Stopwatch { cpus, busy: busy(cpus)?, cpu: process_cpu_time(), wall: Instant::now() })
+        Ok(Stopwatch {
+            cpus: self,
+            regime,
+            busy: self.busy(regime)?,
+            cpu: process_cpu_time(),
+            wall: Instant::now(),
+        })
     }
 }
 
@@ -99,14 +135,15 @@ pub(super) struct Spent {
     pub wall: Duration,
     /// The CPU time of this process, io_uring's kernel workers included: they are threads of it.
     pub cpu: Duration,
-    /// The CPU time that these CPUs spent on something else: other programs, or another guest of the host.
+    /// The CPU time that these CPUs spent on something else: other programs, or another guest of the host; but not on neighbours.
     pub others: Duration,
     /// Wall time × CPUs.
     pub capacity: Duration,
 }
 
 pub(super) struct Stopwatch<'a> {
-    cpus: &'a [usize],
+    cpus: &'a Cpus,
+    regime: Regime,
     busy: Duration,
     cpu: Duration,
     wall: Instant,
@@ -116,8 +153,9 @@ impl Stopwatch<'_> {
     pub(super) fn stop(self) -> io::Result<Spent> {
         let wall = self.wall.elapsed();
         let cpu = process_cpu_time() - self.cpu;
-        let busy = busy(self.cpus)?.saturating_sub(self.busy);
-        Ok(Spent { wall, cpu, others: busy.saturating_sub(cpu), capacity: wall * self.cpus.len() as u32 })
+        let busy = self.cpus.busy(self.regime)?.saturating_sub(self.busy);
+        let capacity = wall * self.cpus.of(self.regime).len() as u32;
+        Ok(Spent { wall, cpu, others: busy.saturating_sub(cpu), capacity })
     }
 }
 

@@ -15,7 +15,8 @@
 //! - What nobody counts, as the locks inside of a peer, is null and not zero.
 //! - *Nothing lost*: each run ends by waiting for everything it has submitted, and compares. A difference ends the bench with an error,
 //!   as does a run that does not come back: its wake is lost.
-//! - *Others*: the share of the CPUs that something else took meanwhile. Above [`QUIET`] the numbers are not those of a quiet machine.
+//! - *Others*: the share of the CPUs that something else took meanwhile, [neighbours](Regime::NP) not counted. Above [`QUIET`] the numbers are not
+//!   those of a quiet machine.
 
 mod accounts;
 mod bed;
@@ -23,6 +24,7 @@ pub mod exact;
 mod gates;
 mod hand_off;
 mod machine;
+mod neighbours;
 mod nop;
 mod ours;
 mod peers;
@@ -58,8 +60,8 @@ pub enum Error {
     /// The system refused something.
     #[error("the system refused it: {0}")]
     System(#[from] io::Error),
-    /// The regime Q on one CPU.
-    #[error("this process may use one CPU only, and the regime Q needs two")]
+    /// A regime of several CPUs on one.
+    #[error("this process may use one CPU only, and the regimes Q and NQ need two")]
     OneCpu,
     /// Nothing of that name.
     #[error("no contender of {bench} is called `{name}`; there are {}", known.join(", "))]

@@ -1,4 +1,6 @@
 //! The letter's micro-benchmark: operations that do nothing and go through a worker.
+//!
+//! `reveille-poll` is `reveille` with a poll outstanding that never ends, as a server has one for each of its connections.
 
 use std::task::Waker;
 
@@ -17,6 +19,7 @@ pub(super) fn lines() -> Vec<Line> {
             [
                 Line::new(BASELINE, n, move || Kernel::new(n)),
                 Line::new("reveille", n, move || ours(n)),
+                Line::new("reveille-poll", n, move || ours(n)?.polling()),
                 Line::new("std-mpsc", n, move || peer(n, Mpsc::new)),
                 Line::new("crossbeam-channel", n, move || peer(n, Crossbeam::new)),
                 Line::new("tokio-spawn_blocking", n, move || peer(n, Spawning::<Tokio>::new)),

@@ -29,7 +29,8 @@ pub struct Args {
     /// These numbers of operations in flight, or of waiting threads, only
     #[arg(long, value_delimiter = ',')]
     depth: Vec<usize>,
-    /// These regimes only: P (everything on one CPU), Q (all CPUs are free)
+    /// These regimes only: P (everything on one CPU), Q (all CPUs are free), NP and NQ (the same, and a program
+    /// that keeps it on each CPU)
     #[arg(long, value_delimiter = ',')]
     regime: Vec<Regime>,
     /// These contenders only
@@ -120,7 +121,8 @@ fn bar(runs: usize) -> ProgressBar {
 
 fn text(rows: &[Row], plan: &Plan) {
     say(format_args!("{}\n", table(rows).trim_fmt()));
-    say("P: everything on one CPU; Q: all CPUs are free. Never compare the one with the other.");
+    say("P: everything on one CPU; Q: all CPUs are free; NP, NQ: the same, and on each CPU another program runs a busy loop.\n\
+         Never compare one of them with another.");
     say(format_args!(
         "Medians of {} rounds of {:.0} ms, with the slowest and the fastest; per operation but for the share: of the time that\n\
          threads ran or waited for a lock, the part that they waited. -: nobody counts it.",

@@ -88,9 +88,10 @@ use crate::burst::give_back;
 use crate::completion::CompletionQueue;
 use crate::gate::{PerEntry, WakeOne};
 use crate::slot::Slot;
-use crate::sync::{Atomic, JoinHandle, Mutex, Native, Primitives, YIELDS};
+use crate::sync::{Atomic, JoinHandle, Mutex, Native, Primitives};
 use crate::unwind::discard_payload;
 use crate::wait_queue::{Kind, WaitQueue};
+use crate::yielding::YIELDS;
 
 pub use self::job::{AccountName, Cancel, Completion, Handle, Outcome, Refusal, Token, Work};
 pub(crate) use self::shell::Shell;
@@ -117,7 +118,8 @@ pub struct Config {
     /// How many locks there are.
     pub layout: Layout,
     /// How often a worker without work yields its CPU and looks again before it sleeps, where jobs are submitted
-    /// [sparingly](Batch::submit_sparingly). One worker of an account at a time does that; the others sleep at once. 0 for none.
+    /// [sparingly](Batch::submit_sparingly). One worker of an account at a time does that; the others sleep at once. It notices where
+    /// yields take long, and does so seldom there. 0 for none.
     pub yields: usize,
 }
 

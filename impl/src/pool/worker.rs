@@ -11,9 +11,10 @@ use super::job::{AccountName, AnyJob, AnyTask, Cancellable, Fate, Work};
 use super::stats::Counters;
 use super::{Shared, Submitter};
 use crate::gate::{PerEntry, WakeOne};
-use crate::sync::{Mutex, Native, Parker, Primitives, Unparked, Yielded, yield_until};
+use crate::sync::{Mutex, Native, Parker, Primitives, Unparked};
 use crate::unwind::contain;
 use crate::wait_queue::{Kind, Waiter};
+use crate::yielding::Yielder;
 
 /// What others may know of a worker.
 pub(super) struct Station<P: Primitives, G: WakeOne> {
@@ -138,6 +139,7 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
         // How long it sleeps before it leaves. For ever, when it has found that it is the last and stays: else it would do nothing
         // but look at the clock where the time is shorter than a sleep takes.
         let mut patience = self.shared.idle_timeout;
+        let mut yielder = Yielder::new(self.shared.yields);
         let why = loop {
             let leave = match self.next(account) {
                 Next::Job(job) => {
@@ -145,7 +147,7 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
                     continue;
                 }
                 Next::Leave(why) => why,
-                Next::Sleep if self.search(account) => continue,
+                Next::Sleep if self.search(account, &mut yielder) => continue,
                 Next::Sleep => match self.sleep(account, &parker, &mut waiter, patience) {
                     Unparked::Token => {
                         patience = self.shared.idle_timeout;
@@ -181,9 +183,8 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
     }
 
     /// Looks for work for a moment longer, so that it need not be woken for it. True if there is something to do.
-    fn search(&self, account: &Account<P, G>) -> bool {
-        let yields = self.shared.yields;
-        yields > 0 && account.search(|| yield_until::<P>(yields, || self.is_wanted(account)) == Yielded::Done)
+    fn search(&self, account: &Account<P, G>, yielder: &mut Yielder) -> bool {
+        yielder.is_ready() && account.search(|| yielder.yield_until::<P>(|| self.is_wanted(account)))
     }
 
     /// Is there a reason not to sleep?

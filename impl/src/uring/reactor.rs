@@ -20,8 +20,9 @@ use super::request::{BELL, Events, Flights, IGNORED, Prepared, Request, Token, l
 use crate::burst::give_back;
 use crate::completion::{CompletionQueue, Consumer};
 use crate::pool::{self, Context, Jobs, Outcome, Pool, Shell, Shutdown, Submitter, Work};
-use crate::sync::{Native, YIELDS, yield_until};
+use crate::sync::Native;
 use crate::unwind::{contain, discard, discard_all};
+use crate::yielding::{YIELDS, Yielder};
 
 /// How a reactor is to be set up.
 #[derive(Debug, Clone)]
@@ -34,9 +35,9 @@ pub struct Config {
     pub completions: Option<u32>,
     /// Where the program sleeps.
     pub sleep: Sleep,
-    /// How often a turn that waits for closures, and for nothing of the kernel's, lets other threads run before it
-    /// sleeps (`sched_yield`). That saves sleeps and wakes, of the reactor and of workers, where closures are short; where they are long it costs
-    /// so many system calls a sleep, some microseconds. 0 for never.
+    /// How often a turn that waits for closures lets other threads run before it sleeps (`sched_yield`). That saves sleeps and wakes, of
+    /// the reactor and of workers, where closures are short. Where they are long, or where another program wants the CPU, the
+    /// reactor notices and does so seldom. 0 for never.
     pub yields: usize,
     /// The pool that closures are offloaded to. It starts no thread before the first one.
     pub pool: pool::Config,
@@ -261,6 +262,7 @@ pub struct Reactor<T: Send + 'static> {
     /// Whether anybody wants the events of requests: not while it is dropped.
     events: Events,
     counts: Counts,
+    yielder: Yielder,
     /// Whose ring it is.
     process: u32,
     not_send: PhantomData<*const ()>,
@@ -307,6 +309,7 @@ impl<T: Send + 'static> Reactor<T> {
         let (posted, mut consumer) = CompletionQueue::with_capacity(POSTED);
         consumer.set_waker(&listener.waker());
         let shared = Arc::new(Shared::new(posted, submitter.clone(), ring.params().sq_entries() as usize));
+        let yielder = Yielder::new(config.yields);
         Ok(Self {
             ring,
             completing,
@@ -324,6 +327,7 @@ impl<T: Send + 'static> Reactor<T> {
             armed: None,
             events: Events::Wanted,
             counts: Counts::default(),
+            yielder,
             process: process::current(),
             not_send: PhantomData,
         })
@@ -469,8 +473,8 @@ impl<T: Send + 'static> Reactor<T> {
         events.append(&mut self.early);
         give_back(&mut self.early);
         let may_sleep = timeout != Some(Duration::ZERO);
-        if may_sleep && events.is_empty() && self.waits_for_closures_only() {
-            self.let_workers_run();
+        if may_sleep && events.is_empty() && self.waits_for_closures() {
+            self.let_workers_run()?;
         } else {
             self.submitter.submit(&mut self.jobs);
         }
@@ -506,31 +510,40 @@ impl<T: Send + 'static> Reactor<T> {
         Ok(self.ring.completion().is_empty())
     }
 
-    /// Is there nothing to report, and nothing but closures to end the sleep that comes? Then they may well be over once the workers
-    /// have had this CPU.
-    fn waits_for_closures_only(&mut self) -> bool {
+    /// Is there nothing to report, and are there closures that may end the sleep that comes? They may well be over once the
+    /// workers have had this CPU.
+    fn waits_for_closures(&mut self) -> bool {
         self.offloaded > 0
-            && self.flights.len() == 0
-            && self.config.yields > 0
+            && self.yielder.is_ready()
             && self.consumer.is_empty()
-            && self.ring.completion().is_empty()
+            && !has_news(&mut self.ring)
     }
 
     /// Submits closures, and yields this CPU as long as the workers get on with them. One worker may do them all before a second one is
     /// awake: the others are woken only when jobs wait and none is taken. In the end nothing waits for somebody who is asleep.
-    fn let_workers_run(&mut self) {
-        let spared = self.submitter.submit_sparingly(&mut self.jobs);
+    ///
+    /// The kernel's completions do not wait for that: they end it, and what is for the kernel it gets before.
+    fn let_workers_run(&mut self) -> Result<(), Error> {
+        if !self.ring.submission().is_empty() {
+            self.enter(Wait::No)?;
+        }
+        let Self { ring, yielder, counts, consumer, submitter, jobs, .. } = self;
+        let spared = submitter.submit_sparingly(jobs);
+        if has_news(ring) {
+            return Ok(());
+        }
         let mut waiting = spared.waiting();
-        yield_until::<Native>(self.config.yields, || {
-            self.counts.yields += 1;
+        yielder.yield_until::<Native>(|| {
+            counts.yields += 1;
             let left = spared.waiting();
             let stuck = left > 0 && left >= waiting;
             if stuck {
                 spared.wake();
             }
             waiting = left;
-            (stuck || left == 0) && !self.consumer.is_empty()
+            has_news(ring) || (stuck || left == 0) && !consumer.is_empty()
         });
+        Ok(())
     }
 
     /// Arms the gate, and has the eventfd listened to. False if something has been posted, or came up while room was
@@ -803,6 +816,14 @@ fn reap<T: 'static>(
         }
     }
     Ok(reaped)
+}
+
+/// Whether the kernel has completions, or has work to do in this thread that brings some.
+fn has_news(ring: &mut IoUring) -> bool {
+    let submissions = ring.submission();
+    let owes = submissions.taskrun() || submissions.cq_overflow();
+    drop(submissions);
+    owes || !ring.completion().is_empty()
 }
 
 enum Wait {
