@@ -64,8 +64,8 @@ fn a_worker_that_runs_dry_looks_at_every_list_before_it_sleeps() {
 }
 
 #[test]
-fn wakes_that_are_spared_at_first_are_made_up_for() {
-    holds(Protocol::Sparing);
+fn a_worker_that_has_found_a_job_wakes_the_next_for_those_that_wait() {
+    holds(Protocol::Searching);
 }
 
 #[test]

@@ -175,6 +175,26 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
         self.notify(n)
     }
 
+    /// [`notify_one`](WaitQueue::notify_one) if it is `needed`, which is asked after the gate's barrier, and only if the gate admits
+    /// the wake. `None` if it is not.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn notify_one_if(&self, needed: impl FnOnce() -> bool) -> Option<Wakeup>
+    where
+        G: WakeOne,
+    {
+        if !G::admit::<P>(&self.gate, &self.queued) {
+            P::note(Note::WakeSkipped);
+            return Some(Wakeup::Skipped);
+        }
+        needed().then(|| self.deliver(1))
+    }
+
+    /// Whether an entry is on the list, as far as can be seen without the lock.
+    pub(crate) fn is_occupied(&self) -> bool {
+        self.queued.load(Relaxed) > 0
+    }
+
     /// Wakes everybody without asking whether the wake may be skipped: for shutdown, and for news that changes what a
     /// wake means. For a gate it is the moment to forget what it knows.
     #[track_caller]

@@ -53,6 +53,30 @@ fn every_job_runs_once_in_every_layout() {
     }
 }
 
+/// One worker is woken or started for them, and each passes that on before it runs its job.
+#[test]
+fn jobs_that_block_without_saying_so_get_all_the_workers_that_they_may_have() {
+    const WORKERS: usize = 32;
+    for layout in [Layout::OneLock, Layout::LockPerAccount, Layout::Sharded(1), Layout::Sharded(3)] {
+        let pool: Pool = Pool::new(Config { bounded: WORKERS, layout, ..Config::default() });
+        // The workers are started, then they sleep, then perhaps they sleep.
+        for pause in [0, 20, 0] {
+            std::thread::sleep(Duration::from_millis(pause));
+            let all = Arc::new(Barrier::new(WORKERS));
+            let mut batch = pool.batch();
+            let jobs: Vec<_> = (0..WORKERS)
+                .map(|_| {
+                    let all = all.clone();
+                    batch.spawn(Work::BOUNDED, move |_| all.wait().is_leader())
+                })
+                .collect();
+            batch.submit();
+            let leaders = jobs.into_iter().filter_map(|job| job.wait().done()).filter(|&leads| leads);
+            assert_eq!(leaders.count(), 1, "{layout:?}");
+        }
+    }
+}
+
 #[test]
 fn outcomes_come_through_a_completion_queue() {
     let pool = pool(2);

@@ -51,6 +51,49 @@ fn collect<T: Send + 'static>(reactor: &mut Reactor<T>, events: usize) -> Vec<T>
     collected
 }
 
+/// A poll that never ends, in the kernel by now, and the pipe into which nobody writes.
+fn idle_poll(reactor: &mut Reactor<u32>) -> io::PipeWriter {
+    let (reader, writer) = pipe().unwrap();
+    let poll = Poll::new(OwnedFd::from(reader), PollFlags::IN);
+    reactor.submit(Request::new(poll, |_| u32::MAX)).unwrap();
+    reactor.turn(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+    writer
+}
+
+#[test]
+fn a_reactor_that_waits_for_a_closure_yields_whether_the_kernel_has_requests_or_not() {
+    let Some(mut reactor) = reactor::<u32>() else { return };
+    let _writer = idle_poll(&mut reactor);
+    reactor.offload(Work::BOUNDED, |_| 7, |outcome| outcome.done().unwrap());
+    assert_eq!(collect(&mut reactor, 1), [7]);
+    assert!(reactor.counts().yields > 0);
+    assert_eq!(reactor.in_flight(), 1);
+}
+
+#[test]
+fn an_idle_reactor_with_a_request_in_the_kernel_sleeps_in_one_call() {
+    let Some(mut reactor) = reactor::<u32>() else { return };
+    let _writer = idle_poll(&mut reactor);
+    let before = reactor.counts();
+    let mut events = Vec::new();
+    reactor.turn(&mut events, Some(Duration::from_millis(20))).unwrap();
+    let now = reactor.counts();
+    assert_eq!((now.enters - before.enters, now.yields), (1, 0));
+    assert!(events.is_empty());
+}
+
+#[test]
+fn a_completion_of_the_kernels_does_not_wait_for_a_closure() {
+    let Some(mut reactor) = reactor::<u32>() else { return };
+    let mut writer = idle_poll(&mut reactor);
+    let (let_go, wait) = std::sync::mpsc::channel::<()>();
+    reactor.offload(Work::BOUNDED, move |_| wait.recv().is_err(), |_| 1);
+    writer.write_all(&[0]).unwrap();
+    assert_eq!(collect(&mut reactor, 1), [u32::MAX]);
+    drop(let_go);
+    assert_eq!(collect(&mut reactor, 1), [1]);
+}
+
 /// The calling thread, as the system counts it.
 fn thread_id() -> i32 {
     // SAFETY: the call has no preconditions.

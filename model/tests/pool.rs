@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use reveille_model::memory::Memory::{self, Sc, Tso};
-use reveille_model::protocol::pool::{self, Error, Life, Mutant, Pool, Protocol, Size};
+use reveille_model::protocol::pool::{self, Error, Mutant, Pool, Protocol, Size};
 use reveille_model::search::{Counterexample, Options, Verdict, Violation};
 
 /// The least memory model that a mistake needs.
@@ -14,12 +14,14 @@ enqueue-idle   sleeper-without-barrier   rc11
 enqueue-idle   no-look-after-arm         sc
 enqueue-idle   wake-before-push          sc
 enqueue-idle   busy-while-armed          sc
+enqueue-idle   search-without-barrier    tso
+enqueue-idle   search-kept               sc
 shard-scan     look-skips-a-list         sc
 shard-scan     no-look-after-arm         sc
 shard-scan     own-list-only             sc
-sparing        waker-without-barrier     tso
-sparing        no-look-after-arm         sc
-sparing        spared-for-good           sc
+searching      waker-without-barrier     tso
+searching      no-look-after-arm         sc
+searching      not-passed-on             sc
 timeout        waker-without-barrier     tso
 timeout        leave-without-barrier     tso
 timeout        no-look-after-leaving     sc
@@ -226,21 +228,6 @@ fn an_end_that_is_not_decided_in_one_step_strands_the_job_that_comes_out_of_a_ch
     let taken = found.steps.iter().position(|step| step.site == "take lock").unwrap();
     let looked = at(&found, "shutdown", "any work in the end");
     assert!(alive < started && taken < looked, "{found}");
-}
-
-#[test]
-fn a_pool_leaves_nothing_behind_from_its_first_job_to_its_end() {
-    let one = Life { max: 1, jobs: 2, hashed: false, timeouts: 0 };
-    let lives = [one, Life { hashed: true, ..one }, Life { max: 2, timeouts: 1, ..one }];
-    for life in lives {
-        for memory in Memory::ALL {
-            let report = Pool::life(life, None).unwrap().check(memory, Options::default()).unwrap();
-            assert_eq!(report.verdict, Verdict::Complete, "{life:?} under {memory}");
-        }
-        let exits = Pool::life(life, Some(Mutant::ExitNotLookedAt)).unwrap();
-        let report = exits.check(Sc, Options::default()).unwrap();
-        assert!(matches!(report.verdict, Verdict::Violated(_)), "{life:?}");
-    }
 }
 
 #[test]

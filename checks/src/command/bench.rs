@@ -121,8 +121,10 @@ fn bar(runs: usize) -> ProgressBar {
 
 fn text(rows: &[Row], plan: &Plan) {
     say(format_args!("{}\n", table(rows).trim_fmt()));
-    say("P: everything on one CPU; Q: all CPUs are free; NP, NQ: the same, and on each CPU another program runs a busy loop.\n\
-         Never compare one of them with another.");
+    say(
+        "P: everything on one CPU; Q: all CPUs are free; NP, NQ: the same, and on each CPU another program runs a busy loop.\n\
+         Never compare one of them with another.",
+    );
     say(format_args!(
         "Medians of {} rounds of {:.0} ms, with the slowest and the fastest; per operation but for the share: of the time that\n\
          threads ran or waited for a lock, the part that they waited. -: nobody counts it.",

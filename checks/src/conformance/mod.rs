@@ -19,9 +19,6 @@
 //! - *Cells*: plain data, of which the record says who accesses it, not what is in it. Poll wake has one location for all its
 //!   completions: writing the *n*th cell is writing *n* there, and reading some in a row is reading the last of
 //!   their numbers. In the completion queue a cell holds what the program of whoever wrote it last has put there.
-//! - *What a program does without*: the pool's has one account, no handles of threads, and nobody who waits for the end. What is
-//!   done to such an object is left out, and so is a fence that its thread executes right before. That a thread
-//!   starts another is the token for which that one waits.
 //! - *Early returns* of a park are a choice of the program that the record does not show.
 //! - *Executions beyond the bound*: loom is asked for those with so many preemptions, and the [`Report`] says how many.
 //!   It stops at the first that gets stuck, so of a gate that misses a wakeup not all are seen.
@@ -45,7 +42,7 @@ use crate::trace::{self, Modification, Op, Step, Trace};
 use crate::verdict::End;
 
 mod protocol;
-pub use protocol::{CompletionProtocol, Object, Owner, PollWakeProtocol, PoolProtocol, Protocol};
+pub use protocol::{CompletionProtocol, Object, Owner, PollWakeProtocol, Protocol};
 
 /// Which executions are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -378,23 +375,11 @@ impl<M: Protocol> Judge<M> {
         let mut modifications = modifications.iter();
         let mut started = false;
         let mut start: BTreeMap<String, Value> = BTreeMap::new();
-        // A thread's fence waits here for what the thread does next.
-        let mut fences: BTreeMap<usize, Row> = BTreeMap::new();
         for step in &trace.steps {
-            if let Op::Spawn { name } = &step.op {
-                if started {
-                    rows.extend(fences.remove(&step.thread));
-                    self.start(trace, name, step, &mut rows);
-                } else {
-                    self.compare_start(&start)?;
-                    started = true;
-                }
+            if matches!(step.op, Op::Spawn { .. }) && !std::mem::replace(&mut started, true) {
+                self.compare_start(&start)?;
             }
             let by = matches!(step.op, Op::Rmw { .. }).then(|| modifications.next()).flatten();
-            if self.is_left_out(trace, &step.op, &owners) {
-                fences.remove(&step.thread);
-                continue;
-            }
             let operations = self.recorded(trace, &step.op, by.copied(), &owners)?;
             let cell = matches!(step.op, Op::Read { .. } | Op::Write { .. });
             for operation in operations {
@@ -404,12 +389,7 @@ impl<M: Protocol> Judge<M> {
                     }
                     continue;
                 }
-                rows.extend(fences.remove(&step.thread));
                 let row = Row { thread: step.thread, operation, source: step.source.clone(), cell };
-                if row.operation.kind == Kind::Fence {
-                    fences.insert(step.thread, row);
-                    continue;
-                }
                 // Reading cells in a row that are one location in the program is reading the last of them.
                 match rows.iter_mut().rev().find(|last| last.thread == row.thread) {
                     Some(last) if last.reads_cell_as(&row) => *last = row,
@@ -417,52 +397,16 @@ impl<M: Protocol> Judge<M> {
                 }
             }
         }
-        rows.extend(fences.into_values());
         // Whoever sleeps for ever would take the token next: its program must be there too.
         for thread in 0..trace.threads.len() {
             if let Some(Step { op: Op::Park { object, .. }, source, .. }) = trace.last_step(thread) {
                 let woken = Op::Woken { object: *object, early: false };
-                if self.is_left_out(trace, &woken, &owners) {
-                    continue;
-                }
                 for operation in self.recorded(trace, &woken, None, &owners)? {
                     rows.push(Row { thread, operation, source: source.clone(), cell: false });
                 }
             }
         }
         Ok(rows)
-    }
-
-    /// A thread starts another one: in the program it gives the token for which that one waits.
-    fn start(&self, trace: &Trace, name: &str, step: &Step, rows: &mut Vec<Row>) {
-        let Some(object) = self.protocol.start(name) else { return };
-        let row = |thread, kind| {
-            let object = Some(object.clone());
-            let operation = Recorded { kind, object, order: None, failure: None, read: None, written: None };
-            Row { thread, operation, source: step.source.clone(), cell: false }
-        };
-        rows.push(row(step.thread, Kind::Unpark));
-        let started = trace.threads.iter().position(|thread| thread == name);
-        rows.extend(started.map(|thread| row(thread, Kind::Park)));
-    }
-
-    /// Is the operation one on an object that the program does without?
-    fn is_left_out(&self, trace: &Trace, op: &Op, owners: &[Owner<'_>]) -> bool {
-        let (Op::Load { object, .. }
-        | Op::Store { object, .. }
-        | Op::Rmw { object, .. }
-        | Op::Lock { object }
-        | Op::Unlock { object }
-        | Op::Await { object }
-        | Op::Park { object, .. }
-        | Op::Woken { object, .. }
-        | Op::Unpark { object }
-        | Op::Read { object }
-        | Op::Write { object }) = *op
-        else {
-            return false;
-        };
-        self.protocol.leaves_out(&named(trace, object, owners))
     }
 
     /// The operation in the model's words; nothing for what is no operation there.

@@ -8,7 +8,6 @@ use reveille_model::memory::{UnknownName, Value};
 use reveille_model::program::{Kind, Program, Recorded};
 use reveille_model::protocol::completion::{self, CompletionQueue};
 use reveille_model::protocol::poll_wake::{self, Consumer, Gate, PollWake};
-use reveille_model::protocol::pool::{self, Life, Pool};
 
 use super::Unbuilt;
 
@@ -22,16 +21,6 @@ pub trait Protocol: Clone + fmt::Display + Send + Sync + 'static {
 
     /// What the program calls an object.
     fn object(&self, object: &Object<'_>) -> Option<String>;
-
-    /// Is this an object that the program does without? What is done to it is left out, and so is a fence right before.
-    fn leaves_out(&self, _: &Object<'_>) -> bool {
-        false
-    }
-
-    /// The token by which the program starts a thread that another one starts while the program runs.
-    fn start(&self, _thread: &str) -> Option<String> {
-        None
-    }
 
     /// What the program does where the code reads a cell. `load` is the load of that object, without order and values.
     fn read_cell(&self, cell: &Object<'_>, load: Recorded) -> Vec<Recorded>;
@@ -194,79 +183,5 @@ impl Protocol for CompletionProtocol {
     fn write_cell(&self, _: &Object<'_>, store: Recorded) -> Vec<Recorded> {
         let load = Recorded { kind: Kind::Load, ..store.clone() };
         vec![load, store]
-    }
-}
-
-/// A [`Pool`] from its first job to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PoolProtocol {
-    /// What happens in it
-    pub life: Life,
-    /// A mistake put into it on purpose, if any
-    pub mutant: Option<pool::Mutant>,
-}
-
-impl PoolProtocol {
-    /// The number of a worker of the bounded account.
-    fn worker(thread: &str) -> Option<usize> {
-        thread.strip_prefix("bounded ")?.parse().ok()
-    }
-}
-
-impl fmt::Display for PoolProtocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Life { max, jobs, hashed, .. } = self.life;
-        let hashed = if hashed { " of one hash" } else { "" };
-        write!(f, "a pool of at most {max}, {jobs} jobs{hashed}")?;
-        self.mutant.map_or(Ok(()), |mutant| write!(f, ", with {mutant}"))
-    }
-}
-
-impl Protocol for PoolProtocol {
-    fn program(&self, spurious: u8) -> Result<Program, Unbuilt> {
-        let life = Life { timeouts: spurious, ..self.life };
-        Ok(Pool::life(life, self.mutant)?.program().clone())
-    }
-
-    fn thread(&self, name: &str) -> Option<usize> {
-        match name {
-            "submitter" => Some(0),
-            worker => Some(1 + Self::worker(worker)?),
-        }
-    }
-
-    fn object(&self, object: &Object<'_>) -> Option<String> {
-        Some(match object.label {
-            label @ ("work" | "work list" | "vacant" | "worker lists" | "wait queue" | "queued" | "armed"
-            | "exit" | "chains") => label.to_owned(),
-            "mark" => match object.owner {
-                Owner::Thread(thread) => format!("mark {}", Self::worker(thread)?),
-                Owner::Nobody | Owner::SetUp => return None,
-            },
-            parker => format!("parker {}", Self::worker(parker)?),
-        })
-    }
-
-    /// The other account, those who wait for the end, the threads' handles, and the state of a job, which nobody cancels here.
-    fn leaves_out(&self, object: &Object<'_>) -> bool {
-        match object.label {
-            "work" | "work list" | "vacant" | "wait queue" | "queued" | "armed" => object.number > 1,
-            // The first would be that of both accounts.
-            "worker lists" => object.number != 2,
-            "mark" => object.owner == Owner::Thread("submitter"),
-            label => ["sleeper", "threads", "down", "job", "body"].contains(&label),
-        }
-    }
-
-    fn start(&self, thread: &str) -> Option<String> {
-        Some(format!("parker {}", Self::worker(thread)?))
-    }
-
-    fn read_cell(&self, _: &Object<'_>, load: Recorded) -> Vec<Recorded> {
-        vec![load]
-    }
-
-    fn write_cell(&self, _: &Object<'_>, store: Recorded) -> Vec<Recorded> {
-        vec![store]
     }
 }

@@ -67,7 +67,9 @@ pub const MUTANTS: &[Mutant] = {
     const NO_BARRIER_AFTER_ARM: Mistake = dropped("gate.rs", "after_enqueue", "fence");
     const NO_BARRIER_AFTER_VACANCY: Mistake = dropped("pool/mod.rs", "vacancy_opened", "fence");
     const END_NOT_TOLD: Mistake = wake_lost("pool/mod.rs", "gone", "notify_all", "sleeper");
-    const WAKE_LOST: Mistake = wake_lost("pool/account.rs", "wake", "notify_many", "bounded 0");
+    const NO_BARRIER_AFTER_SEARCH: Mistake = dropped("pool/account.rs", "end_search", "fence");
+    const WAKE_LOST: Mistake = wake_lost("pool/account.rs", "wake", "notify_one_if", "bounded 0");
+    const SECOND_WAKE_LOST: Mistake = wake_lost("pool/account.rs", "wake", "notify_one_if", "bounded 1");
     &[
         mutant(P::EnqueueIdle, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
         mutant(P::EnqueueIdle, "sleeper-without-barrier", WeakerThanX86, NO_BARRIER_AFTER_ARM),
@@ -75,8 +77,9 @@ pub const MUTANTS: &[Mutant] = {
         mutant(P::ShardScan, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
         mutant(P::ShardScan, "sleeper-without-barrier", WeakerThanX86, NO_BARRIER_AFTER_ARM),
         mutant(P::ShardScan, "wake-lost", Interleaving, WAKE_LOST),
-        mutant(P::Sparing, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
-        mutant(P::Sparing, "spared-for-good", Interleaving, Mistake::Misuse(Misuse::SparedForGood)),
+        mutant(P::Searching, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
+        mutant(P::Searching, "not-passed-on", Interleaving, SECOND_WAKE_LOST),
+        mutant(P::TwoIdle, "search-without-barrier", StoreBuffer, NO_BARRIER_AFTER_SEARCH),
         mutant(P::Timeout, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
         mutant(
             P::Timeout,

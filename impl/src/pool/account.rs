@@ -27,10 +27,11 @@ pub(super) struct Account<P: Primitives, G: WakeOne> {
     rosters: Arc<Rosters<P>>,
     /// Whether workers enter themselves into the roster as free when they go to sleep, as io-wq's do.
     keeps_free_list: bool,
-    /// Whether a worker without work is awake, looking. A hint, and unreached by checkers: nothing that has to be right hangs on it.
-    searching: AtomicBool,
-    /// Whether the last jobs came from somebody who spares wakes. A hint as well.
-    spared: AtomicBool,
+    /// 1 while a worker that was woken or started is on its way to look for work, or looks: whoever pushes meanwhile need wake nobody.
+    searching: CachePadded<P::Atomic>,
+    /// Whether the last jobs came from somebody who yields instead of sleeping. A hint, and unreached by checkers: nothing that
+    /// has to be right hangs on it.
+    yielding: AtomicBool,
     /// Wake decisions that told somebody; the workers told; decisions that followed no push.
     delivered: Counter,
     told: Counter,
@@ -71,6 +72,19 @@ struct List<P: Primitives, G: WakeOne> {
     pushes: u64,
 }
 
+/// What came of a [wake](Account::wake).
+pub(super) enum Woken {
+    /// A worker was told. It searches.
+    One,
+    /// Nobody was, since somebody searches.
+    Searched,
+    /// Nobody sleeps.
+    Nobody {
+        /// Whether it is the caller now who is taken for somebody that searches.
+        searching: bool,
+    },
+}
+
 /// Why a worker leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leave {
@@ -100,8 +114,8 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             vacant: CachePadded::new(P::Atomic::new("vacant", config.max(name))),
             rosters,
             keeps_free_list: config.layout.keeps_free_list(),
-            searching: AtomicBool::new(false),
-            spared: AtomicBool::new(false),
+            searching: CachePadded::new(P::Atomic::new("searching", 0)),
+            yielding: AtomicBool::new(false),
             delivered: Counter::default(),
             told: Counter::default(),
             decisions: Counter::default(),
@@ -217,19 +231,53 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         (stats, accepted)
     }
 
-    /// Wakes up to `n` workers that sleep. How many were told.
+    /// Wakes a worker that sleeps, unless somebody searches already.
     ///
-    /// The wait queue's gate has a full barrier before it asks who sleeps. It stands after the push and before the
-    /// caller's look for a [vacancy](Account::has_vacancy) too.
-    pub fn wake(&self, n: usize) -> usize {
+    /// The wait queue's gate has a full barrier before it asks who sleeps. It stands after the push, before the question
+    /// whether somebody searches, and before the caller's look for a [vacancy](Account::has_vacancy) too.
+    pub fn wake(&self) -> Woken {
+        let wake = || self.idle.notify_one_if(|| self.begin_search());
         let wakeup = match self.keeps_free_list {
-            false => self.idle.notify_many(n),
-            true => self.rosters.with(|_| self.idle.notify_many(n)),
+            false => wake(),
+            true => self.rosters.with(|_| wake()),
         };
-        let Wakeup::Sent(told) = wakeup else { return 0 };
-        self.delivered.add(1);
-        self.told.add(told as u64);
-        told
+        match wakeup {
+            None => Woken::Searched,
+            Some(Wakeup::Skipped) => Woken::Nobody { searching: false },
+            Some(Wakeup::Sent(0)) => Woken::Nobody { searching: true },
+            Some(Wakeup::Sent(_)) => {
+                self.delivered.add(1);
+                self.told.add(1);
+                Woken::One
+            }
+        }
+    }
+
+    /// Somebody is going to search, unless somebody does already. Asked after a full barrier after the push, which pairs with that in
+    /// [`end_search`](Account::end_search): either this sees that the search is over, or whoever has ended it sees the work.
+    pub fn begin_search(&self) -> bool {
+        self.searching.load(Relaxed) == 0 && self.searching.compare_exchange(0, 1, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Nobody searches any more, as far as the caller knows: he has found a job, or leaves. If it returns true he looks for work after
+    /// this, for those who have relied on him. If another one searches all the same, one too many may be woken.
+    pub fn end_search(&self) -> bool {
+        // Whoever was woken or started sees 1 here, or that somebody else has ended the search since, who looks then.
+        let ends = self.searching.load(Relaxed) != 0;
+        if ends {
+            self.searching.store(0, Relaxed);
+            // Full barrier between the end of the search and the look for work that follows. Pairs with the full fence in
+            // `gate::admit`, which is behind `wake`.
+            P::fence(SeqCst);
+        }
+        ends
+    }
+
+    /// The same for a worker that arms next, and looks after that: arming has the barrier.
+    pub fn end_search_and_arm(&self) {
+        if self.searching.load(Relaxed) != 0 {
+            self.searching.store(0, Relaxed);
+        }
     }
 
     /// May a worker be started? Asked after a full barrier after the push, which pairs with that in
@@ -285,28 +333,16 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         left
     }
 
-    /// The jobs that come now are from somebody who spares wakes, or are not.
-    pub fn set_spared(&self, spared: bool) {
-        if self.spared.load(Relaxed) != spared {
-            self.spared.store(spared, Relaxed);
+    /// The jobs that come now are from somebody who yields instead of sleeping, or are not.
+    pub fn set_yielding(&self, yielding: bool) {
+        if self.yielding.load(Relaxed) != yielding {
+            self.yielding.store(yielding, Relaxed);
         }
     }
 
-    /// Runs `search` for a worker without work, where submitters spare wakes, and unless another one is searching already. Two at once
-    /// would do no harm.
-    pub fn search(&self, search: impl FnOnce() -> bool) -> bool {
-        if self.is_searched() || !self.spared.load(Relaxed) {
-            return false;
-        }
-        self.searching.store(true, Relaxed);
-        let found = search();
-        self.searching.store(false, Relaxed);
-        found
-    }
-
-    /// Is a worker searching?
-    pub fn is_searched(&self) -> bool {
-        self.searching.load(Relaxed)
+    /// Whether they are.
+    pub fn is_yielding(&self) -> bool {
+        self.yielding.load(Relaxed)
     }
 
     /// Enters or leaves the roster's count of free workers, where it is kept: io-wq takes the lock of its worker lists

@@ -7,13 +7,16 @@
 //!
 //! ```text
 //! submitter                                         worker
-//!   1. lock a work list, append, unlock               1. take a job from a list: run it, and again
-//!   2. wake: the gate, full barrier; a free           2. none: arm (enters the free list, full barrier)
-//!      worker is told?                                3. look at all lists: work? leave the free list, go to 1
-//!   3. no: is there a vacancy? start a worker         4. sleep; woken? go to 1
-//!                                                     5. the idle timeout is over: leave the free list,
-//!                                                        give up the place (a vacancy), full barrier, look at all
-//!                                                        lists: work? do steps 2 and 3 of a submitter. End.
+//!   1. lock a work list, append, unlock               1. take a job from a list. If it has just come from 4, or was
+//!   2. the gate, full barrier: does anybody sleep?       started: nobody searches any more, full barrier; do others
+//!      and nobody search? then somebody does: wake       wait? steps 2 and 3 of a submitter. Run it, and again
+//!      one                                            2. none: nobody searches any more, if it did; arm (enters the
+//!   3. nobody sleeps, and there is a vacancy, and        free list, full barrier)
+//!      nobody searches? then somebody does: start     3. look at all lists: work? leave the free list, go to 1
+//!      one                                            4. sleep; woken? go to 1
+//!                                                     5. the idle timeout is over: leave the free list, give up
+//!                                                        the place (a vacancy), full barrier, look at all lists:
+//!                                                        work? do steps 2 and 3 of a submitter. End.
 //! ```
 //!
 //! # Why no job waits while a worker that may run it sleeps
@@ -39,18 +42,26 @@
 //!
 //! A worker that never sleeps needs no wake: it takes job after job, and the submitters' gate finds nobody armed.
 //!
-//! # Fewer sleeps, fewer wakes
+//! # One at a time, and why that is enough
 //!
-//! None of this is needed for what was argued above, and none of it is trusted there.
+//! A burst of short jobs may be done by one worker before a second one is awake: waking one for each job buys nothing but context
+//! switches. So there is one worker at a time that **searches**: it has been woken or started, and has not found a job yet. Whoever
+//! pushes meanwhile wakes nobody. The one that searches passes that on: when it has found a job, and others wait, it wakes the next,
+//! before it runs its own. So as long as jobs wait and workers sleep, one of them is on its way, whatever the jobs do, and be it that
+//! they block for ever.
 //!
-//! *A worker searches before it arms*, if the last jobs came from somebody who spares wakes: it yields its CPU and looks again, some times
-//! ([`Config::yields`]), one worker of an account at a time. If a job comes meanwhile, nobody need be woken for it. It does not where submitters
-//! sleep until they are woken: the kernel holds a yield against a thread, and whomever it wakes later preempts it after each single job.
+//! *A submitter appends, and sees that somebody searches; that one has found another job, looks, and sees nothing.* The searcher's
+//! barrier is between the end of its search and the look (in [`end_search`](Account::end_search), or in arming), the
+//! submitter's the same as before, between the append and the question. Either the submitter sees the end of the search and
+//! wakes somebody, or the searcher sees the job.
 //!
-//! *A submitter may spare wakes* ([`Batch::submit_sparingly`]). One worker may have done all jobs of a batch, if they are short, before a second one is
-//! awake. So it wakes one, or none if one searches, which is a guess that may be wrong; and makes up for it later: it looks how many jobs wait
-//! still, which are its own or others' by now, and does steps 2 and 3 for as many. That is what somebody does who opens a
-//! vacancy, and the argument is the same: its own push comes before the barrier of step 2.
+//! *The mark is nobody's.* A worker that comes back from the free list, for whatever reason, takes it that it was relied on, and ends
+//! the search when it finds a job, arms, or has left. It may end that of another one; then one too many is woken. A submitter who has
+//! set the mark and finds nobody to wake or to start ends it himself, and looks whether somebody has come to the free list since.
+//!
+//! *A worker yields before it arms*, if the last jobs came from somebody who yields as well ([`Config::yields`]), and searches meanwhile:
+//! if a job comes, nobody need be woken for it. It does not where submitters sleep until they are woken: the kernel holds a yield against
+//! a thread, and whomever it wakes later preempts it after each single job.
 //!
 //! # Hashes
 //!
@@ -80,7 +91,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::time::Duration;
 use std::{fmt, io, iter, panic, thread};
 
-use self::account::{Account, Roster};
+use self::account::{Account, Roster, Woken};
 use self::hash::{Admission, Chains};
 use self::job::{AnyJob, AnyTask, Fate};
 use self::worker::{Station, Worker};
@@ -117,9 +128,9 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How many locks there are.
     pub layout: Layout,
-    /// How often a worker without work yields its CPU and looks again before it sleeps, where jobs are submitted
-    /// [sparingly](Batch::submit_sparingly). One worker of an account at a time does that; the others sleep at once. It notices where
-    /// yields take long, and does so seldom there. 0 for none.
+    /// How often a worker without work yields its CPU and looks again before it sleeps, where jobs come from a reactor that yields as
+    /// well. One worker of an account at a time does that; the others sleep at once. It notices where yields take long, and does so
+    /// seldom there. 0 for none.
     pub yields: usize,
 }
 
@@ -400,13 +411,12 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
         self.hand_over(jobs, false);
     }
 
-    /// The same, sparing wakes until what it returns is dropped.
-    pub(crate) fn submit_sparingly(&self, jobs: &mut Jobs<P, G>) -> Spared<'_, P, G> {
+    /// The same, for somebody who is going to yield.
+    pub(crate) fn submit_and_yield(&self, jobs: &mut Jobs<P, G>) {
         self.hand_over(jobs, true);
-        Spared(self)
     }
 
-    fn hand_over(&self, jobs: &mut Jobs<P, G>, sparingly: bool) {
+    fn hand_over(&self, jobs: &mut Jobs<P, G>, yielding: bool) {
         // One by one: each may have to wait in its chain.
         for job in jobs.hashed.drain(..) {
             self.shared.submit_hashed(self.next_turn(), job);
@@ -414,12 +424,16 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
         give_back(&mut jobs.hashed);
         for (account, jobs) in iter::zip(&self.shared.accounts, &mut jobs.unhashed) {
             if !jobs.is_empty() {
-                account.set_spared(sparingly);
-                let wakes = if sparingly { usize::from(!account.is_searched()) } else { jobs.len() };
-                self.shared.submit(account, self.next_turn(), jobs, wakes);
+                account.set_yielding(yielding);
+                self.shared.submit(account, self.next_turn(), jobs);
                 give_back(jobs);
             }
         }
+    }
+
+    /// How many jobs wait for a worker.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.accounts.iter().map(Account::waiting).sum()
     }
 
     /// Cancels the jobs whose [`Work`] the predicate picks among those that have a tag. It is called without any lock.
@@ -466,7 +480,7 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
 }
 
 /// Jobs that are submitted together, when the batch is [submitted](Batch::submit) or dropped: for each account one lock and one wake
-/// decision, which wakes as many workers as there are jobs for and sleepers for. Hashed jobs go one by one, before the others.
+/// decision. Hashed jobs go one by one, before the others.
 #[must_use = "dropping a batch submits it"]
 pub struct Batch<'a, P: Primitives = Native, G: WakeOne = PerEntry> {
     submitter: &'a Submitter<P, G>,
@@ -510,49 +524,6 @@ impl<'a, P: Primitives, G: WakeOne> Batch<'a, P, G> {
 
     /// Submits it.
     pub fn submit(self) {}
-
-    /// Submits it and wakes one worker at most, or none if one is awake and looks for work: it may do short jobs all by
-    /// itself before another one is awake. More are woken, as many as [`submit`](Batch::submit) would have woken and are needed still, when
-    /// what is returned is dropped. Until then jobs may wait while workers sleep; so do nothing meanwhile that takes long.
-    ///
-    /// ```
-    /// # use reveille::pool::{Config, Outcome, Pool, Work};
-    /// # let pool: Pool = Pool::new(Config::default());
-    /// let mut batch = pool.batch();
-    /// let answers = [1, 2, 3].map(|n| batch.spawn(Work::BOUNDED, move |_| n * n));
-    /// let spared = batch.submit_sparingly();
-    /// std::thread::yield_now(); // a worker may have done them all after this
-    /// drop(spared);
-    /// assert!(matches!(answers.map(|answer| answer.wait().done()), [Some(1), Some(4), Some(9)]));
-    /// ```
-    pub fn submit_sparingly(mut self) -> Spared<'a, P, G> {
-        self.submitter.submit_sparingly(&mut self.jobs)
-    }
-}
-
-/// Workers who were not woken yet for jobs that have been submitted. They are when this is dropped, if jobs still wait then.
-#[must_use = "dropping it wakes the workers that were spared"]
-pub struct Spared<'a, P: Primitives = Native, G: WakeOne = PerEntry>(&'a Submitter<P, G>);
-
-impl<P: Primitives, G: WakeOne> Spared<'_, P, G> {
-    /// How many jobs wait for a worker, these and others.
-    pub fn waiting(&self) -> usize {
-        self.0.shared.accounts.iter().map(Account::waiting).sum()
-    }
-
-    /// Wakes workers for the jobs that wait now, or starts some.
-    pub fn wake(&self) {
-        // Whoever pushed them reads his own push, or what a worker has made of the list since; so no barrier is needed before this.
-        self.0.shared.accounts.iter().for_each(|account| self.0.shared.activate_unprompted(account));
-    }
-}
-
-impl<P: Primitives, G: WakeOne> Drop for Spared<'_, P, G> {
-    fn drop(&mut self) {
-        if !P::tearing_down() {
-            self.wake();
-        }
-    }
 }
 
 impl<P: Primitives, G: WakeOne> Drop for Batch<'_, P, G> {
@@ -636,17 +607,10 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         self.exit.load(Relaxed) & CANCEL != 0
     }
 
-    /// Pushes jobs, and activates so many workers for them.
-    fn submit(
-        self: &Arc<Self>,
-        account: &Account<P, G>,
-        turn: usize,
-        jobs: &mut Vec<AnyJob<P, G>>,
-        wakes: usize,
-    ) {
+    /// Pushes jobs, and sees to it that they are looked for.
+    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, jobs: &mut Vec<AnyJob<P, G>>) {
         match account.push(turn, jobs.drain(..)) {
-            Ok(()) if wakes == 0 => {}
-            Ok(()) => self.activate(account, wakes),
+            Ok(()) => self.activate(account),
             Err(jobs) => jobs.into_iter().for_each(|job| self.turn_away(job)),
         }
     }
@@ -664,7 +628,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             Admission::Closed(job) => Err(job),
         });
         match admission {
-            Ok(true) => self.activate(account, 1),
+            Ok(true) => self.activate(account),
             Ok(false) => tracing::trace!(hash, "stalled"),
             Err(job) => self.turn_away(job),
         }
@@ -679,42 +643,69 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         self.counters.count(job.conclude(Fate::Refused(why)));
     }
 
-    /// Sees to it that `n` jobs which have just been pushed are looked for: wakes free workers, or starts some.
-    fn activate(self: &Arc<Self>, account: &Account<P, G>, n: usize) {
+    /// Sees to it that the jobs which have just been pushed are looked for: wakes a free worker, or starts one, if nobody searches.
+    fn activate(self: &Arc<Self>, account: &Account<P, G>) {
         let mut account = account;
-        let mut missing = n;
         loop {
-            match self.wake_or_start(account, missing) {
+            match self.wake_or_start(account) {
                 Ok(()) => return,
                 // Jobs of a hash may have been brought out for the other account, and need somebody there.
                 Err(error) => match self.holding_jobs(|| self.refuse_all(account, error)) {
-                    Some(other) => (account, missing) = (other, 1),
+                    Some(other) => account = other,
                     None => return,
                 },
             }
         }
     }
 
-    fn wake_or_start(self: &Arc<Self>, account: &Account<P, G>, n: usize) -> io::Result<()> {
-        let told = account.wake(n);
-        tracing::trace!(account = ?account.name, jobs = n, told, "wake");
-        let mut missing = n - told.min(n);
-        while missing > 0 && account.has_vacancy() {
-            if !self.start(account)? {
-                break;
+    fn wake_or_start(self: &Arc<Self>, account: &Account<P, G>) -> io::Result<()> {
+        loop {
+            let mut searching = match account.wake() {
+                Woken::One | Woken::Searched => return Ok(()),
+                Woken::Nobody { searching } => searching,
+            };
+            let mut refused = false;
+            if account.has_vacancy() {
+                if !searching && !account.begin_search() {
+                    return Ok(());
+                }
+                searching = true;
+                match self.start(account) {
+                    Ok(Start::Started) => return Ok(()),
+                    Ok(Start::NoVacancy) => {}
+                    Ok(Start::Refused) => refused = true,
+                    Err(error) => {
+                        account.end_search();
+                        return Err(error);
+                    }
+                }
             }
-            missing -= 1;
+            if !searching {
+                return Ok(()); // all workers are awake, and look before they sleep
+            }
+            // Somebody may have relied on a search that there is none of.
+            account.end_search();
+            let can_be_had = account.idle.is_occupied() || !refused && account.has_vacancy();
+            if !can_be_had || !account.has_work() {
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+
+    /// A worker that may have been relied on has found a job, and is not going to look for a while. If others wait, the next one
+    /// searches.
+    fn pass_search_on(self: &Arc<Self>, account: &Account<P, G>) {
+        if account.end_search() {
+            self.activate_unprompted(account);
+        }
     }
 
     /// [`activate`](Shared::activate) for the jobs that wait, if any do: whoever pushed them may have relied on somebody who
     /// is not there any more.
     fn activate_unprompted(self: &Arc<Self>, account: &Account<P, G>) {
-        let waiting = account.waiting();
-        if waiting > 0 {
+        if account.has_work() {
             account.decisions.add(1);
-            self.activate(account, waiting);
+            self.activate(account);
         }
     }
 
@@ -728,9 +719,9 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
 
     /// Starts a worker if there is a vacancy. An error if the system refuses and the account has no worker that could run
     /// its jobs.
-    fn start(self: &Arc<Self>, account: &Account<P, G>) -> io::Result<bool> {
+    fn start(self: &Arc<Self>, account: &Account<P, G>) -> io::Result<Start> {
         if !account.reserve() {
-            return Ok(false);
+            return Ok(Start::NoVacancy);
         }
         let mut attempts = 0;
         let error = loop {
@@ -738,7 +729,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
                 Ok(worker) => {
                     // Without the lock: who listens may ask the pool for its counters.
                     tracing::debug!(account = ?account.name, worker, "worker started");
-                    return Ok(true);
+                    return Ok(Start::Started);
                 }
                 Err(error) if attempts + 1 == ATTEMPTS => break error,
                 Err(_) => attempts += 1,
@@ -750,7 +741,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         });
         tracing::warn!(account = ?account.name, %error, deserted, "no worker could be started");
         if !deserted {
-            return Ok(false); // those that run look for work before they sleep
+            return Ok(Start::Refused); // those that run look for work before they sleep
         }
         // A submitter may have relied on the worker that does not come. No barrier between the vacancy and the look for work:
         // that look, in `refuse_all`, takes the lists' locks. A job that is pushed before it has the lock, it finds; whoever
@@ -830,7 +821,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             Next::None => None,
             Next::Runs(job) => Some(job),
             Next::Pushed(account) => {
-                self.activate(account, 1);
+                self.activate(account);
                 None
             }
         }
@@ -946,6 +937,16 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         }
         Ok(())
     }
+}
+
+/// What became of a worker that was to be started.
+enum Start {
+    /// It searches.
+    Started,
+    /// The account has as many as it may have.
+    NoVacancy,
+    /// The system has no thread.
+    Refused,
 }
 
 /// What became of the next job of a hash.

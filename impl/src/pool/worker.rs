@@ -126,6 +126,8 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
         if contain::<P, _>("a worker", || self.live(account)).is_none() {
             account.leave(Leave::Exiting);
         }
+        // Somebody may have relied on its search, or on its place.
+        account.end_search();
         self.shared.activate_unprompted(account);
         self.shared.gone(&self.station);
     }
@@ -140,21 +142,34 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
         // but look at the clock where the time is shorter than a sleep takes.
         let mut patience = self.shared.idle_timeout;
         let mut yielder = Yielder::new(self.shared.yields);
+        // Whether somebody may rely on its search: it has been started, or it comes from the free list.
+        let mut searches = true;
         let why = loop {
             let leave = match self.next(account) {
                 Next::Job(job) => {
+                    if std::mem::take(&mut searches) {
+                        self.shared.pass_search_on(account);
+                    }
                     self.perform(job);
                     continue;
                 }
                 Next::Leave(why) => why,
-                Next::Sleep if self.search(account, &mut yielder) => continue,
-                Next::Sleep => match self.sleep(account, &parker, &mut waiter, patience) {
-                    Unparked::Token => {
-                        patience = self.shared.idle_timeout;
+                Next::Sleep => {
+                    if self.search(account, &mut yielder, &mut searches) {
                         continue;
                     }
-                    Unparked::Early => Leave::TimedOut,
-                },
+                    if searches {
+                        account.end_search_and_arm();
+                    }
+                    searches = true;
+                    match self.sleep(account, &parker, &mut waiter, patience) {
+                        Unparked::Token => {
+                            patience = self.shared.idle_timeout;
+                            continue;
+                        }
+                        Unparked::Early => Leave::TimedOut,
+                    }
+                }
             };
             // It is not on the free list any more when it leaves the roster, and a wake that it was told is passed on.
             waiter.disarm();
@@ -183,8 +198,12 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
     }
 
     /// Looks for work for a moment longer, so that it need not be woken for it. True if there is something to do.
-    fn search(&self, account: &Account<P, G>, yielder: &mut Yielder) -> bool {
-        yielder.is_ready() && account.search(|| yielder.yield_until::<P>(|| self.is_wanted(account)))
+    fn search(&self, account: &Account<P, G>, yielder: &mut Yielder, searches: &mut bool) -> bool {
+        if !account.is_yielding() || !yielder.is_ready() {
+            return false;
+        }
+        *searches = *searches || account.begin_search();
+        *searches && yielder.yield_until::<P>(|| self.is_wanted(account))
     }
 
     /// Is there a reason not to sleep?

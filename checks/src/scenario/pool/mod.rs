@@ -38,8 +38,9 @@ pub enum Protocol {
     Exit,
     /// A job is cancelled by its token and another of its hash by predicate, as they come up.
     Cancel,
-    /// Two workers go idle as a batch of two jobs comes, for which one of them is woken at first; the first job waits for the second.
-    Sparing,
+    /// Two workers go idle as a batch of two jobs comes, for which one of them is woken, which wakes the other; the first job waits for
+    /// the second.
+    Searching,
     /// Two workers go idle as two jobs come, the first of which waits for the second.
     TwoIdle,
     /// More jobs than the account may have workers.
@@ -63,7 +64,7 @@ impl Protocol {
     pub const ALL: [Self; 15] = [
         Self::EnqueueIdle,
         Self::ShardScan,
-        Self::Sparing,
+        Self::Searching,
         Self::Timeout,
         Self::Hash,
         Self::Exit,
@@ -83,7 +84,7 @@ impl Protocol {
         match self {
             Self::EnqueueIdle => "enqueue-idle",
             Self::ShardScan => "shard-scan",
-            Self::Sparing => "sparing",
+            Self::Searching => "searching",
             Self::Timeout => "timeout",
             Self::Hash => "hash",
             Self::Exit => "exit",
@@ -130,8 +131,6 @@ pub enum Misuse {
     HashIgnored,
     /// The job waits outside of a blocked region: its slot is not lent.
     SlotKept,
-    /// The wakes that were spared at first are never made up for.
-    SparedForGood,
     /// The job's panic is one that the worker does not catch.
     NotCaught,
 }
@@ -140,6 +139,7 @@ pub enum Misuse {
 pub const POOL_LEGEND: &str = "\
 work          how long a work list is: those of the bounded account, then those of the unbounded
 vacant        how many workers more an account may have, the bounded first
+searching     whether a worker that was woken or started looks for work, the bounded account's first
 armed, mark   what a gate remembers: of the free workers, bounded first, then of who waits for the end
 exit          whether the pool shuts down: 0, 1, or 3 if it cancels
 job           the state of a job: 0 pending, 1 running, 2 running and told, 3 over";

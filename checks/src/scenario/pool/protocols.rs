@@ -19,7 +19,7 @@ pub(super) fn run<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     match scenario.protocol {
         Protocol::EnqueueIdle => enqueue_idle::<P, G>(scenario),
         Protocol::ShardScan => shard_scan::<P, G>(scenario),
-        Protocol::Sparing => sparing::<P, G>(scenario),
+        Protocol::Searching => searching::<P, G>(scenario),
         Protocol::Timeout => timeout::<P, G>(scenario),
         Protocol::Hash => hash::<P, G>(scenario),
         Protocol::Exit => exit::<P, G>(scenario),
@@ -75,19 +75,14 @@ fn shard_scan<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     desk.close(&pool, Shutdown::Drain);
 }
 
-fn sparing<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
+fn searching<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     let (pool, desk) = set_up::<P, G>(scenario, 2, 1);
     let signal = Arc::new(P::Parker::new("first job"));
     for _ in 0..2 {
         let mut batch = pool.batch();
         let (first, _) = desk.add(&mut batch, Work::BOUNDED, wait_for(&signal));
         let (second, _) = desk.add(&mut batch, Work::BOUNDED, send(&signal));
-        let spared = batch.submit_sparingly();
-        if scenario.misuse == Some(Misuse::SparedForGood) {
-            std::mem::forget(spared);
-        } else {
-            drop(spared);
-        }
+        batch.submit();
         first.wait();
         second.wait();
     }

@@ -1,6 +1,6 @@
 //! An account: its work lists, its free list, its roster; pushing, taking, waking and starting.
 
-use super::queue::Queue;
+use super::queue::{NOBODY, NOBODY_AFTER_ALL, Queue, TOLD, UNNEEDED};
 use super::{Mutant, is};
 use crate::memory::Barrier::SeqCst;
 use crate::memory::Order::Relaxed;
@@ -115,6 +115,8 @@ pub(super) struct Account {
     pub mutant: Option<Mutant>,
     pub lists: Vec<WorkList>,
     pub queue: Queue,
+    /// 1 while somebody who was woken or started searches for work. `None`, where there are too many objects: nobody relies on a search
+    pub searching: Option<Object>,
     /// `None`: it does not change, and nobody looks
     pub vacant: Option<Object>,
     /// `None`: nobody is started
@@ -139,18 +141,18 @@ impl Account {
     pub fn submit(&self, p: &mut Code, told: List, list: usize, job: i32) {
         p.scope(|p| {
             if self.is(Mutant::WakeBeforePush) {
-                self.activate(p, told, 1);
+                self.activate(p, told);
                 return self.lists[list].push(p, job);
             }
             let early = if self.is(Mutant::VacancyBeforePush) { self.vacancy(p) } else { None };
             let accepted = self.lists[list].offer(p, job);
-            p.when(accepted, |p| self.activate_if(p, told, 1.into(), early));
+            p.when(accepted, |p| self.activate_if(p, told, early));
         });
     }
 
-    /// Wakes up to `n` workers, or starts some.
-    pub fn activate(&self, p: &mut Code, told: List, n: impl Into<Expr>) {
-        self.activate_if(p, told, n.into(), None);
+    /// Wakes a worker or starts one, unless somebody searches.
+    pub fn activate(&self, p: &mut Code, told: List) {
+        self.activate_if(p, told, None);
     }
 
     fn vacancy(&self, p: &mut Code) -> Option<Register> {
@@ -158,23 +160,73 @@ impl Account {
     }
 
     /// `early`: the vacancies as they were asked for too early.
-    fn activate_if(&self, p: &mut Code, told: List, n: Expr, early: Option<Register>) {
+    fn activate_if(&self, p: &mut Code, told: List, early: Option<Register>) {
         p.scope(|p| {
-            let woken = self.queue.notify(p, told, n.clone());
-            let missing = p.compute(n.minus(woken));
             p.forever(|p| {
-                p.when(missing.is(0), |p| p.leave());
-                let Some(vacant) = early.or_else(|| self.vacancy(p)) else { return p.leave() };
-                p.when(vacant.above(0).is(0), |p| p.leave());
-                match &self.roster {
-                    Some(roster) => {
-                        let started = self.start(p, roster);
-                        p.when(started.is(0), |p| p.leave());
-                    }
-                    None => p.claim("there is no vacancy", 0),
+                let outcome = self.queue.notify_one_if(p, told, |p, begins| self.begin_search(p, begins));
+                p.when(outcome.is(TOLD).or(outcome.is(UNNEEDED)), |p| p.leave());
+                if let Some(vacant) = early.or_else(|| self.vacancy(p)) {
+                    p.when(vacant.above(0), |p| {
+                        p.when(outcome.is(NOBODY), |p| {
+                            let begins = p.compute(0);
+                            self.begin_search(p, begins);
+                            p.when(begins.is(0), |p| p.leave());
+                        });
+                        p.set(outcome, NOBODY_AFTER_ALL);
+                        match &self.roster {
+                            Some(roster) => {
+                                let started = self.start(p, roster);
+                                p.when(started, |p| p.leave());
+                            }
+                            None => p.claim("there is no vacancy", 0),
+                        }
+                    });
                 }
-                p.set(missing, missing.minus(1));
+                p.when(outcome.is(NOBODY), |p| p.leave());
+                // Somebody may have relied on a search that there is none of.
+                self.end_search(p);
+                let somebody = self.queue.is_occupied(p);
+                if let Some(vacant) = self.vacancy(p) {
+                    p.set(somebody, somebody.or(vacant.above(0)));
+                }
+                p.when(somebody.is(0), |p| p.leave());
+                let waiting = self.waiting(p);
+                p.when(waiting.is(0), |p| p.leave());
             });
+        });
+    }
+
+    /// Somebody is going to search, unless somebody does: `begins` says so.
+    fn begin_search(&self, p: &mut Code, begins: Register) {
+        let Some(searching) = self.searching else { return p.set(begins, 1) };
+        p.scope(|p| {
+            let somebody = p.load("anybody searching", searching, Relaxed);
+            p.when(somebody.is(0), |p| {
+                let was = p.compare_exchange("begin search", searching, (0, 1), (Relaxed, Relaxed));
+                p.set(begins, was.is(0));
+            });
+        });
+    }
+
+    /// Nobody searches any more: a register that says whether anybody did. If so the caller looks for work.
+    pub fn end_search(&self, p: &mut Code) -> Register {
+        let Some(searching) = self.searching else { return p.compute(0) };
+        let ends = p.load("search to end", searching, Relaxed);
+        p.when(ends, |p| {
+            p.store("end search", searching, 0, Relaxed);
+            if !self.is(Mutant::SearchWithoutBarrier) {
+                p.fence("search barrier", SeqCst);
+            }
+        });
+        ends
+    }
+
+    /// The same for a worker that arms next.
+    pub fn end_search_and_arm(&self, p: &mut Code) {
+        let Some(searching) = self.searching else { return };
+        p.scope(|p| {
+            let ends = p.load("search to end in sleep", searching, Relaxed);
+            p.when(ends, |p| p.store("end search in sleep", searching, 0, Relaxed));
         });
     }
 
@@ -236,7 +288,7 @@ impl Account {
     pub fn activate_unprompted(&self, p: &mut Code, told: List) {
         p.scope(|p| {
             let waiting = self.waiting(p);
-            p.when(waiting.differs(0), |p| self.activate(p, told, waiting));
+            p.when(waiting.differs(0), |p| self.activate(p, told));
         });
     }
 

@@ -18,6 +18,8 @@ pub(super) fn exit(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts
         mutant,
         lists: vec![WorkList::new(b, "", &[])],
         queue: Queue::new(b, "", &[0; 2], true, mutant),
+        // With the other account there are too many objects.
+        searching: (size.workers == 1).then(|| b.object("searching", 0)),
         vacant: Some(b.object("vacant", 0)),
         roster: Some(Roster::new(b, 1, 1, &[0], starts)),
         exit: Some(exit),
@@ -27,6 +29,7 @@ pub(super) fn exit(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts
         mutant,
         lists: Vec::new(),
         queue: Queue::new(b, "bounded ", &[0], true, mutant),
+        searching: None,
         vacant: None,
         roster: None,
         exit: Some(exit),

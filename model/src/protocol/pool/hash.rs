@@ -42,6 +42,7 @@ pub(super) fn hash(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts
         mutant,
         lists: vec![WorkList::new(b, "", &[])],
         queue: Queue::of_workers(b, 2, mutant),
+        searching: None,
         vacant: Some(b.object("vacant", 0)),
         roster: None,
         exit: None,
@@ -128,7 +129,7 @@ pub(super) fn submit(account: &Account, chain: Chain, p: &mut Code, told: List, 
                 p.locked(("stall lock", "stall unlock"), chain.lock, |p| p.push(chain.waiting, job));
             });
         }
-        p.when(free, |p| account.activate(p, told, 1));
+        p.when(free, |p| account.activate(p, told));
     });
 }
 
@@ -155,7 +156,7 @@ pub(super) fn bring_out(account: &Account, chain: Chain, p: &mut Code, told: Lis
             });
         });
         if !account.is(Mutant::MovedWithoutActivation) {
-            p.when(moved, |p| account.activate(p, told, 1));
+            p.when(moved, |p| account.activate(p, told));
         }
     });
 }

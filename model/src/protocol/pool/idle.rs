@@ -25,20 +25,20 @@ fn work_lists(b: &mut Builder, lists: usize) -> Vec<WorkList> {
     }
 }
 
-/// How a submitter wakes workers.
+/// How a submitter submits.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wakes {
-    /// One for each job, when it is pushed
-    EachJob,
-    /// One for all jobs, or none; and later as many as jobs wait then
-    Sparingly,
+pub(super) enum Submits {
+    /// One job after the other
+    Singly,
+    /// All of them together
+    Batch,
 }
 
 /// Submitters push jobs, in turn to the lists; workers run, and never leave. With two of them, job 0 waits for the last job.
 pub(super) fn enqueue_idle(
     b: &mut Builder,
     lists: usize,
-    wakes: Wakes,
+    submits: Submits,
     size: Size,
     mutant: Option<Mutant>,
 ) -> Debts {
@@ -49,6 +49,7 @@ pub(super) fn enqueue_idle(
         mutant,
         lists: work_lists(b, lists),
         queue: Queue::with_tokens(b, &tokens, mutant),
+        searching: Some(b.object("searching", 0)),
         vacant: Some(b.object("vacant", 0)),
         roster: None,
         exit: Some(b.object("exit", 0)),
@@ -61,14 +62,11 @@ pub(super) fn enqueue_idle(
         let told = b.local_list(&format!("told by submitter {submitter}"));
         let mut p = Code::new(format!("submitter {submitter}"));
         let jobs = (0..jobs).filter(|job| job % submitters == submitter);
-        match wakes {
-            Wakes::EachJob => jobs.for_each(|job| account.submit(&mut p, told, job % lists, job as i32)),
-            Wakes::Sparingly => {
+        match submits {
+            Submits::Singly => jobs.for_each(|job| account.submit(&mut p, told, job % lists, job as i32)),
+            Submits::Batch => {
                 jobs.for_each(|job| account.lists[job % lists].push(&mut p, job as i32));
-                p.maybe("somebody searches", |p| account.activate(p, told, 1));
-                if mutant != Some(Mutant::SparedForGood) {
-                    account.activate_unprompted(&mut p, told);
-                }
+                account.activate(&mut p, told);
             }
         }
         b.thread(p);
@@ -90,13 +88,19 @@ pub(super) fn enqueue_idle(
 pub(super) fn timeout(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts {
     let jobs = i32::from(size.jobs);
     let unborn: Vec<i32> = (2..2 + jobs).collect();
-    let queue = Queue::of_workers(b, 2 + unborn.len(), mutant);
+    let workers = 2 + unborn.len();
+    let queue = match workers {
+        // More objects would be too many.
+        4 => Queue::new(b, "", &[0; 4], true, mutant),
+        _ => Queue::of_workers(b, workers, mutant),
+    };
     let account = Account {
         mutant,
         lists: work_lists(b, 1),
         vacant: Some(b.object("vacant", 0)),
         roster: Some(Roster::new(b, 2, 2, &unborn, queue.parkers)),
         queue,
+        searching: Some(b.object("searching", 0)),
         exit: None,
         leaves: true,
     };
@@ -128,6 +132,7 @@ pub(super) fn blocking(b: &mut Builder, mutant: Option<Mutant>) -> Debts {
         vacant: Some(b.object("vacant", 0)),
         roster: Some(Roster::new(b, 1, 1, &[1], queue.parkers)),
         queue,
+        searching: Some(b.object("searching", 0)),
         exit: None,
         leaves: true,
     };

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`EnqueueIdle`](Protocol::EnqueueIdle) | a worker arms, looks, and finds nothing; a submitter pushes, and finds nobody armed |
 //! | [`ShardScan`](Protocol::ShardScan) | the same with two work lists: the look goes through both |
-//! | [`Sparing`](Protocol::Sparing) | a submitter wakes one worker for several jobs, or none, and the others later; a worker takes a job, and waits for the next |
+//! | [`Searching`](Protocol::Searching) | a submitter pushes, and sees that a worker searches; that one takes another job, looks, and finds nothing |
 //! | [`Timeout`](Protocol::Timeout) | a submitter pushes, and sees no vacancy; a worker whose time is over makes one, looks, and finds nothing |
 //! | [`Blocking`](Protocol::Blocking) | the same where the vacancy is the place that a blocked job lends |
 //! | [`Hash`](Protocol::Hash) | a job ends and finds its chain empty; a submitter finds the hash busy, and puts the next job into the chain |
@@ -48,14 +48,11 @@ mod cancel;
 mod end;
 mod hash;
 mod idle;
-mod life;
 mod queue;
 mod stalled;
 mod worker;
 
-use idle::Wakes;
-
-pub use life::Life;
+use idle::Submits;
 
 named! {
     /// A protocol of the worker pool.
@@ -64,8 +61,8 @@ named! {
         EnqueueIdle = "enqueue-idle",
         /// The same with two work lists.
         ShardScan = "shard-scan",
-        /// A submitter wakes one worker for all its jobs, or none, and others later if jobs still wait.
-        Sparing = "sparing",
+        /// A submitter wakes one worker for all its jobs, which wakes the next when it has found one.
+        Searching = "searching",
         /// A worker's idle timeout fires as work arrives, while the other worker is busy.
         Timeout = "timeout",
         /// A job in a blocked region lends its worker's place.
@@ -102,8 +99,12 @@ named! {
         BusyWhileArmed = "busy-while-armed",
         /// The look before sleep leaves out a list.
         LookSkipsAList = "look-skips-a-list",
-        /// A submitter that has spared wakes does not look whether jobs still wait.
-        SparedForGood = "spared-for-good",
+        /// A worker that has searched and found a job wakes nobody for the others.
+        NotPassedOn = "not-passed-on",
+        /// A worker ends its search without a full barrier after it.
+        SearchWithoutBarrier = "search-without-barrier",
+        /// A worker goes to sleep and does not end its search.
+        SearchKept = "search-kept",
         /// A worker takes from its own list only, and a wake may reach one that cannot run the job.
         OwnListOnly = "own-list-only",
         /// A worker gives up its place without a full barrier after it.
@@ -174,11 +175,17 @@ impl Protocol {
     pub fn mutants(self) -> &'static [Mutant] {
         use Mutant::*;
         match self {
-            Protocol::EnqueueIdle => {
-                &[WakerWithoutBarrier, SleeperWithoutBarrier, NoLookAfterArm, WakeBeforePush, BusyWhileArmed]
-            }
+            Protocol::EnqueueIdle => &[
+                WakerWithoutBarrier,
+                SleeperWithoutBarrier,
+                NoLookAfterArm,
+                WakeBeforePush,
+                BusyWhileArmed,
+                SearchWithoutBarrier,
+                SearchKept,
+            ],
             Protocol::ShardScan => &[LookSkipsAList, NoLookAfterArm, OwnListOnly],
-            Protocol::Sparing => &[WakerWithoutBarrier, NoLookAfterArm, SparedForGood],
+            Protocol::Searching => &[WakerWithoutBarrier, NoLookAfterArm, NotPassedOn],
             Protocol::Timeout => &[
                 WakerWithoutBarrier,
                 LeaveWithoutBarrier,
@@ -260,7 +267,7 @@ impl Protocol {
                 const { &[size(2, 1, 2), size(1, 2, 2), Size { tokens: 1, ..size(1, 2, 2) }] }
             }
             Protocol::ShardScan => const { &[size(1, 2, 2), size(1, 1, 2), size(2, 1, 2)] },
-            Protocol::Sparing => const { &[size(1, 1, 2), size(1, 2, 2)] },
+            Protocol::Searching => const { &[size(1, 1, 2), size(1, 2, 2)] },
             Protocol::Timeout => const { &[size(1, 2, 0), size(1, 2, 1), size(1, 2, 2)] },
             Protocol::Blocking => const { &[size(1, 1, 1)] },
             Protocol::Hash => const { &[size(1, 2, 1), size(2, 2, 1)] },
@@ -276,7 +283,7 @@ impl Protocol {
     fn fits(self, size: Size) -> bool {
         let Size { submitters, workers, jobs, tokens } = size;
         match self {
-            Protocol::EnqueueIdle | Protocol::ShardScan | Protocol::Sparing => {
+            Protocol::EnqueueIdle | Protocol::ShardScan | Protocol::Searching => {
                 (1..=2).contains(&submitters)
                     && (1..=2).contains(&workers)
                     && (workers..=4).contains(&jobs)
@@ -302,9 +309,6 @@ pub enum Error {
         /// The size asked for
         size: Size,
     },
-    /// Outside of what a life is written for
-    #[error("a life with a maximum of {} workers and {} jobs: 1 or 2 of both", .0.max, .0.jobs)]
-    Life(Life),
     /// A mutant of another protocol
     #[error("{protocol} has no mutant {mutant}")]
     Mutant {
@@ -363,9 +367,9 @@ impl Pool {
         }
         let mut b = Builder::new();
         let debts = match protocol {
-            Protocol::EnqueueIdle => idle::enqueue_idle(&mut b, 1, Wakes::EachJob, size, mutant),
-            Protocol::ShardScan => idle::enqueue_idle(&mut b, 2, Wakes::EachJob, size, mutant),
-            Protocol::Sparing => idle::enqueue_idle(&mut b, 1, Wakes::Sparingly, size, mutant),
+            Protocol::EnqueueIdle => idle::enqueue_idle(&mut b, 1, Submits::Singly, size, mutant),
+            Protocol::ShardScan => idle::enqueue_idle(&mut b, 2, Submits::Singly, size, mutant),
+            Protocol::Searching => idle::enqueue_idle(&mut b, 1, Submits::Batch, size, mutant),
             Protocol::Timeout => idle::timeout(&mut b, size, mutant),
             Protocol::Blocking => idle::blocking(&mut b, mutant),
             Protocol::Hash => hash::hash(&mut b, size, mutant),
@@ -375,16 +379,6 @@ impl Pool {
             Protocol::Cancel => cancel::cancel(&mut b, mutant),
             Protocol::CancelSearch => cancel::search(&mut b, mutant),
         };
-        Ok(Pool { program: b.build()?, debts })
-    }
-
-    /// A pool from its first job to its end, with a mistake or without. A mistake that has no place in it changes nothing.
-    pub fn life(life: Life, mutant: Option<Mutant>) -> Result<Pool, Error> {
-        if !(1..=2).contains(&life.max) || !(1..=2).contains(&life.jobs) {
-            return Err(Error::Life(life));
-        }
-        let mut b = Builder::new();
-        let debts = life::life(&mut b, life, mutant);
         Ok(Pool { program: b.build()?, debts })
     }
 

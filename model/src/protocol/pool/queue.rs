@@ -9,6 +9,13 @@ const IDLE: i32 = 0;
 const ARMED: i32 = 1;
 const NOTIFIED: i32 = 2;
 
+/// What came of [`notify_one_if`](Queue::notify_one_if): the gate sees nobody armed; a sleeper was told; it is not needed; it is, and under
+/// the lock there was nobody.
+pub(super) const NOBODY: i32 = 0;
+pub(super) const TOLD: i32 = 1;
+pub(super) const UNNEEDED: i32 = 2;
+pub(super) const NOBODY_AFTER_ALL: i32 = 3;
+
 /// A queue of sleepers, each with its mark and its parker, by number.
 pub(super) struct Queue {
     mutant: Option<Mutant>,
@@ -153,6 +160,44 @@ impl Queue {
             p.when(armed.differs(0), |p| self.deliver(p, told, Some(most), count));
         });
         count
+    }
+
+    /// Wakes one sleeper, if any is armed and it is needed, which `needed` says in its register: one of the outcomes above.
+    pub fn notify_one_if(
+        &self,
+        p: &mut Code,
+        told: List,
+        needed: impl FnOnce(&mut Code, Register),
+    ) -> Register {
+        let outcome = p.compute(NOBODY);
+        if !self.is(Mutant::WakerWithoutBarrier) {
+            p.fence("waker barrier", SeqCst);
+        }
+        p.scope(|p| {
+            let armed = p.load("anybody armed", self.armed, Relaxed);
+            p.when(armed.differs(0), |p| {
+                let is_needed = p.compute(0);
+                needed(p, is_needed);
+                p.set(outcome, UNNEEDED);
+                p.when(is_needed, |p| {
+                    let count = p.compute(0);
+                    self.deliver(p, told, Some(1.into()), count);
+                    p.set(outcome, NOBODY_AFTER_ALL);
+                    p.when(count, |p| p.set(outcome, TOLD));
+                });
+            });
+        });
+        outcome
+    }
+
+    /// Whether a sleeper is on the list, as far as can be seen without the lock.
+    pub fn is_occupied(&self, p: &mut Code) -> Register {
+        let occupied = p.compute(0);
+        p.scope(|p| {
+            let queued = p.load("anybody queued", self.queued.unwrap_or(self.armed), Relaxed);
+            p.set(occupied, queued.differs(0));
+        });
+        occupied
     }
 
     /// Wakes everybody, without asking.

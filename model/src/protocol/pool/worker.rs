@@ -35,6 +35,8 @@ pub(super) struct Seat {
 /// A worker's own variables.
 struct Own {
     enqueued: Register,
+    /// Whether somebody may rely on its search
+    searches: Register,
     timeouts: Option<Register>,
 }
 
@@ -42,8 +44,11 @@ impl Account {
     /// The life of a worker. `perform` runs a job.
     pub fn worker(&self, name: String, seat: Seat, perform: &dyn Fn(&mut Code, Register)) -> Code {
         let mut p = Code::new(name);
-        let own =
-            Own { enqueued: p.compute(0), timeouts: (seat.timeouts > 0).then(|| p.compute(seat.timeouts)) };
+        let own = Own {
+            enqueued: p.compute(0),
+            searches: p.compute(0),
+            timeouts: (seat.timeouts > 0).then(|| p.compute(seat.timeouts)),
+        };
         match seat.begins {
             Begins::Free => (),
             Begins::Busy => p.scope(|p| {
@@ -73,6 +78,9 @@ impl Account {
     fn work(&self, p: &mut Code, seat: Seat, own: &Own, perform: &dyn Fn(&mut Code, Register)) {
         let again = (seat.begins == Begins::Again).then_some(seat.number);
         let early = self.is(Mutant::LookBeforeLeaving).then(|| p.compute(0));
+        if self.searching.is_some() {
+            p.set(own.searches, i32::from(seat.begins != Begins::Busy));
+        }
         p.forever(|p| {
             let why = p.compute(STAY);
             self.next(p, seat, own, why, perform);
@@ -91,9 +99,10 @@ impl Account {
                 p.when(left, |p| p.leave());
             });
         });
+        self.end_search(p);
         match early {
             _ if self.is(Mutant::NoLookAfterLeaving) => (),
-            Some(early) => p.when(early, |p| self.activate(p, seat.told, early)),
+            Some(early) => p.when(early, |p| self.activate(p, seat.told)),
             None => self.activate_unprompted(p, seat.told),
         }
         if self.is(Mutant::LeavesWhileArmed) {
@@ -120,7 +129,10 @@ impl Account {
             let job = self.take(p, seat.home);
             p.when_else(
                 job.differs(-1),
-                |p| perform(p, job),
+                |p| {
+                    p.when(own.searches, |p| self.pass_search_on(p, seat.told, own));
+                    perform(p, job);
+                },
                 |p| {
                     if let Some(exit) = self.exit {
                         p.scope(|p| {
@@ -131,6 +143,17 @@ impl Account {
                     p.when(why.is(STAY), |p| self.sleep(p, seat, own, why));
                 },
             );
+        });
+    }
+
+    /// A worker that may have been relied on has found a job. If others wait, the next one searches.
+    fn pass_search_on(&self, p: &mut Code, told: List, own: &Own) {
+        p.set(own.searches, 0);
+        p.scope(|p| {
+            let ended = self.end_search(p);
+            if !self.is(Mutant::NotPassedOn) {
+                p.when(ended, |p| self.activate_unprompted(p, told));
+            }
         });
     }
 
@@ -155,6 +178,12 @@ impl Account {
             }
             awake
         };
+        if self.searching.is_some() {
+            if !self.is(Mutant::SearchKept) {
+                p.when(own.searches, |p| self.end_search_and_arm(p));
+            }
+            p.set(own.searches, 1);
+        }
         self.queue.arm(p, seat.number, own.enqueued);
         let awake = looks(p);
         p.when_else(
