@@ -69,6 +69,11 @@ fn a_worker_that_has_found_a_job_wakes_the_next_for_those_that_wait() {
 }
 
 #[test]
+fn wakes_that_are_spared_at_first_are_made_up_for() {
+    holds(Protocol::Sparing);
+}
+
+#[test]
 fn two_jobs_have_two_sleeping_workers_told() {
     holds(Protocol::TwoIdle);
 }

@@ -22,6 +22,8 @@ shard-scan     own-list-only             sc
 searching      waker-without-barrier     tso
 searching      no-look-after-arm         sc
 searching      not-passed-on             sc
+sparing        no-look-after-arm         sc
+sparing        spared-for-good           sc
 timeout        waker-without-barrier     tso
 timeout        leave-without-barrier     tso
 timeout        no-look-after-leaving     sc

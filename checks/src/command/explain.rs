@@ -16,7 +16,7 @@ use super::{EngineName, Outcome, Subject, say, seconds};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in, per-entry.
-    /// Or a protocol of the pool: enqueue-idle, shard-scan, searching, timeout, hash, exit, cancel, … (see `verdict --subject pool`)
+    /// Or a protocol of the pool: enqueue-idle, shard-scan, searching, sparing, timeout, hash, exit, cancel, … (see `verdict --subject pool`)
     #[arg(value_name = "GATE|PROTOCOL")]
     name: String,
     /// The consumer: epoll-level, epoll-edge, poll-once, two-pollers, persistent, activation, epoll-level-2p, passer-by,

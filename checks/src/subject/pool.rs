@@ -79,7 +79,14 @@ pub const MUTANTS: &[Mutant] = {
         mutant(P::ShardScan, "wake-lost", Interleaving, WAKE_LOST),
         mutant(P::Searching, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
         mutant(P::Searching, "not-passed-on", Interleaving, SECOND_WAKE_LOST),
-        mutant(P::TwoIdle, "search-without-barrier", StoreBuffer, NO_BARRIER_AFTER_SEARCH),
+        mutant(P::Sparing, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
+        mutant(P::Sparing, "spared-for-good", Interleaving, Mistake::Misuse(Misuse::SparedForGood)),
+        mutant(
+            P::Sparing,
+            "sparing-without-barrier",
+            StoreBuffer,
+            dropped("pool/account.rs", "end_sparing", "fence"),
+        ),
         mutant(P::Timeout, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
         mutant(
             P::Timeout,
@@ -112,6 +119,7 @@ pub const MUTANTS: &[Mutant] = {
         ),
         mutant(P::TwoIdle, "one-flag", Interleaving, Mistake::OneFlag),
         mutant(P::TwoIdle, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
+        mutant(P::TwoIdle, "search-without-barrier", StoreBuffer, NO_BARRIER_AFTER_SEARCH),
         mutant(P::Maximum, "one-too-many", Interleaving, Mistake::Misuse(Misuse::OneTooMany)),
         mutant(P::Blocking, "slot-kept", Interleaving, Mistake::Misuse(Misuse::SlotKept)),
         mutant(P::Blocking, "lend-without-barrier", StoreBuffer, NO_BARRIER_AFTER_VACANCY),

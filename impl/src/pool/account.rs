@@ -29,9 +29,11 @@ pub(super) struct Account<P: Primitives, G: WakeOne> {
     keeps_free_list: bool,
     /// 1 while a worker that was woken or started is on its way to look for work, or looks: whoever pushes meanwhile need wake nobody.
     searching: CachePadded<P::Atomic>,
-    /// Whether the last jobs came from somebody who yields instead of sleeping. A hint, and unreached by checkers: nothing that
-    /// has to be right hangs on it.
-    yielding: AtomicBool,
+    /// 1 while a submitter that spares wakes is awake, and going to look: a worker that has found a job need wake nobody.
+    sparing: CachePadded<P::Atomic>,
+    /// Whether the last jobs came from somebody who spares wakes. A hint, and unreached by checkers: nothing that has to be right
+    /// hangs on it.
+    spared: AtomicBool,
     /// Wake decisions that told somebody; the workers told; decisions that followed no push.
     delivered: Counter,
     told: Counter,
@@ -115,7 +117,8 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             rosters,
             keeps_free_list: config.layout.keeps_free_list(),
             searching: CachePadded::new(P::Atomic::new("searching", 0)),
-            yielding: AtomicBool::new(false),
+            sparing: CachePadded::new(P::Atomic::new("sparing", 0)),
+            spared: AtomicBool::new(false),
             delivered: Counter::default(),
             told: Counter::default(),
             decisions: Counter::default(),
@@ -267,7 +270,7 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         if ends {
             self.searching.store(0, Relaxed);
             // Full barrier between the end of the search and the look for work that follows. Pairs with the full fence in
-            // `gate::admit`, which is behind `wake`.
+            // `gate::admit`, which is behind `wake`, and with that in `end_sparing`.
             P::fence(SeqCst);
         }
         ends
@@ -333,16 +336,33 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         left
     }
 
-    /// The jobs that come now are from somebody who yields instead of sleeping, or are not.
-    pub fn set_yielding(&self, yielding: bool) {
-        if self.yielding.load(Relaxed) != yielding {
-            self.yielding.store(yielding, Relaxed);
+    /// The jobs that come now are from somebody who spares wakes, and looks himself until he [has ended that](Account::end_sparing); or are
+    /// not.
+    pub fn set_spared(&self, spared: bool) {
+        if self.spared.load(Relaxed) != spared {
+            self.spared.store(spared, Relaxed);
+        }
+        if spared {
+            self.sparing.store(1, Relaxed);
         }
     }
 
-    /// Whether they are.
-    pub fn is_yielding(&self) -> bool {
-        self.yielding.load(Relaxed)
+    /// Whether the last ones were.
+    pub fn is_spared(&self) -> bool {
+        self.spared.load(Relaxed)
+    }
+
+    /// Nobody spares wakes any more, as far as the caller knows: he looks for work after this.
+    pub fn end_sparing(&self) {
+        self.sparing.store(0, Relaxed);
+        // Full barrier between the end and the look for work that follows. Pairs with the full fence in `end_search`: a worker that has
+        // passed its search on to nobody since somebody spares has asked that after it.
+        P::fence(SeqCst);
+    }
+
+    /// Is a submitter going to look for work? Asked after [`end_search`](Account::end_search).
+    pub fn is_looked_after(&self) -> bool {
+        self.sparing.load(Relaxed) != 0
     }
 
     /// Enters or leaves the roster's count of free workers, where it is kept: io-wq takes the lock of its worker lists

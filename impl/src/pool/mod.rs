@@ -59,9 +59,14 @@
 //! the search when it finds a job, arms, or has left. It may end that of another one; then one too many is woken. A submitter who has
 //! set the mark and finds nobody to wake or to start ends it himself, and looks whether somebody has come to the free list since.
 //!
-//! *A worker yields before it arms*, if the last jobs came from somebody who yields as well ([`Config::yields`]), and searches meanwhile:
+//! *A submitter may spare wakes* ([`Batch::submit_sparingly`]), as a reactor does that yields before it sleeps: it wakes one worker, which does
+//! not pass its search on, and looks itself whether jobs still wait. When it is done with that it says so, comes by a full barrier, and
+//! does steps 2 and 3. A worker asks whether somebody spares after the barrier at the end of its search. So either the worker sees that
+//! nobody does, and looks, or that submitter's look comes after the end of the search, and finds the jobs of all who relied on it.
+//!
+//! *A worker yields before it arms*, if the last jobs came from somebody who spares wakes ([`Config::yields`]), and searches meanwhile:
 //! if a job comes, nobody need be woken for it. It does not where submitters sleep until they are woken: the kernel holds a yield against
-//! a thread, and whomever it wakes later preempts it after each single job.
+//! a thread, and whomever it wakes later preempts it after each single job. That is a matter of speed only.
 //!
 //! # Hashes
 //!
@@ -128,9 +133,9 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How many locks there are.
     pub layout: Layout,
-    /// How often a worker without work yields its CPU and looks again before it sleeps, where jobs come from a reactor that yields as
-    /// well. One worker of an account at a time does that; the others sleep at once. It notices where yields take long, and does so
-    /// seldom there. 0 for none.
+    /// How often a worker without work yields its CPU and looks again before it sleeps, where jobs are submitted
+    /// [sparingly](Batch::submit_sparingly). One worker of an account at a time does that; the others sleep at once. It notices where
+    /// yields take long, and does so seldom there. 0 for none.
     pub yields: usize,
 }
 
@@ -411,12 +416,13 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
         self.hand_over(jobs, false);
     }
 
-    /// The same, for somebody who is going to yield.
-    pub(crate) fn submit_and_yield(&self, jobs: &mut Jobs<P, G>) {
+    /// The same, sparing wakes until what it returns is dropped.
+    pub(crate) fn submit_sparingly(&self, jobs: &mut Jobs<P, G>) -> Spared<'_, P, G> {
         self.hand_over(jobs, true);
+        Spared(self)
     }
 
-    fn hand_over(&self, jobs: &mut Jobs<P, G>, yielding: bool) {
+    fn hand_over(&self, jobs: &mut Jobs<P, G>, sparingly: bool) {
         // One by one: each may have to wait in its chain.
         for job in jobs.hashed.drain(..) {
             self.shared.submit_hashed(self.next_turn(), job);
@@ -424,16 +430,11 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
         give_back(&mut jobs.hashed);
         for (account, jobs) in iter::zip(&self.shared.accounts, &mut jobs.unhashed) {
             if !jobs.is_empty() {
-                account.set_yielding(yielding);
+                account.set_spared(sparingly);
                 self.shared.submit(account, self.next_turn(), jobs);
                 give_back(jobs);
             }
         }
-    }
-
-    /// How many jobs wait for a worker.
-    pub(crate) fn waiting(&self) -> usize {
-        self.shared.accounts.iter().map(Account::waiting).sum()
     }
 
     /// Cancels the jobs whose [`Work`] the predicate picks among those that have a tag. It is called without any lock.
@@ -524,6 +525,52 @@ impl<'a, P: Primitives, G: WakeOne> Batch<'a, P, G> {
 
     /// Submits it.
     pub fn submit(self) {}
+
+    /// Submits it, and wakes one worker at most, as [`submit`](Batch::submit) does; but that one wakes no further ones, until what
+    /// is returned is dropped: it may do short jobs all by itself before another one is awake. Until then jobs may wait while
+    /// workers sleep; so do nothing meanwhile that takes long.
+    ///
+    /// ```
+    /// # use reveille::pool::{Config, Outcome, Pool, Work};
+    /// # let pool: Pool = Pool::new(Config::default());
+    /// let mut batch = pool.batch();
+    /// let answers = [1, 2, 3].map(|n| batch.spawn(Work::BOUNDED, move |_| n * n));
+    /// let spared = batch.submit_sparingly();
+    /// std::thread::yield_now(); // a worker may have done them all after this
+    /// drop(spared);
+    /// assert!(matches!(answers.map(|answer| answer.wait().done()), [Some(1), Some(4), Some(9)]));
+    /// ```
+    pub fn submit_sparingly(mut self) -> Spared<'a, P, G> {
+        self.submitter.submit_sparingly(&mut self.jobs)
+    }
+}
+
+/// Workers who were not woken yet for jobs that have been submitted. They are when this is dropped, if jobs still wait then.
+#[must_use = "dropping it wakes the workers that were spared"]
+pub struct Spared<'a, P: Primitives = Native, G: WakeOne = PerEntry>(&'a Submitter<P, G>);
+
+impl<P: Primitives, G: WakeOne> Spared<'_, P, G> {
+    /// How many jobs wait for a worker, these and others.
+    pub fn waiting(&self) -> usize {
+        self.0.shared.accounts.iter().map(Account::waiting).sum()
+    }
+
+    /// Wakes a worker for the jobs that wait now, or starts one, unless one is on its way.
+    pub fn wake(&self) {
+        // Whoever pushed them reads his own push, or what a worker has made of the list since; so no barrier is needed before this.
+        self.0.shared.accounts.iter().for_each(|account| self.0.shared.activate_unprompted(account));
+    }
+}
+
+impl<P: Primitives, G: WakeOne> Drop for Spared<'_, P, G> {
+    fn drop(&mut self) {
+        if !P::tearing_down() {
+            for account in self.0.shared.accounts.iter().filter(|account| account.is_looked_after()) {
+                account.end_sparing();
+            }
+            self.wake();
+        }
+    }
 }
 
 impl<P: Primitives, G: WakeOne> Drop for Batch<'_, P, G> {
@@ -693,9 +740,9 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
     }
 
     /// A worker that may have been relied on has found a job, and is not going to look for a while. If others wait, the next one
-    /// searches.
+    /// searches, unless a submitter looks.
     fn pass_search_on(self: &Arc<Self>, account: &Account<P, G>) {
-        if account.end_search() {
+        if account.end_search() && !account.is_looked_after() {
             self.activate_unprompted(account);
         }
     }

@@ -199,7 +199,7 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
 
     /// Looks for work for a moment longer, so that it need not be woken for it. True if there is something to do.
     fn search(&self, account: &Account<P, G>, yielder: &mut Yielder, searches: &mut bool) -> bool {
-        if !account.is_yielding() || !yielder.is_ready() {
+        if !account.is_spared() || !yielder.is_ready() {
             return false;
         }
         *searches = *searches || account.begin_search();

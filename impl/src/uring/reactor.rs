@@ -516,7 +516,8 @@ impl<T: Send + 'static> Reactor<T> {
         self.offloaded > 0 && self.yielder.is_ready() && self.consumer.is_empty() && !has_news(&mut self.ring)
     }
 
-    /// Submits closures, and yields this CPU as long as the workers get on with them.
+    /// Submits closures, and yields this CPU as long as the workers get on with them. One worker may do them all before a second one is
+    /// awake: the others are woken only when jobs wait and none is taken. In the end nothing waits for somebody who is asleep.
     ///
     /// The kernel's completions do not wait for that: they end it, and what is for the kernel it gets before.
     fn let_workers_run(&mut self) -> Result<(), Error> {
@@ -524,17 +525,20 @@ impl<T: Send + 'static> Reactor<T> {
             self.enter(Wait::No)?;
         }
         let Self { ring, yielder, counts, consumer, submitter, jobs, .. } = self;
-        submitter.submit_and_yield(jobs);
+        let spared = submitter.submit_sparingly(jobs);
         if has_news(ring) {
             return Ok(());
         }
-        let mut waiting = submitter.waiting();
+        let mut waiting = spared.waiting();
         yielder.yield_until::<Native>(|| {
             counts.yields += 1;
-            let left = submitter.waiting();
-            let gets_on = left > 0 && left < waiting;
+            let left = spared.waiting();
+            let stuck = left > 0 && left >= waiting;
+            if stuck {
+                spared.wake();
+            }
             waiting = left;
-            has_news(ring) || !gets_on && !consumer.is_empty()
+            has_news(ring) || (stuck || left == 0) && !consumer.is_empty()
         });
         Ok(())
     }

@@ -27,7 +27,7 @@ pub struct Args {
     /// exclusive-pair
     #[arg(long, value_delimiter = ',')]
     consumer: Vec<Consumer>,
-    /// These protocols of the pool only: enqueue-idle, shard-scan, searching, timeout, hash, exit, cancel, two-idle, maximum, blocking, panic,
+    /// These protocols of the pool only: enqueue-idle, shard-scan, searching, sparing, timeout, hash, exit, cancel, two-idle, maximum, blocking, panic,
     /// no-thread, nested, resize, mixture, stalled, last-worker, cancel-search
     #[arg(long, value_delimiter = ',')]
     protocol: Vec<Protocol>,

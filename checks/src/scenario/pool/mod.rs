@@ -41,6 +41,8 @@ pub enum Protocol {
     /// Two workers go idle as a batch of two jobs comes, for which one of them is woken, which wakes the other; the first job waits for
     /// the second.
     Searching,
+    /// The same with a submitter that spares wakes: the one that is woken wakes no other, and the submitter looks later.
+    Sparing,
     /// Two workers go idle as two jobs come, the first of which waits for the second.
     TwoIdle,
     /// More jobs than the account may have workers.
@@ -61,10 +63,11 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::EnqueueIdle,
         Self::ShardScan,
         Self::Searching,
+        Self::Sparing,
         Self::Timeout,
         Self::Hash,
         Self::Exit,
@@ -85,6 +88,7 @@ impl Protocol {
             Self::EnqueueIdle => "enqueue-idle",
             Self::ShardScan => "shard-scan",
             Self::Searching => "searching",
+            Self::Sparing => "sparing",
             Self::Timeout => "timeout",
             Self::Hash => "hash",
             Self::Exit => "exit",
@@ -131,6 +135,8 @@ pub enum Misuse {
     HashIgnored,
     /// The job waits outside of a blocked region: its slot is not lent.
     SlotKept,
+    /// The wakes that were spared at first are never made up for.
+    SparedForGood,
     /// The job's panic is one that the worker does not catch.
     NotCaught,
 }
@@ -140,6 +146,7 @@ pub const POOL_LEGEND: &str = "\
 work          how long a work list is: those of the bounded account, then those of the unbounded
 vacant        how many workers more an account may have, the bounded first
 searching     whether a worker that was woken or started looks for work, the bounded account's first
+sparing       whether a submitter is going to look
 armed, mark   what a gate remembers: of the free workers, bounded first, then of who waits for the end
 exit          whether the pool shuts down: 0, 1, or 3 if it cancels
 job           the state of a job: 0 pending, 1 running, 2 running and told, 3 over";

@@ -19,7 +19,7 @@ pub(super) fn run<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     match scenario.protocol {
         Protocol::EnqueueIdle => enqueue_idle::<P, G>(scenario),
         Protocol::ShardScan => shard_scan::<P, G>(scenario),
-        Protocol::Searching => searching::<P, G>(scenario),
+        Protocol::Searching | Protocol::Sparing => searching::<P, G>(scenario),
         Protocol::Timeout => timeout::<P, G>(scenario),
         Protocol::Hash => hash::<P, G>(scenario),
         Protocol::Exit => exit::<P, G>(scenario),
@@ -82,7 +82,11 @@ fn searching<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
         let mut batch = pool.batch();
         let (first, _) = desk.add(&mut batch, Work::BOUNDED, wait_for(&signal));
         let (second, _) = desk.add(&mut batch, Work::BOUNDED, send(&signal));
-        batch.submit();
+        match (scenario.protocol, scenario.misuse) {
+            (Protocol::Searching, _) => batch.submit(),
+            (_, Some(Misuse::SparedForGood)) => std::mem::forget(batch.submit_sparingly()),
+            _ => drop(batch.submit_sparingly()),
+        }
         first.wait();
         second.wait();
     }

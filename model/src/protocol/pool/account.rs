@@ -117,6 +117,8 @@ pub(super) struct Account {
     pub queue: Queue,
     /// 1 while somebody who was woken or started searches for work. `None`, where there are too many objects: nobody relies on a search
     pub searching: Option<Object>,
+    /// 1 while a submitter spares wakes; `None`: nobody does
+    pub sparing: Option<Object>,
     /// `None`: it does not change, and nobody looks
     pub vacant: Option<Object>,
     /// `None`: nobody is started

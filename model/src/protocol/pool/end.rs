@@ -20,6 +20,7 @@ pub(super) fn exit(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts
         queue: Queue::new(b, "", &[0; 2], true, mutant),
         // With the other account there are too many objects.
         searching: (size.workers == 1).then(|| b.object("searching", 0)),
+        sparing: None,
         vacant: Some(b.object("vacant", 0)),
         roster: Some(Roster::new(b, 1, 1, &[0], starts)),
         exit: Some(exit),
@@ -30,6 +31,7 @@ pub(super) fn exit(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts
         lists: Vec::new(),
         queue: Queue::new(b, "bounded ", &[0], true, mutant),
         searching: None,
+        sparing: None,
         vacant: None,
         roster: None,
         exit: Some(exit),

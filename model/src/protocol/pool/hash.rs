@@ -43,6 +43,7 @@ pub(super) fn hash(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts
         lists: vec![WorkList::new(b, "", &[])],
         queue: Queue::of_workers(b, 2, mutant),
         searching: None,
+        sparing: None,
         vacant: Some(b.object("vacant", 0)),
         roster: None,
         exit: None,

@@ -5,6 +5,7 @@ use super::queue::Queue;
 use super::worker::{Answer, Begins, Seat};
 use super::{BUSY, Debts, Mutant, SLEEP, START, Size};
 use crate::memory::Barrier::SeqCst;
+use crate::memory::Order::Relaxed;
 use crate::program::{Builder, Code, List, Term};
 
 impl Account {
@@ -32,6 +33,8 @@ pub(super) enum Submits {
     Singly,
     /// All of them together
     Batch,
+    /// The same, and workers that find a job wake no others before the submitter has looked again
+    Sparingly,
 }
 
 /// Submitters push jobs, in turn to the lists; workers run, and never leave. With two of them, job 0 waits for the last job.
@@ -50,6 +53,7 @@ pub(super) fn enqueue_idle(
         lists: work_lists(b, lists),
         queue: Queue::with_tokens(b, &tokens, mutant),
         searching: Some(b.object("searching", 0)),
+        sparing: (submits == Submits::Sparingly).then(|| b.object("sparing", 0)),
         vacant: Some(b.object("vacant", 0)),
         roster: None,
         exit: Some(b.object("exit", 0)),
@@ -64,9 +68,21 @@ pub(super) fn enqueue_idle(
         let jobs = (0..jobs).filter(|job| job % submitters == submitter);
         match submits {
             Submits::Singly => jobs.for_each(|job| account.submit(&mut p, told, job % lists, job as i32)),
-            Submits::Batch => {
+            Submits::Batch | Submits::Sparingly => {
+                if let Some(sparing) = account.sparing {
+                    p.store("spare", sparing, 1, Relaxed);
+                }
                 jobs.for_each(|job| account.lists[job % lists].push(&mut p, job as i32));
                 account.activate(&mut p, told);
+                if let Some(sparing) = account.sparing {
+                    p.store("end sparing", sparing, 0, Relaxed);
+                    if mutant != Some(Mutant::SparingWithoutBarrier) {
+                        p.fence("sparing barrier", SeqCst);
+                    }
+                    if mutant != Some(Mutant::SparedForGood) {
+                        account.activate_unprompted(&mut p, told);
+                    }
+                }
             }
         }
         b.thread(p);
@@ -101,6 +117,7 @@ pub(super) fn timeout(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> De
         roster: Some(Roster::new(b, 2, 2, &unborn, queue.parkers)),
         queue,
         searching: Some(b.object("searching", 0)),
+        sparing: None,
         exit: None,
         leaves: true,
     };
@@ -133,6 +150,7 @@ pub(super) fn blocking(b: &mut Builder, mutant: Option<Mutant>) -> Debts {
         roster: Some(Roster::new(b, 1, 1, &[1], queue.parkers)),
         queue,
         searching: Some(b.object("searching", 0)),
+        sparing: None,
         exit: None,
         leaves: true,
     };

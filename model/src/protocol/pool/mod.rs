@@ -5,6 +5,7 @@
 //! | [`EnqueueIdle`](Protocol::EnqueueIdle) | a worker arms, looks, and finds nothing; a submitter pushes, and finds nobody armed |
 //! | [`ShardScan`](Protocol::ShardScan) | the same with two work lists: the look goes through both |
 //! | [`Searching`](Protocol::Searching) | a submitter pushes, and sees that a worker searches; that one takes another job, looks, and finds nothing |
+//! | [`Sparing`](Protocol::Sparing) | a worker takes a job, and sees that a submitter spares wakes; that one has stopped, looks, and finds nothing |
 //! | [`Timeout`](Protocol::Timeout) | a submitter pushes, and sees no vacancy; a worker whose time is over makes one, looks, and finds nothing |
 //! | [`Blocking`](Protocol::Blocking) | the same where the vacancy is the place that a blocked job lends |
 //! | [`Hash`](Protocol::Hash) | a job ends and finds its chain empty; a submitter finds the hash busy, and puts the next job into the chain |
@@ -63,6 +64,8 @@ named! {
         ShardScan = "shard-scan",
         /// A submitter wakes one worker for all its jobs, which wakes the next when it has found one.
         Searching = "searching",
+        /// The same, and the worker wakes no other while the submitter spares wakes, which looks when it has done with that.
+        Sparing = "sparing",
         /// A worker's idle timeout fires as work arrives, while the other worker is busy.
         Timeout = "timeout",
         /// A job in a blocked region lends its worker's place.
@@ -105,6 +108,10 @@ named! {
         SearchWithoutBarrier = "search-without-barrier",
         /// A worker goes to sleep and does not end its search.
         SearchKept = "search-kept",
+        /// A submitter that has spared wakes does not look whether jobs still wait.
+        SparedForGood = "spared-for-good",
+        /// A submitter that has spared wakes looks without a full barrier before it.
+        SparingWithoutBarrier = "sparing-without-barrier",
         /// A worker takes from its own list only, and a wake may reach one that cannot run the job.
         OwnListOnly = "own-list-only",
         /// A worker gives up its place without a full barrier after it.
@@ -186,6 +193,7 @@ impl Protocol {
             ],
             Protocol::ShardScan => &[LookSkipsAList, NoLookAfterArm, OwnListOnly],
             Protocol::Searching => &[WakerWithoutBarrier, NoLookAfterArm, NotPassedOn],
+            Protocol::Sparing => &[NoLookAfterArm, SparedForGood],
             Protocol::Timeout => &[
                 WakerWithoutBarrier,
                 LeaveWithoutBarrier,
@@ -267,7 +275,7 @@ impl Protocol {
                 const { &[size(2, 1, 2), size(1, 2, 2), Size { tokens: 1, ..size(1, 2, 2) }] }
             }
             Protocol::ShardScan => const { &[size(1, 2, 2), size(1, 1, 2), size(2, 1, 2)] },
-            Protocol::Searching => const { &[size(1, 1, 2), size(1, 2, 2)] },
+            Protocol::Searching | Protocol::Sparing => const { &[size(1, 1, 2), size(1, 2, 2)] },
             Protocol::Timeout => const { &[size(1, 2, 0), size(1, 2, 1), size(1, 2, 2)] },
             Protocol::Blocking => const { &[size(1, 1, 1)] },
             Protocol::Hash => const { &[size(1, 2, 1), size(2, 2, 1)] },
@@ -283,7 +291,7 @@ impl Protocol {
     fn fits(self, size: Size) -> bool {
         let Size { submitters, workers, jobs, tokens } = size;
         match self {
-            Protocol::EnqueueIdle | Protocol::ShardScan | Protocol::Searching => {
+            Protocol::EnqueueIdle | Protocol::ShardScan | Protocol::Searching | Protocol::Sparing => {
                 (1..=2).contains(&submitters)
                     && (1..=2).contains(&workers)
                     && (workers..=4).contains(&jobs)
@@ -370,6 +378,7 @@ impl Pool {
             Protocol::EnqueueIdle => idle::enqueue_idle(&mut b, 1, Submits::Singly, size, mutant),
             Protocol::ShardScan => idle::enqueue_idle(&mut b, 2, Submits::Singly, size, mutant),
             Protocol::Searching => idle::enqueue_idle(&mut b, 1, Submits::Batch, size, mutant),
+            Protocol::Sparing => idle::enqueue_idle(&mut b, 1, Submits::Sparingly, size, mutant),
             Protocol::Timeout => idle::timeout(&mut b, size, mutant),
             Protocol::Blocking => idle::blocking(&mut b, mutant),
             Protocol::Hash => hash::hash(&mut b, size, mutant),

@@ -151,6 +151,12 @@ impl Account {
         p.set(own.searches, 0);
         p.scope(|p| {
             let ended = self.end_search(p);
+            if let Some(sparing) = self.sparing {
+                p.when(ended, |p| {
+                    let spared = p.load("anybody sparing", sparing, Relaxed);
+                    p.set(ended, spared.is(0));
+                });
+            }
             if !self.is(Mutant::NotPassedOn) {
                 p.when(ended, |p| self.activate_unprompted(p, told));
             }
