@@ -41,7 +41,8 @@ pub enum Protocol {
     /// Two workers go idle as a batch of two jobs comes, for which one of them is woken, which wakes the other; the first job waits for
     /// the second.
     Searching,
-    /// The same with a submitter that spares wakes: the one that is woken wakes no other, and the submitter looks later.
+    /// The same with a submitter that spares wakes: the one that is woken wakes no other, and the submitter looks later. Then another
+    /// submitter beside it.
     Sparing,
     /// Two workers go idle as two jobs come, the first of which waits for the second.
     TwoIdle,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use reveille::gate::WakeOne;
-use reveille::pool::{AccountName, Cancel, Cancelled, Config, Context, Layout, Pool, Shutdown, Work};
+use reveille::pool::{AccountName, Batch, Cancel, Cancelled, Config, Context, Layout, Pool, Shutdown, Work};
 use reveille::sync::{Atomic, Cell, JoinHandle, Parker, Primitives};
 
 use super::desk::{Desk, Ending};
@@ -19,7 +19,8 @@ pub(super) fn run<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     match scenario.protocol {
         Protocol::EnqueueIdle => enqueue_idle::<P, G>(scenario),
         Protocol::ShardScan => shard_scan::<P, G>(scenario),
-        Protocol::Searching | Protocol::Sparing => searching::<P, G>(scenario),
+        Protocol::Searching => searching::<P, G>(scenario),
+        Protocol::Sparing => sparing::<P, G>(scenario),
         Protocol::Timeout => timeout::<P, G>(scenario),
         Protocol::Hash => hash::<P, G>(scenario),
         Protocol::Exit => exit::<P, G>(scenario),
@@ -82,14 +83,36 @@ fn searching<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
         let mut batch = pool.batch();
         let (first, _) = desk.add(&mut batch, Work::BOUNDED, wait_for(&signal));
         let (second, _) = desk.add(&mut batch, Work::BOUNDED, send(&signal));
-        match (scenario.protocol, scenario.misuse) {
-            (Protocol::Searching, _) => batch.submit(),
-            (_, Some(Misuse::SparedForGood)) => std::mem::forget(batch.submit_sparingly()),
-            _ => drop(batch.submit_sparingly()),
-        }
+        batch.submit();
         first.wait();
         second.wait();
     }
+    desk.close(&pool, Shutdown::Drain);
+}
+
+fn sparing<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
+    let (pool, desk) = set_up::<P, G>(scenario, 2, 1);
+    let submit = |batch: Batch<'_, P, G>| match scenario.misuse {
+        Some(Misuse::SparedForGood) => std::mem::forget(batch.submit_sparingly()),
+        _ => drop(batch.submit_sparingly()),
+    };
+    let signal = Arc::new(P::Parker::new("first job"));
+    let mut batch = pool.batch();
+    let (first, _) = desk.add(&mut batch, Work::BOUNDED, wait_for(&signal));
+    let (second, _) = desk.add(&mut batch, Work::BOUNDED, send(&signal));
+    submit(batch);
+    first.wait();
+    second.wait();
+    // Both workers go idle now. Somebody who spares no wakes may see that one of them searches.
+    let other = P::spawn("other submitter", {
+        let (desk, submitter, signal) = (desk.clone(), pool.submitter(), signal.clone());
+        move || drop(desk.enqueue(&submitter, Work::BOUNDED, send(&signal)))
+    });
+    let mut batch = pool.batch();
+    let (first, _) = desk.add(&mut batch, Work::BOUNDED, wait_for(&signal));
+    submit(batch);
+    first.wait();
+    other.join().expect("no panic");
     desk.close(&pool, Shutdown::Drain);
 }
 

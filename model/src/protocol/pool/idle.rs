@@ -76,9 +76,7 @@ pub(super) fn enqueue_idle(
                 account.activate(&mut p, told);
                 if let Some(sparing) = account.sparing {
                     p.store("end sparing", sparing, 0, Relaxed);
-                    if mutant != Some(Mutant::SparingWithoutBarrier) {
-                        p.fence("sparing barrier", SeqCst);
-                    }
+                    p.fence("sparing barrier", SeqCst);
                     if mutant != Some(Mutant::SparedForGood) {
                         account.activate_unprompted(&mut p, told);
                     }

@@ -110,8 +110,6 @@ named! {
         SearchKept = "search-kept",
         /// A submitter that has spared wakes does not look whether jobs still wait.
         SparedForGood = "spared-for-good",
-        /// A submitter that has spared wakes looks without a full barrier before it.
-        SparingWithoutBarrier = "sparing-without-barrier",
         /// A worker takes from its own list only, and a wake may reach one that cannot run the job.
         OwnListOnly = "own-list-only",
         /// A worker gives up its place without a full barrier after it.
