@@ -17,7 +17,11 @@ use crate::scenario::Scenario;
 use crate::trace::{Object, Op, Step, Trace, order, stale};
 use crate::verdict::{Counterexample, End, Link, Then, Verdict, Why};
 
-/// So many ways down the tree of choices are tried before the search goes depth first: they find most of what is
+/// So many executions are visited depth first, on one thread, before anything else: many scenarios have no more, and what goes wrong
+/// among them is the same each time.
+const FIRST: u64 = 1_000;
+
+/// So many ways down the tree of choices are tried before the search goes depth first to the end: they find most of what is
 /// there to be found, and tell about how large the tree is.
 const DESCENTS: u64 = 400;
 
@@ -38,51 +42,51 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
         explore::sample(memory, &options, seed, descents.min(budget.executions), program.clone())
     };
 
-    let first = descend(DESCENTS, budget.seed, budget.part(0.2));
-    if let Some(at_random) = &first.failed {
-        // Depth first may come by one that is easier to read. On one thread, it comes by the same one each
-        // time.
+    let depth_first = |workers: usize, executions: u64, budget: Budget| {
         let options = Options {
-            workers: 1,
-            max_time: Some(budget.less(first.descents, start).part(0.2).time),
-            max_executions: Some(EASIER),
+            workers,
+            max_time: Some(budget.time),
+            max_executions: Some(executions.min(budget.executions)),
             more_after_failure: EASIER,
             ..Options::default()
         };
         let report = explore::explore(memory, options, program.clone());
-        let easier = report.failed.filter(|failed| failed.graph.len < at_random.graph.len);
-        let how = if easier.is_some() { "depth first" } else { "at random" };
-        let found = miss(easier.or(first.failed), first.until_failure, how);
-        return found.expect("there is one");
-    }
-    let left = budget.less(first.descents, start).part(DEPTH_FIRST);
-    let options = Options {
-        workers: budget.workers,
-        max_time: Some(left.time),
-        max_executions: Some(left.executions),
-        more_after_failure: EASIER,
-        ..Options::default()
+        // The library waits for locks and tokens only, and these waits leave no redundant end.
+        assert_eq!(report.stale, 0, "a wait is redundant");
+        report
     };
-    let report = explore::explore(memory, options, program.clone());
-    let explored = report.executions;
-    // The library waits for locks and tokens only, and these waits leave no redundant end.
-    assert_eq!(report.stale, 0, "a wait is redundant");
-    if let Some(found) = miss(report.failed, report.until_failure, "depth first") {
+
+    let beginning = depth_first(1, FIRST, budget.part(0.2));
+    if beginning.complete || beginning.failed.is_some() {
+        let found = miss(beginning.failed, beginning.until_failure, "depth first");
+        return found.unwrap_or(Verdict::Complete { explored: beginning.executions });
+    }
+    let mut explored = beginning.executions;
+    let left = budget.less(explored, start);
+    let first = descend(DESCENTS, budget.seed, left.part(0.2));
+    if let Some(found) = miss(first.failed, explored + first.until_failure, "at random") {
         return found;
     }
+    explored += first.descents;
+    let left = budget.less(explored, start).part(DEPTH_FIRST);
+    let report = depth_first(budget.workers, u64::MAX, left);
     if report.complete {
-        return Verdict::Complete { explored };
+        return Verdict::Complete { explored: report.executions };
     }
-    let left = budget.less(first.descents + explored, start);
-    let rest = descend(u64::MAX, budget.seed + 1, left);
-    let descents = first.descents + rest.descents;
-    if let Some(found) = miss(rest.failed, explored + first.descents + rest.until_failure, "at random") {
+    if let Some(found) = miss(report.failed, explored + report.until_failure, "depth first") {
         return found;
     }
+    explored += report.executions;
+    let rest = descend(u64::MAX, budget.seed + 1, budget.less(explored, start));
+    if let Some(found) = miss(rest.failed, explored + rest.until_failure, "at random") {
+        return found;
+    }
+    let depth_first = report.executions.max(beginning.executions);
+    let descents = first.descents + rest.descents;
     // The estimate from more descents is the better one.
     let estimate = if rest.descents > first.descents { rest.estimate } else { first.estimate };
-    let by = format!("{explored} executions depth first and {descents} at random, of {estimate}");
-    Verdict::Bounded { explored: explored + descents, by, preemptions: None }
+    let by = format!("{depth_first} executions depth first and {descents} at random, of {estimate}");
+    Verdict::Bounded { explored: depth_first + descents, by, preemptions: None }
 }
 
 /// What is run for an execution.

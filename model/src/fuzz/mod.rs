@@ -28,12 +28,19 @@ use crate::graphs::rules::{Rule, tests::LEFT_OUT};
 use crate::graphs::wait::Waits;
 use crate::memory::Memory;
 
-/// Programs with more graphs than these are left out.
-const MOST_GRAPHS: usize = 3_000;
+/// Programs with more graphs than these are left out. The largest ones take most of the time.
+const MOST_GRAPHS: usize = 1_000;
 
-/// As many graphs as that, or more if it is about one program only.
+/// The same where one asks for more than the tests do.
+const MOST_GRAPHS_WHEN_ASKED: usize = 3_000;
+
+/// More, if it is about one program only.
 fn most_graphs() -> usize {
-    if seed().is_some() { usize::MAX } else { MOST_GRAPHS }
+    match (seed(), asked()) {
+        (Some(_), _) => usize::MAX,
+        (None, Some(_)) => MOST_GRAPHS_WHEN_ASKED,
+        (None, None) => MOST_GRAPHS,
+    }
 }
 
 /// The only program that is asked for.
@@ -44,10 +51,13 @@ fn seed() -> Option<u64> {
 /// So many programs are enough to see that a rule is left out.
 const MOST_PROGRAMS_FOR_A_RULE: u64 = 4_000;
 
+fn asked() -> Option<u64> {
+    std::env::var("REVEILLE_FUZZ").ok().map(|n| n.parse().expect("REVEILLE_FUZZ is a number"))
+}
+
 /// How many programs.
 fn programs() -> u64 {
-    let asked = std::env::var("REVEILLE_FUZZ").ok().map(|n| n.parse().expect("REVEILLE_FUZZ is a number"));
-    asked.unwrap_or(if cfg!(debug_assertions) { 200 } else { 11_000 })
+    asked().unwrap_or(if cfg!(debug_assertions) { 200 } else { 12_500 })
 }
 
 /// What the engine says about a program.
@@ -238,10 +248,11 @@ fn the_engine_finds_what_brute_force_finds() {
     let load = |sums: &[AtomicU64; 3]| sums.each_ref().map(|sum| sum.load(Relaxed));
     let [plain, retry] = sums.stale.each_ref().map(|sum| sum.load(Relaxed));
     println!(
-        "{} programs, {} too large; executions {:?}, of which stuck {:?}; stale ends: {plain} in the plain form of \
+        "{} programs, {} of more than {} graphs left out; executions {:?}, of which stuck {:?}; stale ends: {plain} in the plain form of \
          waits, {retry} in the retry form; {:?}",
         sums.programs.load(Relaxed),
         sums.too_large.load(Relaxed),
+        most_graphs(),
         load(&sums.executions),
         load(&sums.stuck),
         start.elapsed()
@@ -299,7 +310,7 @@ fn every_rule_is_needed() {
     let mut left: Vec<Rule> = Rule::ALL.to_vec();
     for seed in 0..MOST_PROGRAMS_FOR_A_RULE {
         let program = generate::program(seed);
-        let Some(allowed) = brute::executions(&program, MOST_GRAPHS) else { continue };
+        let Some(allowed) = brute::executions(&program, MOST_GRAPHS_WHEN_ASKED) else { continue };
         left.retain(|&rule| {
             LEFT_OUT.set(Some(rule));
             // Without a rule the engine may come to what it holds to be impossible.
