@@ -6,7 +6,6 @@
 
 pub mod bench;
 mod check;
-pub mod conformance;
 pub mod engine;
 pub mod flavour;
 pub mod gates;

@@ -72,11 +72,6 @@ pub trait Gate: Send + Sync + 'static {
         true
     }
 
-    /// The owner asks, without the lock: is it certain that this entry was told since it armed? `false` says nothing.
-    fn told<P: Primitives>(_: &Self::Mark<P>) -> bool {
-        false
-    }
-
     /// Under the lock: this entry leaves the queue.
     fn disarmed<P: Primitives>(_: &Self::Shared<P>, _: &Self::Mark<P>) {}
 
@@ -189,11 +184,6 @@ impl Gate for PerEntry {
             queue.armed.fetch_sub(1, Relaxed);
         }
         told
-    }
-
-    fn told<P: Primitives>(mark: &ArmedMark<P>) -> bool {
-        // Relaxed: nobody but the owner moves it from NOTIFIED.
-        mark.state.load(Relaxed) == NOTIFIED
     }
 
     fn disarmed<P: Primitives>(queue: &ArmedCount<P>, mark: &ArmedMark<P>) {

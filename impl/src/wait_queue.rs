@@ -175,11 +175,11 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
         self.notify(n)
     }
 
-    /// [`notify_one`](WaitQueue::notify_one) if it is `needed`, which is asked after the gate's barrier, and only if the gate admits
-    /// the wake. `None` if it is not.
+    /// [`notify_one`](WaitQueue::notify_one) if it is `needed`, which is asked after the gate's barrier; `None` if it is not. `told` is
+    /// called under the lock, when an entry is told: whoever has [left the list](Waiter::woken) since sees what it did.
     #[inline]
     #[track_caller]
-    pub(crate) fn notify_one_if(&self, needed: impl FnOnce() -> bool) -> Option<Wakeup>
+    pub(crate) fn notify_one_if(&self, needed: impl FnOnce() -> bool, told: impl FnOnce()) -> Option<Wakeup>
     where
         G: WakeOne,
     {
@@ -187,12 +187,18 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
             P::note(Note::WakeSkipped);
             return Some(Wakeup::Skipped);
         }
-        needed().then(|| self.deliver(1))
-    }
-
-    /// Whether an entry is on the list, as far as can be seen without the lock.
-    pub(crate) fn is_occupied(&self) -> bool {
-        self.queued.load(Relaxed) > 0
+        if !needed() {
+            return None;
+        }
+        let wakers = self.list.with(|list| {
+            let wakers = self.tell(list, 1);
+            if !wakers.is_empty() {
+                told();
+            }
+            wakers
+        });
+        P::note(Note::WakeSent(wakers.len()));
+        Some(wake::<P>(wakers))
     }
 
     /// Wakes everybody without asking whether the wake may be skipped: for shutdown, and for news that changes what a
@@ -414,10 +420,10 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
     /// Unlike [`disarm`](Waiter::disarm) it passes no wake on. Whoever calls it after a wake looks for what the wake was for, or
     /// disarms.
     pub fn woken(&mut self) {
-        // What the gate does not know, the list does.
-        if !self.enqueued || G::told::<P>(&self.mark) {
+        if !self.enqueued {
             return;
         }
+        // The list alone knows, and its lock orders this thread after the waker, which an old token does not.
         let queue = &self.queue;
         self.enqueued = queue.list.with(|list| {
             let Some(i) = self.position(list) else { return true };

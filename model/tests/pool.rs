@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use reveille_model::memory::Memory::{self, Sc, Tso};
-use reveille_model::protocol::pool::{self, Error, Mutant, Pool, Protocol, Size};
-use reveille_model::search::{Counterexample, Options, Verdict, Violation};
+use reveille_model::protocol::pool::{self, Error, Mutant, Protocol, Size};
+use reveille_model::search::{Counterexample, Verdict, Violation};
 
 /// The least memory model that a mistake needs.
 const NEEDS: &str = "

@@ -80,11 +80,8 @@ pub(super) enum Woken {
     One,
     /// Nobody was, since somebody searches.
     Searched,
-    /// Nobody sleeps.
-    Nobody {
-        /// Whether it is the caller now who is taken for somebody that searches.
-        searching: bool,
-    },
+    /// Nobody sleeps, or who is just about to looks once more.
+    Nobody,
 }
 
 /// Why a worker leaves.
@@ -239,15 +236,14 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
     /// The wait queue's gate has a full barrier before it asks who sleeps. It stands after the push, before the question
     /// whether somebody searches, and before the caller's look for a [vacancy](Account::has_vacancy) too.
     pub fn wake(&self) -> Woken {
-        let wake = || self.idle.notify_one_if(|| self.begin_search());
+        let wake = || self.idle.notify_one_if(|| !self.is_searched(), || self.begin_search());
         let wakeup = match self.keeps_free_list {
             false => wake(),
             true => self.rosters.with(|_| wake()),
         };
         match wakeup {
             None => Woken::Searched,
-            Some(Wakeup::Skipped) => Woken::Nobody { searching: false },
-            Some(Wakeup::Sent(0)) => Woken::Nobody { searching: true },
+            Some(Wakeup::Skipped | Wakeup::Sent(0)) => Woken::Nobody,
             Some(Wakeup::Sent(_)) => {
                 self.delivered.add(1);
                 self.told.add(1);
@@ -256,16 +252,22 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         }
     }
 
-    /// Somebody is going to search, unless somebody does already. Asked after a full barrier after the push, which pairs with that in
+    /// Does somebody search? Asked after a full barrier after the push, which pairs with that in
     /// [`end_search`](Account::end_search): either this sees that the search is over, or whoever has ended it sees the work.
-    pub fn begin_search(&self) -> bool {
-        self.searching.load(Relaxed) == 0 && self.searching.compare_exchange(0, 1, Relaxed, Relaxed).is_ok()
+    pub fn is_searched(&self) -> bool {
+        self.searching.load(Relaxed) != 0
+    }
+
+    /// Somebody searches from now on: a worker that is being told or started, or the caller.
+    pub fn begin_search(&self) {
+        self.searching.store(1, Relaxed);
     }
 
     /// Nobody searches any more, as far as the caller knows: he has found a job, or leaves. If it returns true he looks for work after
     /// this, for those who have relied on him. If another one searches all the same, one too many may be woken.
     pub fn end_search(&self) -> bool {
-        // Whoever was woken or started sees 1 here, or that somebody else has ended the search since, who looks then.
+        // Whoever was woken or started sees 1 here, by the lock of the free list or by its start; or that somebody else has ended the
+        // search since, who looks then.
         let ends = self.searching.load(Relaxed) != 0;
         if ends {
             self.searching.store(0, Relaxed);
@@ -307,11 +309,14 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         })
     }
 
-    /// Takes a vacancy, for a worker that is about to be started.
+    /// Takes a vacancy, for a worker that is about to be started, and searches from now on.
     pub fn reserve(&self) -> bool {
         self.roster(|roster| {
             let vacant = roster.vacant() > 0;
-            roster.workers += usize::from(vacant);
+            if vacant {
+                roster.workers += 1;
+                self.begin_search();
+            }
             vacant
         })
     }

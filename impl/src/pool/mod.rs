@@ -55,9 +55,10 @@
 //! submitter's the same as before, between the append and the question. Either the submitter sees the end of the search and
 //! wakes somebody, or the searcher sees the job.
 //!
-//! *The mark is nobody's.* A worker that comes back from the free list, for whatever reason, takes it that it was relied on, and ends
-//! the search when it finds a job, arms, or has left. It may end that of another one; then one too many is woken. A submitter who has
-//! set the mark and finds nobody to wake or to start ends it himself, and looks whether somebody has come to the free list since.
+//! *The mark is nobody's.* It is set under the lock of the free list, when a worker is told, or under that of the roster, when one
+//! is about to be started: so there is always one to end it. A worker that comes back from the free list, for whatever reason,
+//! takes that lock, takes it that it was relied on, and ends the search when it finds a job, arms, or has left. It may end that of
+//! another one; then one too many is woken.
 //!
 //! *A submitter may spare wakes* ([`Batch::submit_sparingly`]), as a reactor does that yields before it sleeps: it wakes one worker, which does
 //! not pass its search on, and looks itself whether jobs still wait. When it is done with that it says so, comes by a full barrier, and
@@ -706,36 +707,10 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
     }
 
     fn wake_or_start(self: &Arc<Self>, account: &Account<P, G>) -> io::Result<()> {
-        loop {
-            let mut searching = match account.wake() {
-                Woken::One | Woken::Searched => return Ok(()),
-                Woken::Nobody { searching } => searching,
-            };
-            let mut refused = false;
-            if account.has_vacancy() {
-                if !searching && !account.begin_search() {
-                    return Ok(());
-                }
-                searching = true;
-                match self.start(account) {
-                    Ok(Start::Started) => return Ok(()),
-                    Ok(Start::NoVacancy) => {}
-                    Ok(Start::Refused) => refused = true,
-                    Err(error) => {
-                        account.end_search();
-                        return Err(error);
-                    }
-                }
-            }
-            if !searching {
-                return Ok(()); // all workers are awake, and look before they sleep
-            }
-            // Somebody may have relied on a search that there is none of.
-            account.end_search();
-            let can_be_had = account.idle.is_occupied() || !refused && account.has_vacancy();
-            if !can_be_had || !account.has_work() {
-                return Ok(());
-            }
+        match account.wake() {
+            Woken::One | Woken::Searched => Ok(()),
+            Woken::Nobody if account.has_vacancy() && !account.is_searched() => self.start(account),
+            Woken::Nobody => Ok(()), // all workers are awake, and look before they sleep
         }
     }
 
@@ -766,9 +741,9 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
 
     /// Starts a worker if there is a vacancy. An error if the system refuses and the account has no worker that could run
     /// its jobs.
-    fn start(self: &Arc<Self>, account: &Account<P, G>) -> io::Result<Start> {
+    fn start(self: &Arc<Self>, account: &Account<P, G>) -> io::Result<()> {
         if !account.reserve() {
-            return Ok(Start::NoVacancy);
+            return Ok(());
         }
         let mut attempts = 0;
         let error = loop {
@@ -776,7 +751,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
                 Ok(worker) => {
                     // Without the lock: who listens may ask the pool for its counters.
                     tracing::debug!(account = ?account.name, worker, "worker started");
-                    return Ok(Start::Started);
+                    return Ok(());
                 }
                 Err(error) if attempts + 1 == ATTEMPTS => break error,
                 Err(_) => attempts += 1,
@@ -787,8 +762,13 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             roster.workers == roster.lent
         });
         tracing::warn!(account = ?account.name, %error, deserted, "no worker could be started");
+        // Somebody may have relied on the search of the worker that does not come.
+        let relied_on = account.end_search();
         if !deserted {
-            return Ok(Start::Refused); // those that run look for work before they sleep
+            if relied_on && account.has_work() {
+                account.wake();
+            }
+            return Ok(()); // those that run look for work before they sleep
         }
         // A submitter may have relied on the worker that does not come. No barrier between the vacancy and the look for work:
         // that look, in `refuse_all`, takes the lists' locks. A job that is pushed before it has the lock, it finds; whoever
@@ -984,16 +964,6 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         }
         Ok(())
     }
-}
-
-/// What became of a worker that was to be started.
-enum Start {
-    /// It searches.
-    Started,
-    /// The account has as many as it may have.
-    NoVacancy,
-    /// The system has no thread.
-    Refused,
 }
 
 /// What became of the next job of a hash.

@@ -202,8 +202,14 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
         if !account.is_spared() || !yielder.is_ready() {
             return false;
         }
-        *searches = *searches || account.begin_search();
-        *searches && yielder.yield_until::<P>(|| self.is_wanted(account))
+        if !*searches {
+            if account.is_searched() {
+                return false;
+            }
+            account.begin_search();
+            *searches = true;
+        }
+        yielder.yield_until::<P>(|| self.is_wanted(account))
     }
 
     /// Is there a reason not to sleep?

@@ -42,18 +42,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use crate::memory::{Barrier, Footprint, Future, Location, Order, Update, Value};
 
 mod alike;
 mod analysis;
 mod build;
-mod replay;
 mod run;
 mod weaken;
 
 pub use build::{BuildError, Builder, Code};
-pub use replay::{Mismatch, Recorded, Replay, ReplayAll};
 
 pub(crate) use run::{Next, Settled};
 pub use run::{Position, Sequence};
@@ -421,6 +420,14 @@ impl Action {
             Action::CompareExchange { success, .. } => *success,
             Action::Lock | Action::Park => Order::Acquire,
             Action::Unlock | Action::Unpark => Order::Release,
+        }
+    }
+
+    /// In which order it fails, if it can.
+    fn failure(&self) -> Option<Ordering> {
+        match self {
+            Action::CompareExchange { failure, .. } => Some((*failure).into()),
+            _ => None,
         }
     }
 

@@ -298,14 +298,6 @@ impl<'a> Next<'a> {
         }
     }
 
-    /// Its order, and the order in which it fails, if it can; nothing for locks and parkers.
-    pub(super) fn orders(self) -> (Option<Ordering>, Option<Ordering>) {
-        match self.instruction {
-            Instruction::Access { action, .. } => (self.order(), action.failure()),
-            _ => (self.order(), None),
-        }
-    }
-
     /// What it may do to memory.
     pub(crate) fn footprint(self, position: &Position) -> Footprint {
         let mut footprint = self.footprint;

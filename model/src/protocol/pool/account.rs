@@ -1,6 +1,6 @@
 //! An account: its work lists, its free list, its roster; pushing, taking, waking and starting.
 
-use super::queue::{NOBODY, NOBODY_AFTER_ALL, Queue, TOLD, UNNEEDED};
+use super::queue::{NOBODY, Queue};
 use super::{Mutant, is};
 use crate::memory::Barrier::SeqCst;
 use crate::memory::Order::Relaxed;
@@ -164,50 +164,36 @@ impl Account {
     /// `early`: the vacancies as they were asked for too early.
     fn activate_if(&self, p: &mut Code, told: List, early: Option<Register>) {
         p.scope(|p| {
-            p.forever(|p| {
-                let outcome = self.queue.notify_one_if(p, told, |p, begins| self.begin_search(p, begins));
-                p.when(outcome.is(TOLD).or(outcome.is(UNNEEDED)), |p| p.leave());
-                if let Some(vacant) = early.or_else(|| self.vacancy(p)) {
-                    p.when(vacant.above(0), |p| {
-                        p.when(outcome.is(NOBODY), |p| {
-                            let begins = p.compute(0);
-                            self.begin_search(p, begins);
-                            p.when(begins.is(0), |p| p.leave());
+            let needed = |p: &mut Code| self.is_not_searched(p, "anybody searching");
+            let outcome = self.queue.notify_one_if(p, told, needed, |p| self.begin_search(p));
+            p.when(outcome.is(NOBODY), |p| {
+                let Some(vacant) = early.or_else(|| self.vacancy(p)) else { return };
+                p.when(vacant.above(0), |p| match &self.roster {
+                    Some(roster) => {
+                        let starts = self.is_not_searched(p, "anybody searching already");
+                        p.when(starts, |p| {
+                            self.start(p, roster);
                         });
-                        p.set(outcome, NOBODY_AFTER_ALL);
-                        match &self.roster {
-                            Some(roster) => {
-                                let started = self.start(p, roster);
-                                p.when(started, |p| p.leave());
-                            }
-                            None => p.claim("there is no vacancy", 0),
-                        }
-                    });
-                }
-                p.when(outcome.is(NOBODY), |p| p.leave());
-                // Somebody may have relied on a search that there is none of.
-                self.end_search(p);
-                let somebody = self.queue.is_occupied(p);
-                if let Some(vacant) = self.vacancy(p) {
-                    p.set(somebody, somebody.or(vacant.above(0)));
-                }
-                p.when(somebody.is(0), |p| p.leave());
-                let waiting = self.waiting(p);
-                p.when(waiting.is(0), |p| p.leave());
+                    }
+                    None => p.claim("there is no vacancy", 0),
+                });
             });
         });
     }
 
-    /// Somebody is going to search, unless somebody does: `begins` says so.
-    fn begin_search(&self, p: &mut Code, begins: Register) {
-        let Some(searching) = self.searching else { return p.set(begins, 1) };
-        p.scope(|p| {
-            let somebody = p.load("anybody searching", searching, Relaxed);
-            p.when(somebody.is(0), |p| {
-                let was = p.compare_exchange("begin search", searching, (0, 1), (Relaxed, Relaxed));
-                p.set(begins, was.is(0));
-            });
-        });
+    /// A register that says that nobody searches.
+    fn is_not_searched(&self, p: &mut Code, site: &'static str) -> Register {
+        let Some(searching) = self.searching else { return p.compute(1) };
+        let nobody = p.load(site, searching, Relaxed);
+        p.set(nobody, nobody.is(0));
+        nobody
+    }
+
+    /// Somebody searches from now on.
+    fn begin_search(&self, p: &mut Code) {
+        if let Some(searching) = self.searching {
+            p.store("begin search", searching, 1, Relaxed);
+        }
     }
 
     /// Nobody searches any more: a register that says whether anybody did. If so the caller looks for work.
@@ -242,6 +228,7 @@ impl Account {
                 p.claim("an account has no more workers than its maximum", vacant.above(0));
                 p.push(roster.workers, 0);
                 self.store_vacant(p, roster, "reserve");
+                self.begin_search(p);
                 let next = p.pop(roster.unborn);
                 p.claim("the scenario has threads enough", next.differs(-1));
                 p.set(who, next);

@@ -9,12 +9,10 @@ const IDLE: i32 = 0;
 const ARMED: i32 = 1;
 const NOTIFIED: i32 = 2;
 
-/// What came of [`notify_one_if`](Queue::notify_one_if): the gate sees nobody armed; a sleeper was told; it is not needed; it is, and under
-/// the lock there was nobody.
+/// What came of [`notify_one_if`](Queue::notify_one_if): nobody is armed; a sleeper was told; it is not needed.
 pub(super) const NOBODY: i32 = 0;
 pub(super) const TOLD: i32 = 1;
 pub(super) const UNNEEDED: i32 = 2;
-pub(super) const NOBODY_AFTER_ALL: i32 = 3;
 
 /// A queue of sleepers, each with its mark and its parker, by number.
 pub(super) struct Queue {
@@ -124,16 +122,13 @@ impl Queue {
     /// Somebody who slept is going to be busy: leaves the list, if it is on it still. Its token may be an old one, left by a wake
     /// that came while it was leaving.
     pub fn woken(&self, p: &mut Code, number: i32, enqueued: Register) {
-        p.scope(|p| {
-            let was = p.load("told", self.marks.at(number), Relaxed);
-            p.when(was.differs(NOTIFIED), |p| {
-                p.locked(("woken lock", "woken unlock"), self.lock, |p| {
-                    let there = p.remove(self.entries, number);
-                    p.when(there, |p| {
-                        self.unmark(p, number);
-                        self.store_length(p);
-                        p.set(enqueued, 0);
-                    });
+        p.when(enqueued, |p| {
+            p.locked(("woken lock", "woken unlock"), self.lock, |p| {
+                let there = p.remove(self.entries, number);
+                p.when(there, |p| {
+                    self.unmark(p, number);
+                    self.store_length(p);
+                    p.set(enqueued, 0);
                 });
             });
         });
@@ -162,12 +157,14 @@ impl Queue {
         count
     }
 
-    /// Wakes one sleeper, if any is armed and it is needed, which `needed` says in its register: one of the outcomes above.
+    /// Wakes one sleeper, if any is armed and it is needed, which `needed` says; `told` is done under the lock, if one is told. The outcome is one of
+    /// those above.
     pub fn notify_one_if(
         &self,
         p: &mut Code,
         told: List,
-        needed: impl FnOnce(&mut Code, Register),
+        needed: impl FnOnce(&mut Code) -> Register,
+        then: impl FnOnce(&mut Code),
     ) -> Register {
         let outcome = p.compute(NOBODY);
         if !self.is(Mutant::WakerWithoutBarrier) {
@@ -176,28 +173,25 @@ impl Queue {
         p.scope(|p| {
             let armed = p.load("anybody armed", self.armed, Relaxed);
             p.when(armed.differs(0), |p| {
-                let is_needed = p.compute(0);
-                needed(p, is_needed);
-                p.set(outcome, UNNEEDED);
-                p.when(is_needed, |p| {
-                    let count = p.compute(0);
-                    self.deliver(p, told, Some(1.into()), count);
-                    p.set(outcome, NOBODY_AFTER_ALL);
-                    p.when(count, |p| p.set(outcome, TOLD));
-                });
+                let is_needed = needed(p);
+                p.when_else(
+                    is_needed,
+                    |p| {
+                        p.locked(("deliver lock", "deliver unlock"), self.lock, |p| {
+                            self.tell(p, told, Some(1.into()));
+                            let length = p.length(told);
+                            p.when(length, |p| {
+                                p.set(outcome, TOLD);
+                                then(p);
+                            });
+                        });
+                        self.wake(p, told);
+                    },
+                    |p| p.set(outcome, UNNEEDED),
+                );
             });
         });
         outcome
-    }
-
-    /// Whether a sleeper is on the list, as far as can be seen without the lock.
-    pub fn is_occupied(&self, p: &mut Code) -> Register {
-        let occupied = p.compute(0);
-        p.scope(|p| {
-            let queued = p.load("anybody queued", self.queued.unwrap_or(self.armed), Relaxed);
-            p.set(occupied, queued.differs(0));
-        });
-        occupied
     }
 
     /// Wakes everybody, without asking.
