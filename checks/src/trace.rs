@@ -218,12 +218,6 @@ pub(crate) fn begin(main: &'static str) {
     });
 }
 
-/// Shows the latest execution as far as it has come: its rows without their sources, and which read-modify-write each of
-/// those among them was.
-pub(crate) fn look<R>(look: impl FnOnce(&Trace, &[Modification]) -> R) -> R {
-    RECORDER.with_borrow(|recorder| look(&recorder.trace, &recorder.modifications))
-}
-
 /// The latest execution. Only its [`Modification`]s can be looked at afterwards.
 pub(crate) fn take() -> Trace {
     let (mut trace, sources) = RECORDER.with_borrow_mut(|recorder| {

@@ -175,11 +175,16 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
         self.notify(n)
     }
 
-    /// [`notify_one`](WaitQueue::notify_one) if it is `needed`, which is asked after the gate's barrier; `None` if it is not. `told` is
+    /// [`notify_many`](WaitQueue::notify_many) if it is `needed`, which is asked after the gate's barrier; `None` if it is not. `told` is
     /// called under the lock, when an entry is told: whoever has [left the list](Waiter::woken) since sees what it did.
     #[inline]
     #[track_caller]
-    pub(crate) fn notify_one_if(&self, needed: impl FnOnce() -> bool, told: impl FnOnce()) -> Option<Wakeup>
+    pub(crate) fn notify_many_if(
+        &self,
+        n: usize,
+        needed: impl FnOnce() -> bool,
+        told: impl FnOnce(),
+    ) -> Option<Wakeup>
     where
         G: WakeOne,
     {
@@ -191,7 +196,7 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
             return None;
         }
         let wakers = self.list.with(|list| {
-            let wakers = self.tell(list, 1);
+            let wakers = self.tell(list, n);
             if !wakers.is_empty() {
                 told();
             }

@@ -68,8 +68,8 @@ pub const MUTANTS: &[Mutant] = {
     const NO_BARRIER_AFTER_VACANCY: Mistake = dropped("pool/mod.rs", "vacancy_opened", "fence");
     const END_NOT_TOLD: Mistake = wake_lost("pool/mod.rs", "gone", "notify_all", "sleeper");
     const NO_BARRIER_AFTER_SEARCH: Mistake = dropped("pool/account.rs", "end_search", "fence");
-    const WAKE_LOST: Mistake = wake_lost("pool/account.rs", "wake", "notify_one_if", "bounded 0");
-    const SECOND_WAKE_LOST: Mistake = wake_lost("pool/account.rs", "wake", "notify_one_if", "bounded 1");
+    const WAKE_LOST: Mistake = wake_lost("pool/account.rs", "wake", "notify_many_if", "bounded 0");
+    const SECOND_WAKE_LOST: Mistake = wake_lost("pool/account.rs", "wake", "notify_many_if", "bounded 1");
     &[
         mutant(P::EnqueueIdle, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
         mutant(P::EnqueueIdle, "sleeper-without-barrier", WeakerThanX86, NO_BARRIER_AFTER_ARM),

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crossbeam_utils::CachePadded;
@@ -31,9 +30,8 @@ pub(super) struct Account<P: Primitives, G: WakeOne> {
     searching: CachePadded<P::Atomic>,
     /// 1 while a submitter that spares wakes is awake, and going to look: a worker that has found a job need wake nobody.
     sparing: CachePadded<P::Atomic>,
-    /// Whether the last jobs came from somebody who spares wakes. A hint, and unreached by checkers: nothing that has to be right
-    /// hangs on it.
-    spared: AtomicBool,
+    /// 1 if the last jobs came from somebody who spares wakes. Nothing that has to be right hangs on it.
+    spared: CachePadded<P::Atomic>,
     /// Wake decisions that told somebody; the workers told; decisions that followed no push.
     delivered: Counter,
     told: Counter,
@@ -76,8 +74,8 @@ struct List<P: Primitives, G: WakeOne> {
 
 /// What came of a [wake](Account::wake).
 pub(super) enum Woken {
-    /// A worker was told. It searches.
-    One,
+    /// One worker was told, or several. They search.
+    Some,
     /// Nobody was, since somebody searches.
     Searched,
     /// Nobody sleeps, or who is just about to looks once more.
@@ -115,7 +113,7 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             keeps_free_list: config.layout.keeps_free_list(),
             searching: CachePadded::new(P::Atomic::new("searching", 0)),
             sparing: CachePadded::new(P::Atomic::new("sparing", 0)),
-            spared: AtomicBool::new(false),
+            spared: CachePadded::new(P::Atomic::new("spared", 0)),
             delivered: Counter::default(),
             told: Counter::default(),
             decisions: Counter::default(),
@@ -231,12 +229,12 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         (stats, accepted)
     }
 
-    /// Wakes a worker that sleeps, unless somebody searches already.
+    /// Wakes up to `n` workers that sleep, unless somebody searches already.
     ///
     /// The wait queue's gate has a full barrier before it asks who sleeps. It stands after the push, before the question
     /// whether somebody searches, and before the caller's look for a [vacancy](Account::has_vacancy) too.
-    pub fn wake(&self) -> Woken {
-        let wake = || self.idle.notify_one_if(|| !self.is_searched(), || self.begin_search());
+    pub fn wake(&self, n: usize) -> Woken {
+        let wake = || self.idle.notify_many_if(n, || !self.is_searched(), || self.begin_search());
         let wakeup = match self.keeps_free_list {
             false => wake(),
             true => self.rosters.with(|_| wake()),
@@ -244,10 +242,10 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         match wakeup {
             None => Woken::Searched,
             Some(Wakeup::Skipped | Wakeup::Sent(0)) => Woken::Nobody,
-            Some(Wakeup::Sent(_)) => {
+            Some(Wakeup::Sent(told)) => {
                 self.delivered.add(1);
-                self.told.add(1);
-                Woken::One
+                self.told.add(told as u64);
+                Woken::Some
             }
         }
     }
@@ -256,6 +254,14 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
     /// [`end_search`](Account::end_search): either this sees that the search is over, or whoever has ended it sees the work.
     pub fn is_searched(&self) -> bool {
         self.searching.load(Relaxed) != 0
+    }
+
+    /// Wakes up to `n` workers that sleep, whoever searches.
+    pub fn wake_more(&self, n: usize) {
+        if let Wakeup::Sent(told) = self.idle.notify_many(n) {
+            self.delivered.add(1);
+            self.told.add(told as u64);
+        }
     }
 
     /// Somebody searches from now on: a worker that is being told or started, or the caller.
@@ -344,8 +350,8 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
     /// The jobs that come now are from somebody who spares wakes, and looks himself until he [has ended that](Account::end_sparing); or are
     /// not.
     pub fn set_spared(&self, spared: bool) {
-        if self.spared.load(Relaxed) != spared {
-            self.spared.store(spared, Relaxed);
+        if (self.spared.load(Relaxed) != 0) != spared {
+            self.spared.store(spared.into(), Relaxed);
         }
         if spared {
             self.sparing.store(1, Relaxed);
@@ -354,7 +360,7 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
 
     /// Whether the last ones were.
     pub fn is_spared(&self) -> bool {
-        self.spared.load(Relaxed)
+        self.spared.load(Relaxed) != 0
     }
 
     /// Nobody spares wakes any more, as far as the caller knows: he looks for work after this.

@@ -45,8 +45,8 @@
 //! # One at a time, and why that is enough
 //!
 //! A burst of short jobs may be done by one worker before a second one is awake: waking one for each job buys nothing but context
-//! switches. So there is one worker at a time that **searches**: it has been woken or started, and has not found a job yet. Whoever
-//! pushes meanwhile wakes nobody. The one that searches passes that on: when it has found a job, and others wait, it wakes the next,
+//! switches. So there is one worker at a time that **searches**, or as many as there are processors, woken together: they have been woken or
+//! started, and none has found a job yet. Whoever pushes meanwhile wakes nobody. The one that searches passes that on: when it has found a job, and others wait, it wakes the next,
 //! before it runs its own. So as long as jobs wait and workers sleep, one of them is on its way, whatever the jobs do, and be it that
 //! they block for ever.
 //!
@@ -138,10 +138,13 @@ pub struct Config {
     /// [sparingly](Batch::submit_sparingly). One worker of an account at a time does that; the others sleep at once. It notices where
     /// yields take long, and does so seldom there. 0 for none.
     pub yields: usize,
+    /// How many workers of an account a batch of jobs wakes at first. Each that finds a job wakes the next, if others wait and none
+    /// is on its way. More than there are processors are of no use.
+    pub at_once: usize,
 }
 
 impl Default for Config {
-    /// As many bounded workers and lists as the machine has processors, 256 unbounded workers, five seconds.
+    /// As many bounded workers and lists as the machine has processors, as many workers at once, 256 unbounded workers, five seconds.
     fn default() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -150,6 +153,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(5),
             layout: Layout::Sharded(processors),
             yields: YIELDS,
+            at_once: processors,
         }
     }
 }
@@ -256,6 +260,8 @@ pub(in crate::pool) struct Shared<P: Primitives, G: WakeOne> {
     end: Arc<WaitQueue<P, G>>,
     idle_timeout: Duration,
     yields: usize,
+    /// How many workers a batch wakes at first
+    at_once: usize,
     /// Jobs that no worker concluded
     counters: Counters,
     /// Jobs that came after the lists were closed
@@ -311,6 +317,7 @@ impl<P: Primitives, G: WakeOne> Pool<P, G> {
             end: Arc::new(WaitQueue::new()),
             idle_timeout: config.idle_timeout,
             yields: config.yields,
+            at_once: config.at_once.max(1),
             counters: Counters::default(),
             turned_away: Counter::default(),
         });
@@ -432,7 +439,8 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
         for (account, jobs) in iter::zip(&self.shared.accounts, &mut jobs.unhashed) {
             if !jobs.is_empty() {
                 account.set_spared(sparingly);
-                self.shared.submit(account, self.next_turn(), jobs);
+                let wakes = if sparingly { 1 } else { jobs.len().min(self.shared.at_once) };
+                self.shared.submit(account, self.next_turn(), jobs, wakes);
                 give_back(jobs);
             }
         }
@@ -556,10 +564,15 @@ impl<P: Primitives, G: WakeOne> Spared<'_, P, G> {
         self.0.shared.accounts.iter().map(Account::waiting).sum()
     }
 
-    /// Wakes a worker for the jobs that wait now, or starts one, unless one is on its way.
+    /// Wakes as many workers as jobs wait now, or starts one. One may be on its way, and take long.
     pub fn wake(&self) {
-        // Whoever pushed them reads his own push, or what a worker has made of the list since; so no barrier is needed before this.
-        self.0.shared.accounts.iter().for_each(|account| self.0.shared.activate_unprompted(account));
+        for account in &self.0.shared.accounts {
+            let waiting = account.waiting();
+            if waiting > 0 {
+                account.wake_more(waiting);
+                self.0.shared.activate_unprompted(account);
+            }
+        }
     }
 }
 
@@ -569,7 +582,9 @@ impl<P: Primitives, G: WakeOne> Drop for Spared<'_, P, G> {
             for account in self.0.shared.accounts.iter().filter(|account| account.is_looked_after()) {
                 account.end_sparing();
             }
-            self.wake();
+            // Whoever pushed them reads his own push, or what a worker has made of the list since.
+            let shared = &self.0.shared;
+            shared.accounts.iter().for_each(|account| shared.activate_unprompted(account));
         }
     }
 }
@@ -655,10 +670,16 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         self.exit.load(Relaxed) & CANCEL != 0
     }
 
-    /// Pushes jobs, and sees to it that they are looked for.
-    fn submit(self: &Arc<Self>, account: &Account<P, G>, turn: usize, jobs: &mut Vec<AnyJob<P, G>>) {
+    /// Pushes jobs, and sees to it that they are looked for, by so many workers at first.
+    fn submit(
+        self: &Arc<Self>,
+        account: &Account<P, G>,
+        turn: usize,
+        jobs: &mut Vec<AnyJob<P, G>>,
+        wakes: usize,
+    ) {
         match account.push(turn, jobs.drain(..)) {
-            Ok(()) => self.activate(account),
+            Ok(()) => self.activate(account, wakes),
             Err(jobs) => jobs.into_iter().for_each(|job| self.turn_away(job)),
         }
     }
@@ -676,7 +697,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             Admission::Closed(job) => Err(job),
         });
         match admission {
-            Ok(true) => self.activate(account),
+            Ok(true) => self.activate(account, 1),
             Ok(false) => tracing::trace!(hash, "stalled"),
             Err(job) => self.turn_away(job),
         }
@@ -691,11 +712,12 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         self.counters.count(job.conclude(Fate::Refused(why)));
     }
 
-    /// Sees to it that the jobs which have just been pushed are looked for: wakes a free worker, or starts one, if nobody searches.
-    fn activate(self: &Arc<Self>, account: &Account<P, G>) {
+    /// Sees to it that the jobs which have just been pushed are looked for: if nobody searches, wakes up to `n` free workers, or starts
+    /// one.
+    fn activate(self: &Arc<Self>, account: &Account<P, G>, n: usize) {
         let mut account = account;
         loop {
-            match self.wake_or_start(account) {
+            match self.wake_or_start(account, n) {
                 Ok(()) => return,
                 // Jobs of a hash may have been brought out for the other account, and need somebody there.
                 Err(error) => match self.holding_jobs(|| self.refuse_all(account, error)) {
@@ -706,9 +728,9 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         }
     }
 
-    fn wake_or_start(self: &Arc<Self>, account: &Account<P, G>) -> io::Result<()> {
-        match account.wake() {
-            Woken::One | Woken::Searched => Ok(()),
+    fn wake_or_start(self: &Arc<Self>, account: &Account<P, G>, n: usize) -> io::Result<()> {
+        match account.wake(n) {
+            Woken::Some | Woken::Searched => Ok(()),
             Woken::Nobody if account.has_vacancy() && !account.is_searched() => self.start(account),
             Woken::Nobody => Ok(()), // all workers are awake, and look before they sleep
         }
@@ -727,7 +749,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
     fn activate_unprompted(self: &Arc<Self>, account: &Account<P, G>) {
         if account.has_work() {
             account.decisions.add(1);
-            self.activate(account);
+            self.activate(account, 1);
         }
     }
 
@@ -766,7 +788,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         let relied_on = account.end_search();
         if !deserted {
             if relied_on && account.has_work() {
-                account.wake();
+                account.wake(1);
             }
             return Ok(()); // those that run look for work before they sleep
         }
@@ -848,7 +870,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
             Next::None => None,
             Next::Runs(job) => Some(job),
             Next::Pushed(account) => {
-                self.activate(account);
+                self.activate(account, 1);
                 None
             }
         }

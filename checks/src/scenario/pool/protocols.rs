@@ -44,8 +44,14 @@ fn set_up<P: Primitives, G: WakeOne>(
 ) -> (Pool<P, G>, Arc<Desk<P>>) {
     let layout = scenario.layout.unwrap_or(Layout::Sharded(lists));
     // Each field is given: the default asks the system for its processors, which costs more than the rest of an execution.
-    let mut config =
-        Config { bounded, unbounded: 1, layout, idle_timeout: Duration::from_secs(5), yields: 16 };
+    let mut config = Config {
+        bounded,
+        unbounded: 1,
+        layout,
+        idle_timeout: Duration::from_secs(5),
+        yields: 16,
+        at_once: 1,
+    };
     let desk = Desk::new(&config);
     if scenario.misuse == Some(Misuse::OneTooMany) {
         config.bounded += 1;
