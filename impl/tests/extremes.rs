@@ -115,12 +115,13 @@ fn a_pool_may_have_as_many_workers_as_can_be_said() {
 fn a_pool_takes_any_number_of_lists_any_patience_and_any_time() {
     for layout in [Layout::Sharded(usize::MAX), Layout::Sharded(0)] {
         let (bounded, yields) = (2, usize::MAX);
-        for idle_timeout in [Duration::MAX, Duration::ZERO] {
+        for (idle_timeout, at_once) in [(Duration::MAX, usize::MAX), (Duration::ZERO, 0)] {
             runs_two_at_once(&Pool::new(pool::Config {
                 layout,
                 bounded,
                 yields,
                 idle_timeout,
+                at_once,
                 unbounded: 0,
             }));
         }

@@ -143,7 +143,8 @@ fn every_mistake_is_rejected_from_the_memory_model_on_that_it_needs() {
 fn every_mistake_is_one_of_some_protocol() {
     for mutant in Mutant::ALL {
         let has = |protocol: &Protocol| {
-            protocol.mutants().contains(mutant) || protocol.redundant().contains(mutant)
+            let larger = protocol.mutants_of_larger_sizes().iter().map(|(mutant, _)| mutant);
+            protocol.mutants().iter().chain(protocol.redundant()).chain(larger).any(|own| own == mutant)
         };
         assert!(Protocol::ALL.iter().any(has), "{mutant}");
     }
@@ -230,6 +231,19 @@ fn an_end_that_is_not_decided_in_one_step_strands_the_job_that_comes_out_of_a_ch
     let taken = found.steps.iter().position(|step| step.site == "take lock").unwrap();
     let looked = at(&found, "shutdown", "any work in the end");
     assert!(alive < started && taken < looked, "{found}");
+}
+
+/// Found by shuttle in the pool as it was when its workers first searched one at a time.
+#[test]
+fn what_shows_in_a_larger_size_only_is_rejected_there() {
+    for &protocol in Protocol::ALL {
+        for &(mutant, size) in protocol.mutants_of_larger_sizes() {
+            assert!(violation(protocol, Some(mutant), Sc, size).is_some(), "{protocol}: {mutant}");
+            for memory in [Sc, Tso] {
+                assert!(violation(protocol, None, memory, size).is_none(), "{protocol} with {size}");
+            }
+        }
+    }
 }
 
 #[test]

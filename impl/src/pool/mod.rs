@@ -58,7 +58,7 @@
 //! *The mark is nobody's.* It is set under the lock of the free list, when a worker is told, or under that of the roster, when one
 //! is about to be started: so there is always one to end it. A worker that comes back from the free list, for whatever reason,
 //! takes that lock, takes it that it was relied on, and ends the search when it finds a job, arms, or has left. It may end that of
-//! another one; then one too many is woken.
+//! another one; then one too many is woken. One that has armed and sees work searches on: it may be more than it can do.
 //!
 //! *A submitter may spare wakes* ([`Batch::submit_sparingly`]), as a reactor does that yields before it sleeps: it wakes one worker, which does
 //! not pass its search on, and looks itself whether jobs still wait. When it is done with that it says so, comes by a full barrier, and

@@ -228,6 +228,8 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
         waiter.arm();
         // The look after the arm.
         if self.is_wanted(account) {
+            // It searches on: what it sees may be more than one job, pushed by those who relied on the search that it has ended.
+            account.begin_search();
             waiter.disarm();
             return Unparked::Token;
         }

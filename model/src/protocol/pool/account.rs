@@ -165,7 +165,7 @@ impl Account {
     fn activate_if(&self, p: &mut Code, told: List, early: Option<Register>) {
         p.scope(|p| {
             let needed = |p: &mut Code| self.is_not_searched(p, "anybody searching");
-            let outcome = self.queue.notify_one_if(p, told, needed, |p| self.begin_search(p));
+            let outcome = self.queue.notify_one_if(p, told, needed, |p| self.begin_search(p, "begin search"));
             p.when(outcome.is(NOBODY), |p| {
                 let Some(vacant) = early.or_else(|| self.vacancy(p)) else { return };
                 p.when(vacant.above(0), |p| match &self.roster {
@@ -190,9 +190,9 @@ impl Account {
     }
 
     /// Somebody searches from now on.
-    fn begin_search(&self, p: &mut Code) {
+    pub fn begin_search(&self, p: &mut Code, site: &'static str) {
         if let Some(searching) = self.searching {
-            p.store("begin search", searching, 1, Relaxed);
+            p.store(site, searching, 1, Relaxed);
         }
     }
 
@@ -228,7 +228,7 @@ impl Account {
                 p.claim("an account has no more workers than its maximum", vacant.above(0));
                 p.push(roster.workers, 0);
                 self.store_vacant(p, roster, "reserve");
-                self.begin_search(p);
+                self.begin_search(p, "begin search and start");
                 let next = p.pop(roster.unborn);
                 p.claim("the scenario has threads enough", next.differs(-1));
                 p.set(who, next);

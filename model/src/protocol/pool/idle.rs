@@ -52,7 +52,8 @@ pub(super) fn enqueue_idle(
         mutant,
         lists: work_lists(b, lists),
         queue: Queue::with_tokens(b, &tokens, mutant),
-        searching: Some(b.object("searching", 0)),
+        // Where there are two lists, the look through them is what it is about.
+        searching: (lists == 1).then(|| b.object("searching", 0)),
         sparing: (submits == Submits::Sparingly).then(|| b.object("sparing", 0)),
         vacant: Some(b.object("vacant", 0)),
         roster: None,
@@ -65,7 +66,9 @@ pub(super) fn enqueue_idle(
     for submitter in 0..submitters {
         let told = b.local_list(&format!("told by submitter {submitter}"));
         let mut p = Code::new(format!("submitter {submitter}"));
-        let jobs = (0..jobs).filter(|job| job % submitters == submitter);
+        // Of three jobs the one that waits is the second to come.
+        let order: Vec<usize> = if jobs == 3 { vec![1, 0, 2] } else { (0..jobs).collect() };
+        let jobs = order.into_iter().filter(|job| job % submitters == submitter);
         match submits {
             Submits::Singly => jobs.for_each(|job| account.submit(&mut p, told, job % lists, job as i32)),
             Submits::Batch | Submits::Sparingly => {

@@ -194,7 +194,12 @@ impl Account {
         let awake = looks(p);
         p.when_else(
             awake,
-            |p| self.queue.disarm(p, seat.told, seat.number, own.enqueued),
+            |p| {
+                if !self.is(Mutant::SearchNotResumed) {
+                    self.begin_search(p, "search on");
+                }
+                self.queue.disarm(p, seat.told, seat.number, own.enqueued);
+            },
             |p| {
                 if let Some(left) = own.timeouts {
                     p.when(left.differs(0), |p| {
