@@ -74,8 +74,8 @@ struct List<P: Primitives, G: WakeOne> {
 
 /// What came of a [wake](Account::wake).
 pub(super) enum Woken {
-    /// One worker was told, or several. They search.
-    Some,
+    /// So many workers were told. They search.
+    Some(usize),
     /// Nobody was, since somebody searches.
     Searched,
     /// Nobody sleeps, or who is just about to looks once more.
@@ -245,7 +245,7 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
             Some(Wakeup::Sent(told)) => {
                 self.delivered.add(1);
                 self.told.add(told as u64);
-                Woken::Some
+                Woken::Some(told)
             }
         }
     }

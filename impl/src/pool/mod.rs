@@ -729,8 +729,11 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
     }
 
     fn wake_or_start(self: &Arc<Self>, account: &Account<P, G>, n: usize) -> io::Result<()> {
-        match account.wake(n) {
-            Woken::Some | Woken::Searched => Ok(()),
+        let woken = account.wake(n);
+        let told = if let Woken::Some(told) = woken { told } else { 0 };
+        tracing::trace!(account = ?account.name, jobs = n, told, "wake");
+        match woken {
+            Woken::Some(_) | Woken::Searched => Ok(()),
             Woken::Nobody if account.has_vacancy() && !account.is_searched() => self.start(account),
             Woken::Nobody => Ok(()), // all workers are awake, and look before they sleep
         }
