@@ -181,7 +181,11 @@ impl Mutant {
     pub fn shows_under(&self, engine: Engine) -> bool {
         // Two threads that touch memory which one of them owns: shuttle does not watch for that.
         let race = matches!(self.mistake, Mistake::Weakened { change: Change::Split, .. });
-        self.needs.shows_under(engine) && !(race && engine == Engine::Shuttle)
+        // Four threads, and the store of one is late over steps of three others: loom does not come by it in a minute.
+        let is_deep = self.name == "sparing-without-barrier";
+        self.needs.shows_under(engine)
+            && !(race && engine == Engine::Shuttle)
+            && !(is_deep && engine == Engine::LoomC11)
     }
 }
 
