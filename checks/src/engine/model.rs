@@ -202,9 +202,8 @@ pub(crate) fn pool_mutants(protocol: &str) -> Vec<&'static str> {
 /// Whether the model documents that a mutant's mistake shows under this memory. A test of the model has the same table.
 pub(crate) fn pool_mutant_misses(protocol: &str, mutant: &str, memory: Memory) -> bool {
     let weakest = match (protocol, mutant) {
-        (_, "waker-without-barrier" | "lend-without-barrier") | ("timeout", "leave-without-barrier") => {
-            Memory::Tso
-        }
+        (_, "waker-without-barrier" | "search-without-barrier" | "lend-without-barrier")
+        | ("timeout", "leave-without-barrier") => Memory::Tso,
         // What stands before these barriers is a locked instruction on x86, and a barrier itself.
         (_, "sleeper-without-barrier" | "broadcast-without-barrier" | "leave-without-barrier") => {
             Memory::Rc11
