@@ -51,7 +51,7 @@
 //! they block for ever.
 //!
 //! *A submitter appends, and sees that somebody searches; that one has found another job, looks, and sees nothing.* The searcher's
-//! barrier is between the end of its search and the look (in [`end_search`](Account::end_search), or in arming), the
+//! barrier is between the end of its search and the look (in `Account::end_search`, or in arming), the
 //! submitter's the same as before, between the append and the question. Either the submitter sees the end of the search and
 //! wakes somebody, or the searcher sees the job.
 //!
