@@ -285,7 +285,7 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
     }
 
     /// The same for a worker that arms next, and looks after that: arming has the barrier.
-    pub fn end_search_and_arm(&self) {
+    pub fn end_search_before_arming(&self) {
         if self.searching.load(Relaxed) != 0 {
             self.searching.store(0, Relaxed);
         }

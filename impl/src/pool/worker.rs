@@ -159,7 +159,7 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
                         continue;
                     }
                     if searches {
-                        account.end_search_and_arm();
+                        account.end_search_before_arming();
                     }
                     searches = true;
                     match self.sleep(account, &parker, &mut waiter, patience) {

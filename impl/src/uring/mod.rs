@@ -47,9 +47,9 @@
 //! *Before all that*, a reactor that waits for closures yields the CPU some times, be there requests in the kernel or not. If a
 //! worker was waiting for that CPU it runs, and posts to a reactor that is not armed: no write, no read, no sleep. Meanwhile it [spares
 //! wakes](crate::pool::Batch::submit_sparingly), and makes up for them as soon as jobs wait and none is taken between two yields, or
-//! else before it goes on. What is for the kernel is submitted before the first yield; and what the kernel has completed, or could complete in this thread, ends the
-//! yielding. It is a matter of speed only, twice as fast as without, with eight closures in flight; and where yields take
-//! long it is left alone.
+//! else before it goes on. What is for the kernel is submitted before the first yield; and what the kernel has completed, or could
+//! complete in this thread, ends the yielding. It is a matter of speed only, twice as fast as without, with eight closures in
+//! flight; and where yields take long it is left alone.
 //!
 //! # Who owns what the kernel writes to
 //!

@@ -210,7 +210,7 @@ impl Account {
     }
 
     /// The same for a worker that arms next.
-    pub fn end_search_and_arm(&self, p: &mut Code) {
+    pub fn end_search_before_arming(&self, p: &mut Code) {
         let Some(searching) = self.searching else { return };
         p.scope(|p| {
             let ends = p.load("search to end in sleep", searching, Relaxed);

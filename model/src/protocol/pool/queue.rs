@@ -157,8 +157,8 @@ impl Queue {
         count
     }
 
-    /// Wakes one sleeper, if any is armed and it is needed, which `needed` says; `told` is done under the lock, if one is told. The outcome is one of
-    /// those above.
+    /// Wakes one sleeper, if any is armed and it is needed, which `needed` says; `then` is done under the lock, if one is told. The
+    /// outcome is one of those above.
     pub fn notify_one_if(
         &self,
         p: &mut Code,

@@ -186,7 +186,7 @@ impl Account {
         };
         if self.searching.is_some() {
             if !self.is(Mutant::SearchKept) {
-                p.when(own.searches, |p| self.end_search_and_arm(p));
+                p.when(own.searches, |p| self.end_search_before_arming(p));
             }
             p.set(own.searches, 1);
         }
