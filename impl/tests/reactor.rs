@@ -1224,7 +1224,7 @@ fn the_kernels_completions_do_not_starve_behind_what_is_posted() {
 }
 
 #[test]
-fn a_reactor_that_waits_for_closures_only_yields_so_often_and_then_sleeps() {
+fn a_reactor_that_waits_for_a_closure_yields_so_often_and_then_sleeps() {
     for yields in [3, 0] {
         let Some(mut reactor) = reactor_with::<()>(Config::default().yields(yields)) else { return };
         let (end, wait) = std::sync::mpsc::channel::<()>();
@@ -1234,10 +1234,6 @@ fn a_reactor_that_waits_for_closures_only_yields_so_often_and_then_sleeps() {
         let yielded = reactor.counts().yields;
         assert!((yields.min(1) as u64..=yields as u64).contains(&yielded), "{yielded} yields");
         assert_eq!(reactor.counts().sleeps, 1);
-        // What the kernel owes may come any moment: no time to give away.
-        reactor.submit(Request::new(Timeout::after(Duration::from_millis(2)), drop)).unwrap();
-        collect(&mut reactor, 1);
-        assert_eq!(reactor.counts().yields, yielded);
         end.send(()).unwrap();
     }
 }
