@@ -7,10 +7,10 @@ use reveille_checks::subject::mutant::ReadmeRow;
 use reveille_checks::subject::{Case, MutantCase, readme};
 
 /// For a search that has to find something: it ends when it has.
-const TO_FIND: Budget = Budget::of_executions(400_000);
+const TO_FIND: Budget = Budget::of_executions(400_000).only_to_find();
 
 /// The same for the exact engine, which finds at random first, depth first then, and at random again.
-const TO_FIND_EXACTLY: Budget = Budget::of_executions(60_000);
+const TO_FIND_EXACTLY: Budget = Budget::of_executions(60_000).only_to_find();
 
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {

@@ -8,7 +8,7 @@ use reveille_checks::report;
 use reveille_checks::source::{self, calls_in, files, uses};
 
 /// For a search that has to find something: it ends when it has.
-const TO_FIND: Budget = Budget::of_executions(1_000_000);
+const TO_FIND: Budget = Budget::of_executions(1_000_000).only_to_find();
 
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {

@@ -18,7 +18,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::PoisonError;
 use std::sync::atomic::{self, AtomicU64, AtomicUsize, Ordering};
 use std::task::Wake;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::parker::FutexParker;
 
@@ -65,6 +65,17 @@ pub trait Primitives: Sized + Send + Sync + 'static {
     #[inline(always)]
     fn yield_now() -> bool {
         false
+    }
+
+    /// [`park_timeout`](Parker::park_timeout) whose time is sure to be over. For a checker it is at once: whatever others may do
+    /// meanwhile, it lets them do before the next step.
+    #[track_caller]
+    fn nap(_: &Self::Parker, _: Duration) {}
+
+    /// Whether less than `time` has passed since `start`. For a checker no time passes.
+    #[inline(always)]
+    fn is_within(_start: Instant, _time: Duration) -> bool {
+        true
     }
 
     /// Tells whoever listens what was just decided. Nobody listens under [`Native`].
@@ -210,6 +221,14 @@ impl Primitives for Native {
     fn yield_now() -> bool {
         std::thread::yield_now();
         true
+    }
+
+    fn nap(parker: &FutexParker, time: Duration) {
+        parker.park_timeout(time);
+    }
+
+    fn is_within(start: Instant, time: Duration) -> bool {
+        start.elapsed() < time
     }
 
     fn thread() -> u64 {

@@ -80,6 +80,8 @@ pub struct WaitQueue<P: Primitives = Native, G: Gate = PerEntry> {
     /// How many entries are on the list. Written under the lock, read by [`Gate::admit`] without it.
     queued: CachePadded<P::Atomic>,
     list: P::Mutex<List<P, G>>,
+    /// Whether exclusive entries are told in the order in which they came, or the last one first. Those have no others beside them.
+    last_first: bool,
 }
 
 /// Whom a wake reaches, and what the entry does afterwards.
@@ -128,7 +130,14 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
             gate: CachePadded::new(G::shared::<P>()),
             queued: CachePadded::new(P::Atomic::new("queued", 0)),
             list: P::Mutex::new("wait queue", List::new()),
+            last_first: false,
         }
+    }
+
+    /// An empty queue for exclusive entries only, of which the one that armed last is told first: its sleeper's memory is still in the
+    /// caches, and those at the end sleep on.
+    pub(crate) fn last_first() -> Self {
+        Self { last_first: true, ..Self::new() }
     }
 
     /// A waiter whose sleeper is woken by `waker`. It is not on the list until it [arms](Waiter::arm).
@@ -136,6 +145,7 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
     /// `waker` is called without the queue's lock and may call back into the queue. If it panics, so does whoever notified, when
     /// all others have been called.
     pub fn register(self: &Arc<Self>, kind: Kind, waker: Waker) -> Waiter<P, G> {
+        debug_assert!(!self.last_first || kind == Kind::Exclusive, "the others come first in any case");
         let rearm = if kind == Kind::Persistent { Rearm::Never } else { Rearm::EachTime };
         Waiter {
             queue: self.clone(),
@@ -466,7 +476,8 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
     fn enqueue(&self, list: &mut List<P, G>) -> usize {
         let exclusive = self.kind == Kind::Exclusive;
         let entry = Entry { mark: self.mark.clone(), waker: self.waker.clone(), exclusive };
-        let place = if exclusive { list.push_back(entry) } else { list.push_front(entry) };
+        let in_front = !exclusive || self.queue.last_first;
+        let place = if in_front { list.push_front(entry) } else { list.push_back(entry) };
         self.queue.queued.store(list.len(), Relaxed);
         place
     }

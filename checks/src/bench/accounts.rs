@@ -1,7 +1,7 @@
 //! The pool's layouts: one lock, a lock for each account, work lists with a lock each. The letter's third patch, and the step after it.
 //!
 //! The hand-off of `nop`, half of the jobs to each account, and more and more workers. A worker takes a lock for each job that it
-//! takes, for each result, and around its sleep.
+//! takes, for each result, and around its sleep. There are as many work lists as by default, one a processor.
 
 use reveille::gate::PerEntry;
 use reveille::pool::{Config, Layout, Work};
@@ -27,7 +27,7 @@ pub(super) fn lines() -> Vec<Line> {
         let layouts = [
             ("one-lock", Layout::OneLock),
             ("lock-per-account", Layout::LockPerAccount),
-            ("sharded", Layout::Sharded(workers)),
+            ("sharded", Config::default().layout),
         ];
         lines.extend(layouts.map(|(name, layout)| {
             Line::new(name, DEPTH, move || hand_off::<Native>(layout, workers))

@@ -6,7 +6,6 @@
 //! Wakes are the rings of the bed's bell: eventfd writes. A result that came without one of its own counts as a wake skipped.
 //! The system calls counted are those of the way back, the sleeper's and the bell's; how the workers sleep is not seen from here.
 
-use std::hint::black_box;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::task::Waker;
@@ -17,10 +16,26 @@ use reveille::pool::{self, Outcome, Pool, Work};
 use reveille::uring::{self, Poll, PollFlags, Reactor, Request, RingParker};
 
 use super::bed::{self, Bed};
+use super::load::Load;
 use super::{Contender, Counts, Error};
 
 /// How many workers there are, where that is not varied.
 pub(super) const WORKERS: usize = 2;
+
+/// Somebody with operations in flight, for a bench with a rhythm of its own.
+pub(super) trait InFlight {
+    /// Begins so many operations.
+    ///
+    /// # Errors
+    /// What the system refused.
+    fn begin(&mut self, n: u64) -> Result<Range<u64>, Error>;
+
+    /// Waits until all that were begun have come back: these.
+    ///
+    /// # Errors
+    /// What the system refused; and if others came back.
+    fn end(&mut self, begun: Range<u64>) -> Result<(), Error>;
+}
 
 /// Somebody who runs jobs in other threads. A job returns its token, and that is its result.
 pub(super) trait Workers {
@@ -60,6 +75,37 @@ impl<W: Workers, B: Bed> HandOff<W, B> {
     fn submit(&mut self, n: u64) {
         self.workers.submit(self.next..self.next + n);
         self.next += n;
+    }
+}
+
+impl<W: Workers> HandOff<W> {
+    /// Somebody else's workers, in the bed that is our own.
+    pub(super) fn peer(
+        depth: usize,
+        load: Load,
+        workers: fn(Load, Waker) -> Result<W, Error>,
+    ) -> Result<Self, Error> {
+        Self::new(depth, |bell| workers(load, bell))
+    }
+}
+
+impl<W: Workers, B: Bed> InFlight for HandOff<W, B> {
+    fn begin(&mut self, n: u64) -> Result<Range<u64>, Error> {
+        let first = self.next;
+        self.submit(n);
+        Ok(first..self.next)
+    }
+
+    fn end(&mut self, begun: Range<u64>) -> Result<(), Error> {
+        let mut balance = Balance::default();
+        while balance.completed < begun.end - begun.start {
+            match self.workers.take() {
+                Some(token) => balance.add(token),
+                None if self.workers.prepare_to_sleep() => drop(self.bed.sleep()?),
+                None => {}
+            }
+        }
+        balance.close(begun).map(drop)
     }
 }
 
@@ -147,6 +193,23 @@ impl Kernel {
     }
 }
 
+impl InFlight for Kernel {
+    fn begin(&mut self, n: u64) -> Result<Range<u64>, Error> {
+        let first = self.next;
+        self.submit(n);
+        Ok(first..self.next)
+    }
+
+    fn end(&mut self, begun: Range<u64>) -> Result<(), Error> {
+        let mut balance = Balance::default();
+        while balance.completed < begun.end - begun.start {
+            self.sleep()?;
+            self.ring.completion().for_each(|completion| balance.add(completion.user_data()));
+        }
+        balance.close(begun).map(drop)
+    }
+}
+
 impl Contender for Kernel {
     fn run(&mut self, time: Duration) -> Result<Counts, Error> {
         let mut clock = Clock::new(time);
@@ -174,13 +237,14 @@ pub(super) struct Offloading {
     silent: Option<OwnedFd>,
     depth: u64,
     next: u64,
+    load: Load,
 }
 
 impl Offloading {
-    pub(super) fn new(depth: usize, pool: pool::Config) -> Result<Self, Error> {
-        let pool = Pool::new(pool);
+    pub(super) fn new(depth: usize, load: Load) -> Result<Self, Error> {
+        let pool = Pool::new(pool::Config { bounded: load.workers, ..pool::Config::default() });
         let reactor = Reactor::with_pool(uring::Config::default(), pool.submitter())?;
-        Ok(Self { reactor, pool, events: Vec::new(), silent: None, depth: depth as u64, next: 0 })
+        Ok(Self { reactor, pool, events: Vec::new(), silent: None, depth: depth as u64, next: 0, load })
     }
 
     /// The same, with a request in the kernel that never ends: a poll of a pipe into which nobody writes.
@@ -193,16 +257,34 @@ impl Offloading {
     }
 
     fn submit(&mut self, n: u64) {
+        let body = self.load.body;
         for token in self.next..self.next + n {
             // A job that did not run gives a token that nobody submitted.
             let event = |outcome: Outcome<u64>| outcome.done().unwrap_or(u64::MAX);
-            self.reactor.offload(Work::BOUNDED, move |_| black_box(token), event);
+            self.reactor.offload(Work::BOUNDED, move |_| body.run(token), event);
         }
         self.next += n;
     }
 
     fn woken(&self) -> u64 {
         self.pool.stats().accounts.iter().map(|account| account.workers_woken).sum()
+    }
+}
+
+impl InFlight for Offloading {
+    fn begin(&mut self, n: u64) -> Result<Range<u64>, Error> {
+        let first = self.next;
+        self.submit(n);
+        Ok(first..self.next)
+    }
+
+    fn end(&mut self, begun: Range<u64>) -> Result<(), Error> {
+        let mut balance = Balance::default();
+        while balance.completed < begun.end - begun.start {
+            self.reactor.turn(&mut self.events, None)?;
+            self.events.drain(..).for_each(|token| balance.add(token));
+        }
+        balance.close(begun).map(drop)
     }
 }
 

@@ -23,27 +23,31 @@ mod bed;
 pub mod exact;
 mod gates;
 mod hand_off;
+mod jobs;
+mod latency;
+mod load;
 mod machine;
+mod measure;
+mod memory;
 mod neighbours;
 mod nop;
 mod ours;
 mod peers;
+mod row;
 pub mod svg;
 mod wait_queue;
 
 use std::fmt;
 use std::io;
 use std::str::FromStr;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reveille::uring;
-use serde::Serialize;
-
-use crate::flavour::timed::{self, Watched};
-use machine::{Cpus, Spent};
 
 pub use machine::Regime;
+pub use measure::{Plan, run};
+pub use row::{Row, conclusions};
 
 /// The share of its CPUs that a run may lose to others and still count as undisturbed.
 pub const QUIET: f64 = 0.1;
@@ -122,11 +126,18 @@ pub enum Name {
     Gates,
     /// The pool's locks: one, one an account, one a work list.
     Accounts,
+    /// Jobs that compute or sleep for some time.
+    Jobs,
+    /// How long one job takes, there and back.
+    Latency,
+    /// The memory that a waiting job takes.
+    Memory,
 }
 
 impl Name {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Nop, Self::Gates, Self::Accounts, Self::WaitQueue];
+    pub const ALL: [Self; 7] =
+        [Self::Nop, Self::Jobs, Self::Latency, Self::Memory, Self::Gates, Self::Accounts, Self::WaitQueue];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
@@ -135,6 +146,9 @@ impl Name {
             Self::Nop => "nop",
             Self::Gates => "gates",
             Self::Accounts => "accounts",
+            Self::Jobs => "jobs",
+            Self::Latency => "latency",
+            Self::Memory => "memory",
         }
     }
 
@@ -145,6 +159,18 @@ impl Name {
             Self::Nop => nop::lines(),
             Self::Gates => gates::lines(),
             Self::Accounts => accounts::lines(),
+            Self::Jobs => jobs::lines(),
+            Self::Latency => latency::lines(),
+            Self::Memory => memory::lines(),
+        }
+    }
+
+    /// The contender that is ours, or the one of ours that is meant for use.
+    pub fn ours(self) -> &'static str {
+        match self {
+            Self::Gates => "per-entry",
+            Self::Accounts => "sharded",
+            _ => "reveille",
         }
     }
 }
@@ -212,6 +238,21 @@ pub struct Counts {
     pub worker_wakes: Option<u64>,
     /// System calls; which, the bench says.
     pub syscalls: Option<u64>,
+    /// How long single operations took.
+    pub latency: Option<Latency>,
+    /// The memory of the process that they took together, in bytes.
+    pub memory: Option<u64>,
+}
+
+/// How long an operation takes: half of them no longer than this, and so on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    /// Half of them.
+    pub p50: Duration,
+    /// 99 of a hundred.
+    pub p99: Duration,
+    /// 999 of a thousand.
+    pub p999: Duration,
 }
 
 type Make = Arc<dyn Fn() -> Result<Box<dyn Contender>, Error> + Send + Sync>;
@@ -287,254 +328,4 @@ pub const BASELINE: &str = "kernel";
 pub unsafe fn limit_peers() {
     // SAFETY: passed on to the caller.
     unsafe { std::env::set_var(peers::Blocking::MAX_THREADS, hand_off::WORKERS.to_string()) };
-}
-
-/// How to measure.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Under which regimes, one after the other.
-    pub regimes: Vec<Regime>,
-    /// How many rounds.
-    pub rounds: usize,
-    /// For how long each contender runs in each round.
-    pub time: Duration,
-}
-
-/// A line of the table. Rates are per operation; null is what nobody can count.
-#[derive(Debug, Clone, Serialize)]
-pub struct Row {
-    /// The bench.
-    pub bench: &'static str,
-    /// Which part of it.
-    pub case: Option<&'static str>,
-    /// Who.
-    pub contender: &'static str,
-    /// How many operations are in flight, or threads wait.
-    pub depth: usize,
-    /// How many workers there are, where that is varied.
-    pub workers: Option<usize>,
-    /// Under which regime.
-    pub regime: Regime,
-    /// Operations a second: the median of the rounds.
-    pub ops_per_s: f64,
-    /// The slowest round.
-    pub ops_per_s_min: f64,
-    /// The fastest round.
-    pub ops_per_s_max: f64,
-    /// CPU time of the process in nanoseconds: the median of the rounds.
-    pub cpu_ns_per_op: f64,
-    /// Wakes sent.
-    pub wakes_per_op: Option<f64>,
-    /// Wakes skipped.
-    pub skipped_per_op: Option<f64>,
-    /// Wakes of the pool's workers, which are not among the others.
-    pub worker_wakes_per_op: Option<f64>,
-    /// System calls.
-    pub syscalls_per_op: Option<f64>,
-    /// Acquisitions of a lock that had to wait.
-    pub lock_waits_per_op: Option<f64>,
-    /// Of the time that threads ran or waited for a lock, the part that they waited.
-    pub lock_wait_share: Option<f64>,
-    /// Speed over the [`BASELINE`]'s: the median of the ratios within each round.
-    pub ratio: Option<f64>,
-    /// How many rounds.
-    pub rounds: usize,
-    /// The share of the CPUs that something else took meanwhile.
-    pub others: f64,
-}
-
-/// One run of one contender.
-struct Sample {
-    counts: Counts,
-    spent: Spent,
-    watched: Watched,
-}
-
-impl Sample {
-    fn ops_per_s(&self) -> f64 {
-        self.counts.completed as f64 / self.spent.wall.as_secs_f64()
-    }
-
-    fn per_op(&self, n: u64) -> f64 {
-        n as f64 / self.counts.completed.max(1) as f64
-    }
-}
-
-/// Measures all lines by the plan, and calls `tick` after each run.
-///
-/// # Errors
-/// If the system refuses what a contender needs, or one [loses](Error::loses) something.
-pub fn run(bench: Name, lines: &[Line], plan: &Plan, mut tick: impl FnMut()) -> Result<Vec<Row>, Error> {
-    let cpus = Arc::new(Cpus::given()?);
-    let mut rows = Vec::new();
-    for &regime in &plan.regimes {
-        if !cpus.enough_for(regime) {
-            return Err(Error::OneCpu);
-        }
-        cpus.enter(regime)?;
-        // samples[i]: line i, round by round; the run for the speed and the one that was watched
-        let mut samples: Vec<Vec<(Sample, Option<Sample>)>> = lines.iter().map(|_| Vec::new()).collect();
-        for round in 0..plan.rounds {
-            for i in (0..lines.len()).map(|i| (i + round) % lines.len()) {
-                let line = &lines[i];
-                let sample = measure(line, &line.make, plan.time, &cpus, regime)?;
-                let watched = line.watched.as_ref();
-                let watched =
-                    watched.map(|make| measure(line, make, plan.time, &cpus, regime)).transpose()?;
-                samples[i].push((sample, watched));
-                tick();
-            }
-        }
-        rows.extend((0..lines.len()).map(|i| row(bench, lines, i, &samples, regime)));
-    }
-    Ok(rows)
-}
-
-/// Runs a contender once, on a thread of its own.
-fn measure(
-    line: &Line,
-    make: &Make,
-    time: Duration,
-    cpus: &Arc<Cpus>,
-    regime: Regime,
-) -> Result<Sample, Error> {
-    let (result, done) = mpsc::channel::<Result<Sample, Error>>();
-    let thread = std::thread::Builder::new().name("bench".into()).spawn({
-        let (make, cpus) = (make.clone(), cpus.clone());
-        move || {
-            let sample = || {
-                let mut contender = make()?;
-                contender.run(time / 10)?;
-                timed::take();
-                let stopwatch = cpus.stopwatch(regime)?;
-                let counts = contender.run(time)?;
-                Ok(Sample { counts, spent: stopwatch.stop()?, watched: timed::take() })
-            };
-            let _ = result.send(sample());
-        }
-    })?;
-    let sample = match done.recv_timeout(2 * time + PATIENCE) {
-        Ok(sample) => sample?,
-        Err(mpsc::RecvTimeoutError::Timeout) => return Err(Error::Stuck(line.to_string())),
-        Err(mpsc::RecvTimeoutError::Disconnected) => return Err(Error::Panicked(line.to_string())),
-    };
-    let _ = thread.join();
-    let Counts { submitted, completed, .. } = sample.counts;
-    if submitted == completed {
-        Ok(sample)
-    } else {
-        Err(Error::Lost { who: line.to_string(), submitted, completed })
-    }
-}
-
-fn row(
-    bench: Name,
-    lines: &[Line],
-    i: usize,
-    samples: &[Vec<(Sample, Option<Sample>)>],
-    regime: Regime,
-) -> Row {
-    let line = &lines[i];
-    let ops = || samples[i].iter().map(|(sample, _)| sample.ops_per_s());
-    let watched = |rate: &dyn Fn(&Sample) -> f64| {
-        median(samples[i].iter().filter_map(|(_, sample)| Some(rate(sample.as_ref()?))))
-    };
-    let counted = |count: fn(&Counts) -> Option<u64>| {
-        median(samples[i].iter().filter_map(|(sample, _)| Some(sample.per_op(count(&sample.counts)?))))
-    };
-    let baseline = lines.iter().position(|other| other.contender == BASELINE && other.comparable(line));
-    let ratio = baseline.and_then(|base| {
-        let base = samples[base].iter().map(|(sample, _)| sample.ops_per_s());
-        median(ops().zip(base).map(|(ours, base)| ours / base))
-    });
-    let sum = |part: fn(&Spent) -> Duration| {
-        samples[i].iter().map(|(sample, _)| part(&sample.spent)).sum::<Duration>()
-    };
-    Row {
-        bench: bench.name(),
-        case: line.case,
-        contender: line.contender,
-        depth: line.depth,
-        workers: line.workers,
-        regime,
-        ops_per_s: median(ops()).unwrap_or(0.0),
-        ops_per_s_min: ops().fold(f64::INFINITY, f64::min),
-        ops_per_s_max: ops().fold(0.0, f64::max),
-        cpu_ns_per_op: median(
-            samples[i].iter().map(|(sample, _)| sample.per_op(sample.spent.cpu.as_nanos() as u64)),
-        )
-        .unwrap_or(0.0),
-        wakes_per_op: counted(|counts| counts.wakes)
-            .or_else(|| watched(&|sample| sample.per_op(sample.watched.sent))),
-        skipped_per_op: counted(|counts| counts.skipped)
-            .or_else(|| watched(&|sample| sample.per_op(sample.watched.skipped))),
-        worker_wakes_per_op: counted(|counts| counts.worker_wakes),
-        syscalls_per_op: counted(|counts| counts.syscalls),
-        lock_waits_per_op: watched(&|sample| sample.per_op(sample.watched.lock_waits)),
-        lock_wait_share: watched(&|sample| {
-            let waited = sample.watched.lock_wait;
-            waited.div_duration_f64(waited + sample.spent.cpu)
-        }),
-        ratio,
-        rounds: samples[i].len(),
-        others: sum(|spent| spent.others).div_duration_f64(sum(|spent| spent.capacity)),
-    }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
-    Some((low + high) / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Loses one operation in each run, or its own wakeup.
-    enum Faulty {
-        LosesOne,
-        Sleeps,
-        Panics,
-    }
-
-    impl Contender for Faulty {
-        fn run(&mut self, _: Duration) -> Result<Counts, Error> {
-            match self {
-                Self::LosesOne => Ok(Counts { submitted: 8, completed: 7, ..Counts::default() }),
-                Self::Sleeps => loop {
-                    std::thread::park();
-                },
-                Self::Panics => panic!("as it was told to"),
-            }
-        }
-    }
-
-    fn measured(make: fn() -> Result<Faulty, Error>) -> Error {
-        let line = Line::new("faulty", 8, make);
-        let cpus = Arc::new(Cpus::given().expect("Linux tells"));
-        match measure(&line, &line.make, Duration::from_millis(1), &cpus, Regime::Q) {
-            Err(error) => error,
-            Ok(_) => panic!("it was let pass"),
-        }
-    }
-
-    #[test]
-    fn a_contender_that_loses_one_never_comes_back_or_panics_is_named_and_ends_the_bench() {
-        let lost = measured(|| Ok(Faulty::LosesOne));
-        assert_eq!(lost.to_string(), "faulty at 8 LOST something: 8 submitted, 7 completed");
-        let stuck = measured(|| Ok(Faulty::Sleeps));
-        assert!(stuck.to_string().contains("faulty at 8 did not come back"), "{stuck}");
-        let panicked = measured(|| Ok(Faulty::Panics));
-        assert_eq!(panicked.to_string(), "faulty at 8 panicked");
-        assert!([lost, stuck, panicked].iter().all(Error::loses));
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_is_between_the_middle_two_and_of_none_is_nothing() {
-        assert_eq!(median([4.0, 1.0, 3.0].into_iter()), Some(3.0));
-        assert_eq!(median([4.0, 1.0, 3.0, 2.0].into_iter()), Some(2.5));
-        assert_eq!(median(std::iter::empty()), None);
-    }
 }

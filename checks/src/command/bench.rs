@@ -13,11 +13,11 @@ use reveille_checks::report;
 
 use super::{Format, Outcome, say, seconds};
 
-/// Measurements beside peers, in one interleaved run: nop, gates, accounts, wait_queue; and exact: the
-/// checkers.
+/// Measurements beside peers, in one interleaved run: nop, jobs, latency, memory, gates, accounts, wait_queue;
+/// and exact: the checkers.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to measure: nop, gates, accounts, wait_queue, exact
+    /// What to measure: nop, jobs, latency, memory, gates, accounts, wait_queue, exact
     name: Bench,
     /// So many rounds, in each of which every contender runs once [default: 5; exact: 3]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
@@ -107,7 +107,7 @@ pub fn run(args: &Args) -> Outcome {
     }
     match args.format {
         Format::Json => say(serde_json::to_string_pretty(&rows)?),
-        Format::Text => text(&rows, &plan),
+        Format::Text => text(name, &rows, &plan),
     }
     Ok(true)
 }
@@ -119,8 +119,12 @@ fn bar(runs: usize) -> ProgressBar {
     progress
 }
 
-fn text(rows: &[Row], plan: &Plan) {
+fn text(name: Name, rows: &[Row], plan: &Plan) {
     say(format_args!("{}\n", table(rows).trim_fmt()));
+    let conclusions = bench::conclusions(name, rows);
+    if !conclusions.is_empty() {
+        say(format_args!("{}\n", conclusions.join("\n")));
+    }
     say(
         "P: everything on one CPU; Q: all CPUs are free; NP, NQ: the same, and on each CPU another program runs a busy loop.\n\
          Never compare one of them with another.",
@@ -142,57 +146,50 @@ fn text(rows: &[Row], plan: &Plan) {
     }
 }
 
+/// A column of what not every bench counts.
+type Rate = (&'static str, fn(&Row) -> Option<f64>);
+
+const RATES: [Rate; 11] = [
+    ("p50 us", |row| row.p50_us),
+    ("p99 us", |row| row.p99_us),
+    ("p99.9 us", |row| row.p999_us),
+    ("bytes", |row| row.memory_per_op),
+    ("wakes", |row| row.wakes_per_op),
+    ("skipped", |row| row.skipped_per_op),
+    ("of workers", |row| row.worker_wakes_per_op),
+    ("system calls", |row| row.syscalls_per_op),
+    ("lock waits", |row| row.lock_waits_per_op),
+    ("share", |row| row.lock_wait_share),
+    ("ratio", |row| row.ratio),
+];
+
 fn table(rows: &[Row]) -> comfy_table::Table {
+    let rates: Vec<Rate> =
+        RATES.into_iter().filter(|(_, rate)| rows.iter().any(|row| rate(row).is_some())).collect();
     let mut table = report::plain_table();
-    table.set_header([
-        "",
-        "depth",
-        "workers",
-        "regime",
-        "contender",
-        "op/s",
-        "least",
-        "most",
-        "CPU ns",
-        "wakes",
-        "skipped",
-        "of workers",
-        "system calls",
-        "lock waits",
-        "share",
-        "ratio",
-        "",
-    ]);
+    let names = ["", "depth", "workers", "regime", "contender", "op/s", "least", "most", "CPU ns"];
+    table.set_header(names.into_iter().chain(rates.iter().map(|&(name, _)| name)).chain([""]));
     let mut rows: Vec<&Row> = rows.iter().collect();
     rows.sort_by_key(|row| (row.case, row.regime.name(), row.depth, row.workers));
     let mut group = None;
     for row in rows {
-        let rate = |rate: Option<f64>| rate.map_or("-".into(), three_digits);
         let this = (row.case, row.depth, row.regime, row.workers);
         let first = group.replace(this) != Some(this);
         let of_group = |text: String| if first { text } else { String::new() };
-        table.add_row(
-            [
-                of_group(row.case.unwrap_or_default().into()),
-                of_group(row.depth.to_string()),
-                of_group(row.workers.map_or("-".into(), |workers| workers.to_string())),
-                of_group(row.regime.name().into()),
-                row.contender.into(),
-                three_digits(row.ops_per_s),
-                three_digits(row.ops_per_s_min),
-                three_digits(row.ops_per_s_max),
-                three_digits(row.cpu_ns_per_op),
-                rate(row.wakes_per_op),
-                rate(row.skipped_per_op),
-                rate(row.worker_wakes_per_op),
-                rate(row.syscalls_per_op),
-                rate(row.lock_waits_per_op),
-                rate(row.lock_wait_share),
-                rate(row.ratio),
-                if row.others > QUIET { "~".into() } else { String::new() },
-            ]
-            .map(Cell::new),
-        );
+        let mut cells = vec![
+            of_group(row.case.unwrap_or_default().into()),
+            of_group(row.depth.to_string()),
+            of_group(row.workers.map_or("-".into(), |workers| workers.to_string())),
+            of_group(row.regime.name().into()),
+            row.contender.into(),
+            three_digits(row.ops_per_s),
+            three_digits(row.ops_per_s_min),
+            three_digits(row.ops_per_s_max),
+            three_digits(row.cpu_ns_per_op),
+        ];
+        cells.extend(rates.iter().map(|(_, rate)| rate(row).map_or("-".into(), three_digits)));
+        cells.push(if row.others > QUIET { "~".into() } else { String::new() });
+        table.add_row(cells.into_iter().map(Cell::new));
     }
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));

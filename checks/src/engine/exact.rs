@@ -25,9 +25,6 @@ const FIRST: u64 = 1_000;
 /// there to be found, and tell about how large the tree is.
 const DESCENTS: u64 = 400;
 
-/// So many executions are visited to find one that is easier to read than the first that goes wrong.
-const EASIER: u64 = 2_000;
-
 /// Depth first gets this share of the budget; if it does not end within it, the rest goes to random descents.
 const DEPTH_FIRST: f64 = 0.7;
 
@@ -38,7 +35,8 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
         failed.map(|failed| verdict(&failed, memory, scenario, script, explored, how))
     };
     let descend = |descents: u64, seed: u64, budget: Budget| {
-        let options = Options { max_time: Some(budget.time), ..Options::default() };
+        let options =
+            Options { max_time: Some(budget.time), more_after_failure: budget.easier, ..Options::default() };
         explore::sample(memory, &options, seed, descents.min(budget.executions), program.clone())
     };
 
@@ -47,7 +45,7 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
             workers,
             max_time: Some(budget.time),
             max_executions: Some(executions.min(budget.executions)),
-            more_after_failure: EASIER,
+            more_after_failure: budget.easier,
             ..Options::default()
         };
         let report = explore::explore(memory, options, program.clone());

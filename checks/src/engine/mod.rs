@@ -145,10 +145,15 @@ pub struct Budget {
     /// The threads of the machine that the search may use, if its engine knows what to do with several: the
     /// exact one does.
     pub workers: usize,
+    /// How many executions more to look at, once one has gone wrong, for one that is easier to read. Only the exact engine does that.
+    pub easier: u64,
 }
 
 /// More time than a search takes, and little enough to be reckoned with.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// So many executions more are mostly enough for an easier one.
+const EASIER: u64 = 2_000;
 
 /// So many executions show every miss that is documented, as the tests of this crate make sure.
 pub const ENOUGH: u64 = 50_000;
@@ -156,12 +161,18 @@ pub const ENOUGH: u64 = 50_000;
 impl Budget {
     /// So many executions, however long they take.
     pub const fn of_executions(executions: u64) -> Self {
-        Self { executions, time: FOR_EVER, seed: 0x5eed, workers: 1 }
+        Self { executions, time: FOR_EVER, seed: 0x5eed, workers: 1, easier: EASIER }
     }
 
     /// So much time, however many executions that is.
     pub const fn of_time(time: Duration) -> Self {
-        Self { executions: u64::MAX, time, seed: 0x5eed, workers: 1 }
+        Self { executions: u64::MAX, time, seed: 0x5eed, workers: 1, easier: EASIER }
+    }
+
+    /// The same, for whoever does not read what is found: the first will do.
+    #[must_use]
+    pub const fn only_to_find(self) -> Self {
+        Self { easier: 0, ..self }
     }
 
     /// The same, on all CPUs that this process may use.

@@ -61,6 +61,15 @@ impl Primitives for Timed {
     fn thread() -> u64 {
         Native::thread()
     }
+    fn yield_now() -> bool {
+        Native::yield_now()
+    }
+    fn nap(parker: &Self::Parker, time: Duration) {
+        Native::nap(parker, time);
+    }
+    fn is_within(start: Instant, time: Duration) -> bool {
+        Native::is_within(start, time)
+    }
     fn note(note: Note) {
         match note {
             Note::WakeSkipped => SKIPPED.fetch_add(1, Ordering::Relaxed),

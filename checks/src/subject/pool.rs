@@ -87,6 +87,8 @@ pub const MUTANTS: &[Mutant] = {
             StoreBuffer,
             dropped("pool/account.rs", "end_sparing", "fence"),
         ),
+        mutant(P::Napping, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
+        mutant(P::Napping, "wake-lost", Interleaving, WAKE_LOST),
         mutant(P::Timeout, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
         mutant(
             P::Timeout,

@@ -18,7 +18,7 @@ use crate::wait_queue::{WaitQueue, Wakeup};
 pub(super) struct Account<P: Primitives, G: WakeOne> {
     pub name: AccountName,
     shards: Box<[CachePadded<Shard<P, G>>]>,
-    /// The free list: workers that sleep, or are about to.
+    /// The free list: workers that sleep, or are about to. Who came last is woken first.
     pub idle: Arc<WaitQueue<P, G>>,
     /// How many more workers may be started: the maximum, and one for each that is in a blocked region, less those there
     /// are. Negative if there are too many. Written under the lock of the roster, read without it.
@@ -28,10 +28,13 @@ pub(super) struct Account<P: Primitives, G: WakeOne> {
     keeps_free_list: bool,
     /// 1 while a worker that was woken or started is on its way to look for work, or looks: whoever pushes meanwhile need wake nobody.
     searching: CachePadded<P::Atomic>,
-    /// 1 while a submitter that spares wakes is awake, and going to look: a worker that has found a job need wake nobody.
+    /// 1 while a submitter that spares wakes is awake, or a worker naps, and is going to look: a worker that has found a job need wake
+    /// nobody.
     sparing: CachePadded<P::Atomic>,
     /// 1 if the last jobs came from somebody who spares wakes. Nothing that has to be right hangs on it.
     spared: CachePadded<P::Atomic>,
+    /// How many workers in a row had little to do when they were woken. Nothing that has to be right hangs on it.
+    short: CachePadded<P::Atomic>,
     /// Wake decisions that told somebody; the workers told; decisions that followed no push.
     delivered: Counter,
     told: Counter,
@@ -107,13 +110,14 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         Self {
             name,
             shards: shards.collect(),
-            idle: Arc::new(WaitQueue::new()),
+            idle: Arc::new(WaitQueue::last_first()),
             vacant: CachePadded::new(P::Atomic::new("vacant", config.max(name))),
             rosters,
             keeps_free_list: config.layout.keeps_free_list(),
             searching: CachePadded::new(P::Atomic::new("searching", 0)),
             sparing: CachePadded::new(P::Atomic::new("sparing", 0)),
             spared: CachePadded::new(P::Atomic::new("spared", 0)),
+            short: CachePadded::new(P::Atomic::new("short", 0)),
             delivered: Counter::default(),
             told: Counter::default(),
             decisions: Counter::default(),
@@ -358,12 +362,31 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         }
     }
 
+    /// A worker that was woken sleeps again. It had little to do, or not; how many in a row had, with this one.
+    pub fn was_short(&self, short: bool) -> usize {
+        let before = self.short.load(Relaxed);
+        let now = if short { before.saturating_add(1) } else { 0 };
+        if now != before {
+            self.short.store(now, Relaxed);
+        }
+        now
+    }
+
+    /// A worker naps, and looks when it has [ended that](Account::end_sparing). False if somebody is going to look anyway.
+    pub fn begin_nap(&self) -> bool {
+        let naps = !self.is_looked_after();
+        if naps {
+            self.sparing.store(1, Relaxed);
+        }
+        naps
+    }
+
     /// Whether the last ones were.
     pub fn is_spared(&self) -> bool {
         self.spared.load(Relaxed) != 0
     }
 
-    /// Nobody spares wakes any more, as far as the caller knows: he looks for work after this.
+    /// Nobody spares wakes or naps any more, as far as the caller knows: he looks for work after this.
     pub fn end_sparing(&self) {
         self.sparing.store(0, Relaxed);
         // Full barrier between the end and the look for work that follows. Pairs with the full fence in `end_search`: a worker that has
@@ -371,7 +394,7 @@ impl<P: Primitives, G: WakeOne> Account<P, G> {
         P::fence(SeqCst);
     }
 
-    /// Is a submitter going to look for work? Asked after [`end_search`](Account::end_search).
+    /// Is somebody going to look for work? Asked after [`end_search`](Account::end_search).
     pub fn is_looked_after(&self) -> bool {
         self.sparing.load(Relaxed) != 0
     }

@@ -65,6 +65,12 @@
 //! does steps 2 and 3. A worker asks whether somebody spares after the barrier at the end of its search. So either the worker sees that
 //! nobody does, and looks, or that submitter's look comes after the end of the search, and finds the jobs of all who relied on it.
 //!
+//! *A worker may nap* ([`Config::nap_after`]). Where short jobs come in batches, one worker does a batch before the next one is awake, and
+//! that is woken each time. So when some in a row had little to do, the next of them sleeps for half a millisecond only, and says what
+//! a submitter says that spares wakes: it is going to look. What it does then is what that submitter does; it searches meanwhile,
+//! and passes that on. It naps on the free list, of which the worker that came last is woken first, as in io-wq. So it lies below
+//! those that do the work, and a submitter that finds all of them busy wakes it.
+//!
 //! *A worker yields before it arms*, if the last jobs came from somebody who spares wakes ([`Config::yields`]), and searches meanwhile:
 //! if a job comes, nobody need be woken for it. It does not where submitters sleep until they are woken: the kernel holds a yield against
 //! a thread, and whomever it wakes later preempts it after each single job. That is a matter of speed only.
@@ -141,6 +147,9 @@ pub struct Config {
     /// How many workers of an account a batch of jobs wakes at first. Each that finds a job wakes the next, if others wait and none
     /// is on its way. More than there are processors are of no use.
     pub at_once: usize,
+    /// When so many workers of an account in a row had little to do after they were woken, one of them naps: for half a millisecond
+    /// no worker that finds a job wakes the next, and then it looks itself. 0 for never.
+    pub nap_after: usize,
 }
 
 impl Default for Config {
@@ -154,6 +163,7 @@ impl Default for Config {
             layout: Layout::Sharded(processors),
             yields: YIELDS,
             at_once: processors,
+            nap_after: 8,
         }
     }
 }
@@ -262,6 +272,7 @@ pub(in crate::pool) struct Shared<P: Primitives, G: WakeOne> {
     yields: usize,
     /// How many workers a batch wakes at first
     at_once: usize,
+    nap_after: usize,
     /// Jobs that no worker concluded
     counters: Counters,
     /// Jobs that came after the lists were closed
@@ -318,6 +329,7 @@ impl<P: Primitives, G: WakeOne> Pool<P, G> {
             idle_timeout: config.idle_timeout,
             yields: config.yields,
             at_once: config.at_once.max(1),
+            nap_after: config.nap_after,
             counters: Counters::default(),
             turned_away: Counter::default(),
         });
@@ -439,7 +451,11 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
         for (account, jobs) in iter::zip(&self.shared.accounts, &mut jobs.unhashed) {
             if !jobs.is_empty() {
                 account.set_spared(sparingly);
-                let wakes = if sparingly { 1 } else { jobs.len().min(self.shared.at_once) };
+                let wakes = if sparingly || account.is_looked_after() {
+                    1
+                } else {
+                    jobs.len().min(self.shared.at_once)
+                };
                 self.shared.submit(account, self.next_turn(), jobs, wakes);
                 give_back(jobs);
             }

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::account::{Account, Leave};
 use super::job::{AccountName, AnyJob, AnyTask, Cancellable, Fate, Work};
@@ -15,6 +15,12 @@ use crate::sync::{Mutex, Native, Parker, Primitives, Unparked};
 use crate::unwind::contain;
 use crate::wait_queue::{Kind, Waiter};
 use crate::yielding::Yielder;
+
+/// How long a worker naps: for so long may a job wait while others are at work on longer ones than those before.
+const NAP: Duration = Duration::from_micros(500);
+
+/// Whoever has nothing to do after this time had little to do. A wake and a sleep take about as long.
+const SHORT: Duration = Duration::from_micros(25);
 
 /// What others may know of a worker.
 pub(super) struct Station<P: Primitives, G: WakeOne> {
@@ -144,6 +150,8 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
         let mut yielder = Yielder::new(self.shared.yields);
         // Whether somebody may rely on its search: it has been started, or it comes from the free list.
         let mut searches = true;
+        // Since when it is awake, and whether it has only napped before.
+        let (mut awake, mut napped) = (Instant::now(), false);
         let why = loop {
             let leave = match self.next(account) {
                 Next::Job(job) => {
@@ -158,13 +166,20 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
                     if self.search(account, &mut yielder, &mut searches) {
                         continue;
                     }
+                    let naps = !napped && self.naps(account, awake);
                     if searches {
                         account.end_search_before_arming();
                     }
                     searches = true;
-                    match self.sleep(account, &parker, &mut waiter, patience) {
+                    napped = naps;
+                    let unparked = match naps {
+                        true => self.nap(account, &parker, &mut waiter),
+                        false => self.sleep(account, &parker, &mut waiter, patience),
+                    };
+                    match unparked {
                         Unparked::Token => {
                             patience = self.shared.idle_timeout;
+                            awake = Instant::now();
                             continue;
                         }
                         Unparked::Early => Leave::TimedOut,
@@ -210,6 +225,27 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
             *searches = true;
         }
         yielder.yield_until::<P>(|| self.is_wanted(account))
+    }
+
+    /// Whether it naps instead of sleeping: it has been awake for a short time, as so many before it.
+    fn naps(&self, account: &Account<P, G>, awake: Instant) -> bool {
+        let after = self.shared.nap_after;
+        after > 0 && account.was_short(P::is_within(awake, SHORT)) >= after && account.begin_nap()
+    }
+
+    /// Sleeps for a moment, and is going to look then: meanwhile a worker that has found a job need wake nobody for the others.
+    fn nap(&self, account: &Account<P, G>, parker: &P::Parker, waiter: &mut Waiter<P, G>) -> Unparked {
+        waiter.arm();
+        if !self.is_wanted(account) {
+            account.set_free(true);
+            P::nap(parker, NAP);
+            account.set_free(false);
+        }
+        waiter.woken();
+        // On behalf of those who have relied on it: it finds one job, and there may be more.
+        account.begin_search();
+        account.end_sparing();
+        Unparked::Token
     }
 
     /// Is there a reason not to sleep?

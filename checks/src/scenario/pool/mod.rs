@@ -44,6 +44,8 @@ pub enum Protocol {
     /// The same with a submitter that spares wakes: the one that is woken wakes no other, and the submitter looks later. Then another
     /// submitter beside it.
     Sparing,
+    /// The same with a worker that naps, and looks after that: one that is woken for the second batch wakes no other meanwhile.
+    Napping,
     /// Two workers go idle as two jobs come, the first of which waits for the second.
     TwoIdle,
     /// More jobs than the account may have workers.
@@ -64,11 +66,12 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::EnqueueIdle,
         Self::ShardScan,
         Self::Searching,
         Self::Sparing,
+        Self::Napping,
         Self::Timeout,
         Self::Hash,
         Self::Exit,
@@ -90,6 +93,7 @@ impl Protocol {
             Self::ShardScan => "shard-scan",
             Self::Searching => "searching",
             Self::Sparing => "sparing",
+            Self::Napping => "napping",
             Self::Timeout => "timeout",
             Self::Hash => "hash",
             Self::Exit => "exit",
@@ -147,7 +151,8 @@ pub const POOL_LEGEND: &str = "\
 work          how long a work list is: those of the bounded account, then those of the unbounded
 vacant        how many workers more an account may have, the bounded first
 searching     whether a worker that was woken or started looks for work, the bounded account's first
-sparing       whether a submitter is going to look
+sparing       whether a submitter, or a worker that naps, is going to look
+short         how many workers in a row had little to do
 armed, mark   what a gate remembers: of the free workers, bounded first, then of who waits for the end
 exit          whether the pool shuts down: 0, 1, or 3 if it cancels
 job           the state of a job: 0 pending, 1 running, 2 running and told, 3 over";

@@ -21,6 +21,7 @@ pub(super) fn run<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
         Protocol::ShardScan => shard_scan::<P, G>(scenario),
         Protocol::Searching => searching::<P, G>(scenario),
         Protocol::Sparing => sparing::<P, G>(scenario),
+        Protocol::Napping => napping::<P, G>(scenario),
         Protocol::Timeout => timeout::<P, G>(scenario),
         Protocol::Hash => hash::<P, G>(scenario),
         Protocol::Exit => exit::<P, G>(scenario),
@@ -51,6 +52,7 @@ fn set_up<P: Primitives, G: WakeOne>(
         idle_timeout: Duration::from_secs(5),
         yields: 16,
         at_once: 1,
+        nap_after: usize::from(scenario.protocol == Protocol::Napping),
     };
     let desk = Desk::new(&config);
     if scenario.misuse == Some(Misuse::OneTooMany) {
@@ -119,6 +121,25 @@ fn sparing<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     submit(batch);
     first.wait();
     other.join().expect("no panic");
+    desk.close(&pool, Shutdown::Drain);
+}
+
+fn napping<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
+    let (pool, desk) = set_up::<P, G>(scenario, 2, 1);
+    let mut batch = pool.batch();
+    // One worker may do both. The other one has been started for nothing then, and naps.
+    let jobs = [(); 2].map(|()| desk.add(&mut batch, Work::BOUNDED, nothing).0);
+    batch.submit();
+    for job in jobs {
+        job.wait();
+    }
+    let signal = Arc::new(P::Parker::new("first job"));
+    let mut batch = pool.batch();
+    let (first, _) = desk.add(&mut batch, Work::BOUNDED, wait_for(&signal));
+    let (second, _) = desk.add(&mut batch, Work::BOUNDED, send(&signal));
+    batch.submit();
+    first.wait();
+    second.wait();
     desk.close(&pool, Shutdown::Drain);
 }
 

@@ -117,7 +117,7 @@ pub(super) struct Account {
     pub queue: Queue,
     /// 1 while somebody who was woken or started searches for work. `None`, where there are too many objects: nobody relies on a search
     pub searching: Option<Object>,
-    /// 1 while a submitter spares wakes; `None`: nobody does
+    /// 1 while a submitter spares wakes or a worker naps; `None`: nobody does
     pub sparing: Option<Object>,
     /// `None`: it does not change, and nobody looks
     pub vacant: Option<Object>,
@@ -133,6 +133,8 @@ pub(super) const STAY: i32 = 0;
 pub(super) const TIMED_OUT: i32 = 1;
 pub(super) const SURPLUS: i32 = 2;
 pub(super) const EXITING: i32 = 3;
+/// It does not leave, and has slept already.
+pub(super) const NAPPED: i32 = 4;
 
 impl Account {
     pub fn is(&self, mutant: Mutant) -> bool {
@@ -216,6 +218,15 @@ impl Account {
             let ends = p.load("search to end in sleep", searching, Relaxed);
             p.when(ends, |p| p.store("end search in sleep", searching, 0, Relaxed));
         });
+    }
+
+    /// Nobody spares wakes or naps any more, as far as the caller knows. He looks for work after this.
+    pub fn end_sparing(&self, p: &mut Code) {
+        let Some(sparing) = self.sparing else { return };
+        if !self.is(Mutant::NapKept) {
+            p.store("end sparing", sparing, 0, Relaxed);
+        }
+        p.fence("sparing barrier", SeqCst);
     }
 
     /// Starts a worker, if there still is a vacancy: a register that says so.

@@ -55,7 +55,7 @@ pub(super) fn exit(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts
 
     let mut worker = |account: &Account, name: &str, number, begins| {
         let told = b.local_list(&format!("told by the {name}"));
-        let seat = Seat { number, home: 0, begins, timeouts: 0, told };
+        let seat = Seat { number, home: 0, begins, timeouts: 0, naps: 0, told };
         b.thread(account.worker(name.into(), seat, &|_, _| ()));
     };
     if let Some(first) = &first {

@@ -70,7 +70,7 @@ pub(super) fn hash(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> Debts
 
     for (number, begins) in [(0, Begins::Busy), (1, Begins::Free)] {
         let told = b.local_list(&format!("told by worker {number}"));
-        let seat = Seat { number, home: 0, begins, timeouts: 0, told };
+        let seat = Seat { number, home: 0, begins, timeouts: 0, naps: 0, told };
         let body = |p: &mut Code, job: Register| {
             p.scope(|p| {
                 let next = p.load("whose turn", turn, Relaxed);

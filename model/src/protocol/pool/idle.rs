@@ -37,11 +37,21 @@ pub(super) enum Submits {
     Sparingly,
 }
 
+/// What workers without a job do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rests {
+    /// They sleep
+    Sleep,
+    /// The last of them naps once
+    Nap,
+}
+
 /// Submitters push jobs, in turn to the lists; workers run, and never leave. With two of them, job 0 waits for the last job.
 pub(super) fn enqueue_idle(
     b: &mut Builder,
     lists: usize,
     submits: Submits,
+    rests: Rests,
     size: Size,
     mutant: Option<Mutant>,
 ) -> Debts {
@@ -54,7 +64,7 @@ pub(super) fn enqueue_idle(
         queue: Queue::with_tokens(b, &tokens, mutant),
         // Where there are two lists, the look through them is what it is about.
         searching: (lists == 1).then(|| b.object("searching", 0)),
-        sparing: (submits == Submits::Sparingly).then(|| b.object("sparing", 0)),
+        sparing: (submits == Submits::Sparingly || rests == Rests::Nap).then(|| b.object("sparing", 0)),
         vacant: Some(b.object("vacant", 0)),
         roster: None,
         exit: Some(b.object("exit", 0)),
@@ -72,14 +82,14 @@ pub(super) fn enqueue_idle(
         match submits {
             Submits::Singly => jobs.for_each(|job| account.submit(&mut p, told, job % lists, job as i32)),
             Submits::Batch | Submits::Sparingly => {
-                if let Some(sparing) = account.sparing {
+                let sparing = account.sparing.filter(|_| submits == Submits::Sparingly);
+                if let Some(sparing) = sparing {
                     p.store("spare", sparing, 1, Relaxed);
                 }
                 jobs.for_each(|job| account.lists[job % lists].push(&mut p, job as i32));
                 account.activate(&mut p, told);
-                if let Some(sparing) = account.sparing {
-                    p.store("end sparing", sparing, 0, Relaxed);
-                    p.fence("sparing barrier", SeqCst);
+                if sparing.is_some() {
+                    account.end_sparing(&mut p);
                     if mutant != Some(Mutant::SparedForGood) {
                         account.activate_unprompted(&mut p, told);
                     }
@@ -90,7 +100,9 @@ pub(super) fn enqueue_idle(
     }
     for number in 0..workers {
         let told = b.local_list(&format!("told by worker {number}"));
-        let seat = Seat { number: number as i32, home: number, begins: Begins::Free, timeouts: 0, told };
+        let naps = i32::from(rests == Rests::Nap && number == workers - 1);
+        let seat =
+            Seat { number: number as i32, home: number, begins: Begins::Free, timeouts: 0, naps, told };
         b.thread(account.worker(format!("worker {number}"), seat, &|p, job| {
             if workers > 1 {
                 answer.perform(p, job);
@@ -135,7 +147,7 @@ pub(super) fn timeout(b: &mut Builder, size: Size, mutant: Option<Mutant>) -> De
         first.into_iter().chain(unborn.into_iter().map(|number| (number, Begins::Unborn, 0)))
     {
         let told = b.local_list(&format!("told by worker {number}"));
-        let seat = Seat { number, home: 0, begins, timeouts, told };
+        let seat = Seat { number, home: 0, begins, timeouts, naps: 0, told };
         b.thread(account.worker(format!("worker {number}"), seat, &|p, job| answer.perform(p, job)));
     }
     account.debts()
@@ -162,7 +174,7 @@ pub(super) fn blocking(b: &mut Builder, mutant: Option<Mutant>) -> Debts {
     b.thread(p);
     for (number, begins) in [(0, Begins::Busy), (1, Begins::Unborn)] {
         let told = b.local_list(&format!("told by worker {number}"));
-        let seat = Seat { number, home: 0, begins, timeouts: 0, told };
+        let seat = Seat { number, home: 0, begins, timeouts: 0, naps: 0, told };
         b.thread(account.worker(format!("worker {number}"), seat, &|p, job| {
             p.when_else(
                 job.is(0),

@@ -6,6 +6,7 @@
 //! | [`ShardScan`](Protocol::ShardScan) | the same with two work lists: the look goes through both |
 //! | [`Searching`](Protocol::Searching) | a submitter pushes, and sees that a worker searches; that one takes another job, looks, and finds nothing |
 //! | [`Sparing`](Protocol::Sparing) | a worker takes a job, and sees that a submitter spares wakes; that one has stopped, looks, and finds nothing |
+//! | [`Napping`](Protocol::Napping) | the same where a worker naps, and is going to look |
 //! | [`Timeout`](Protocol::Timeout) | a submitter pushes, and sees no vacancy; a worker whose time is over makes one, looks, and finds nothing |
 //! | [`Blocking`](Protocol::Blocking) | the same where the vacancy is the place that a blocked job lends |
 //! | [`Hash`](Protocol::Hash) | a job ends and finds its chain empty; a submitter finds the hash busy, and puts the next job into the chain |
@@ -53,7 +54,7 @@ mod queue;
 mod stalled;
 mod worker;
 
-use idle::Submits;
+use idle::{Rests, Submits};
 
 named! {
     /// A protocol of the worker pool.
@@ -66,6 +67,8 @@ named! {
         Searching = "searching",
         /// The same, and the worker wakes no other while the submitter spares wakes, which looks when it has done with that.
         Sparing = "sparing",
+        /// A worker naps on the free list, and a worker that has found a job wakes no other before that one has looked.
+        Napping = "napping",
         /// A worker's idle timeout fires as work arrives, while the other worker is busy.
         Timeout = "timeout",
         /// A job in a blocked region lends its worker's place.
@@ -112,6 +115,8 @@ named! {
         SearchNotResumed = "search-not-resumed",
         /// A submitter that has spared wakes does not look whether jobs still wait.
         SparedForGood = "spared-for-good",
+        /// A worker that has napped, or a submitter that has spared wakes, does not say that it is not going to look any more.
+        NapKept = "nap-kept",
         /// A worker takes from its own list only, and a wake may reach one that cannot run the job.
         OwnListOnly = "own-list-only",
         /// A worker gives up its place without a full barrier after it.
@@ -194,6 +199,7 @@ impl Protocol {
             Protocol::ShardScan => &[LookSkipsAList, NoLookAfterArm, OwnListOnly],
             Protocol::Searching => &[WakerWithoutBarrier, NoLookAfterArm, NotPassedOn],
             Protocol::Sparing => &[NoLookAfterArm, SparedForGood],
+            Protocol::Napping => &[WakerWithoutBarrier, NoLookAfterArm, NapKept],
             Protocol::Timeout => &[
                 WakerWithoutBarrier,
                 LeaveWithoutBarrier,
@@ -286,6 +292,7 @@ impl Protocol {
             }
             Protocol::ShardScan => const { &[size(1, 2, 2), size(1, 1, 2), size(2, 1, 2)] },
             Protocol::Searching | Protocol::Sparing => const { &[size(1, 1, 2), size(1, 2, 2)] },
+            Protocol::Napping => const { &[size(1, 2, 2)] },
             Protocol::Timeout => const { &[size(1, 2, 0), size(1, 2, 1), size(1, 2, 2)] },
             Protocol::Blocking => const { &[size(1, 1, 1)] },
             Protocol::Hash => const { &[size(1, 2, 1), size(2, 2, 1)] },
@@ -301,7 +308,11 @@ impl Protocol {
     fn fits(self, size: Size) -> bool {
         let Size { submitters, workers, jobs, tokens } = size;
         match self {
-            Protocol::EnqueueIdle | Protocol::ShardScan | Protocol::Searching | Protocol::Sparing => {
+            Protocol::EnqueueIdle
+            | Protocol::ShardScan
+            | Protocol::Searching
+            | Protocol::Sparing
+            | Protocol::Napping => {
                 (1..=2).contains(&submitters)
                     && (1..=2).contains(&workers)
                     && (workers..=4).contains(&jobs)
@@ -385,10 +396,15 @@ impl Pool {
         }
         let mut b = Builder::new();
         let debts = match protocol {
-            Protocol::EnqueueIdle => idle::enqueue_idle(&mut b, 1, Submits::Singly, size, mutant),
-            Protocol::ShardScan => idle::enqueue_idle(&mut b, 2, Submits::Singly, size, mutant),
-            Protocol::Searching => idle::enqueue_idle(&mut b, 1, Submits::Batch, size, mutant),
-            Protocol::Sparing => idle::enqueue_idle(&mut b, 1, Submits::Sparingly, size, mutant),
+            Protocol::EnqueueIdle => {
+                idle::enqueue_idle(&mut b, 1, Submits::Singly, Rests::Sleep, size, mutant)
+            }
+            Protocol::ShardScan => idle::enqueue_idle(&mut b, 2, Submits::Singly, Rests::Sleep, size, mutant),
+            Protocol::Searching => idle::enqueue_idle(&mut b, 1, Submits::Batch, Rests::Sleep, size, mutant),
+            Protocol::Sparing => {
+                idle::enqueue_idle(&mut b, 1, Submits::Sparingly, Rests::Sleep, size, mutant)
+            }
+            Protocol::Napping => idle::enqueue_idle(&mut b, 1, Submits::Batch, Rests::Nap, size, mutant),
             Protocol::Timeout => idle::timeout(&mut b, size, mutant),
             Protocol::Blocking => idle::blocking(&mut b, mutant),
             Protocol::Hash => hash::hash(&mut b, size, mutant),

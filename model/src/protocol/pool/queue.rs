@@ -86,7 +86,11 @@ impl Queue {
     }
 
     fn enqueue(&self, p: &mut Code, number: i32) {
-        p.push(self.entries, number);
+        // The worker that came last is woken first.
+        match self.exclusive {
+            true => p.push_front(self.entries, number),
+            false => p.push(self.entries, number),
+        }
         self.store_length(p);
     }
 

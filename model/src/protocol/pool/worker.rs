@@ -1,6 +1,6 @@
 //! A worker: it takes jobs until there are none, sleeps, and leaves when its time is over or it has to.
 
-use super::account::{Account, EXITING, STAY, SURPLUS, TIMED_OUT};
+use super::account::{Account, EXITING, NAPPED, STAY, SURPLUS, TIMED_OUT};
 use super::{BUSY, Mutant, START};
 use crate::memory::Order::Relaxed;
 use crate::program::{Code, Expr, List, Register, Term};
@@ -28,6 +28,8 @@ pub(super) struct Seat {
     pub begins: Begins,
     /// How often its idle timeout may fire
     pub timeouts: i32,
+    /// How often it may nap
+    pub naps: i32,
     /// What it tells, when it wakes others
     pub told: List,
 }
@@ -38,6 +40,7 @@ struct Own {
     /// Whether somebody may rely on its search
     searches: Register,
     timeouts: Option<Register>,
+    naps: Option<Register>,
 }
 
 impl Account {
@@ -48,6 +51,7 @@ impl Account {
             enqueued: p.compute(0),
             searches: p.compute(0),
             timeouts: (seat.timeouts > 0).then(|| p.compute(seat.timeouts)),
+            naps: (seat.naps > 0).then(|| p.compute(seat.naps)),
         };
         match seat.begins {
             Begins::Free => (),
@@ -165,6 +169,46 @@ impl Account {
 
     /// Sleeps, unless there is something to do.
     fn sleep(&self, p: &mut Code, seat: Seat, own: &Own, why: Register) {
+        let naps = self.begin_nap(p, own);
+        if self.searching.is_some() {
+            if !self.is(Mutant::SearchKept) {
+                p.when(own.searches, |p| self.end_search_before_arming(p));
+            }
+            p.set(own.searches, 1);
+        }
+        self.queue.arm(p, seat.number, own.enqueued);
+        if let Some(naps) = naps {
+            p.when(naps, |p| {
+                // Its time is over at once: whatever others do meanwhile they do before the next step.
+                self.queue.woken(p, seat.number, own.enqueued);
+                self.begin_search(p, "search after the nap");
+                self.end_sparing(p);
+                p.set(why, NAPPED);
+            });
+            p.when(why.is(STAY), |p| self.sleep_armed(p, seat, own, why));
+            p.when(why.is(NAPPED), |p| p.set(why, STAY));
+        } else {
+            self.sleep_armed(p, seat, own, why);
+        }
+    }
+
+    /// Whether it naps: a register that says so.
+    fn begin_nap(&self, p: &mut Code, own: &Own) -> Option<Register> {
+        let (left, sparing) = (own.naps?, self.sparing?);
+        let naps = p.compute(0);
+        p.when(left.differs(0), |p| {
+            let looks = p.load("anybody going to look", sparing, Relaxed);
+            p.when(looks.is(0), |p| {
+                p.store("nap", sparing, 1, Relaxed);
+                p.set(left, left.minus(1));
+                p.set(naps, 1);
+            });
+        });
+        Some(naps)
+    }
+
+    /// On the free list: looks, and sleeps.
+    fn sleep_armed(&self, p: &mut Code, seat: Seat, own: &Own, why: Register) {
         let looks = |p: &mut Code| {
             if self.is(Mutant::NoLookAfterArm) {
                 return p.compute(0);
@@ -184,13 +228,6 @@ impl Account {
             }
             awake
         };
-        if self.searching.is_some() {
-            if !self.is(Mutant::SearchKept) {
-                p.when(own.searches, |p| self.end_search_before_arming(p));
-            }
-            p.set(own.searches, 1);
-        }
-        self.queue.arm(p, seat.number, own.enqueued);
         let awake = looks(p);
         p.when_else(
             awake,
