@@ -24,7 +24,7 @@ fn shown(counterexample: &Counterexample) -> String {
 /// Searches for a counterexample, makes it again, and compares.
 #[track_caller]
 fn is_made_again(case: impl Replay, engine: Engine) -> Counterexample {
-    let verdict = case.search(engine, Budget::of_executions(ENOUGH));
+    let verdict = case.search(engine, Budget::of_executions(ENOUGH).only_to_find());
     let first = verdict.counterexample().unwrap_or_else(|| panic!("{case}, {engine:?}: {verdict:?}"));
     let record = first.record.as_deref().expect("the exact engine writes one");
     let (by, second) = case.replay(record).unwrap_or_else(|error| panic!("{case}, {record}: {error}"));

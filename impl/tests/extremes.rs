@@ -115,13 +115,14 @@ fn a_pool_may_have_as_many_workers_as_can_be_said() {
 fn a_pool_takes_any_number_of_lists_any_patience_and_any_time() {
     for layout in [Layout::Sharded(usize::MAX), Layout::Sharded(0)] {
         let (bounded, yields) = (2, usize::MAX);
-        for (idle_timeout, at_once) in [(Duration::MAX, usize::MAX), (Duration::ZERO, 0)] {
+        for (idle_timeout, most) in [(Duration::MAX, usize::MAX), (Duration::ZERO, 0), (Duration::ZERO, 1)] {
             runs_two_at_once(&Pool::new(pool::Config {
                 layout,
                 bounded,
                 yields,
                 idle_timeout,
-                at_once,
+                at_once: most,
+                nap_after: most,
                 unbounded: 0,
             }));
         }

@@ -20,8 +20,9 @@ use reveille_model::memory::Memory;
 use serde::Serialize;
 use shuttle::scheduler::DfsScheduler;
 
+use super::Error;
 use super::machine::{Cpus, Regime, Spent};
-use super::{Error, median};
+use super::row::median;
 use crate::engine::panics;
 use crate::flavour::script::{self, Script};
 use crate::flavour::{Exact, Loom, Shuttle, exact};

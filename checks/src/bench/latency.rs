@@ -60,7 +60,7 @@ impl<C: InFlight> Contender for OneByOne<C> {
             took.push(start.elapsed());
         }
         took.sort_unstable();
-        let of_1000 = |n| took[(took.len() * n / 1000).min(took.len() - 1)];
+        let of_1000 = |n: usize| took[(took.len() * n / 1000).min(took.len() - 1)];
         let n = took.len() as u64;
         Ok(Counts {
             submitted: n,

@@ -8,6 +8,9 @@ use super::row::{Row, row};
 use super::{Counts, Error, Line, Make, Name, Regime};
 use crate::flavour::timed::{self, Watched};
 
+/// How long a run may take beyond its time before it counts as one that does not come back.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How to measure.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -106,6 +109,7 @@ fn measure(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Contender;
 
     /// Loses one operation in each run, or its own wakeup.
     enum Faulty {

@@ -52,9 +52,6 @@ pub use row::{Row, conclusions};
 /// The share of its CPUs that a run may lose to others and still count as undisturbed.
 pub const QUIET: f64 = 0.1;
 
-/// How long a run may take beyond its time before it counts as one that does not come back.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Why a bench came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -121,7 +121,8 @@ pub(super) fn row(
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+/// Of an even number the mean of the middle two; `None` of none.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);

@@ -113,7 +113,7 @@ pub enum Change {
     Order(Strength),
     /// A compare-exchange that fails has this order.
     FailureOrder(Strength),
-    /// The fence, or the wake, is not there.
+    /// The fence, the store, or the wake, is not there.
     Dropped,
     /// The read-modify-write is a load and then a store.
     Split,
@@ -414,6 +414,7 @@ impl<P: Primitives> sync::Atomic for WeakenedAtomic<P> {
     fn store(&self, value: usize, order: Ordering) {
         match change(Operation::Store, self.label) {
             Some(Change::Order(weaker)) => self.inner.store(value, weaker.ordering()),
+            Some(Change::Dropped) => {}
             _ => self.inner.store(value, order),
         }
     }

@@ -88,7 +88,7 @@ pub const MUTANTS: &[Mutant] = {
             dropped("pool/account.rs", "end_sparing", "fence"),
         ),
         mutant(P::Napping, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
-        mutant(P::Napping, "wake-lost", Interleaving, WAKE_LOST),
+        mutant(P::Napping, "nap-kept", Interleaving, dropped("pool/account.rs", "end_sparing", "store")),
         mutant(P::Timeout, "waker-without-barrier", StoreBuffer, NO_BARRIER_IN_ADMIT),
         mutant(
             P::Timeout,

@@ -23,7 +23,7 @@ use super::Scenario;
 use crate::flavour::script::Script;
 use crate::trace::{Sleeper, Trace};
 
-/// What several threads of a pool have to get right together. The first seven have programs of the same names in the model.
+/// What several threads of a pool have to get right together. The first nine have programs of the same names in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// A job comes as the only worker goes idle.
