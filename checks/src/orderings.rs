@@ -5,6 +5,7 @@
 //! needs has to say why it stays.
 
 use std::hint::black_box;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use reveille::gate::PerEntry;
@@ -14,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::model::Twin;
 use crate::engine::{self, AnyScenario, Budget, Engine};
-use crate::flavour::weakened::{Change, Mutation, Operation, Place, Strength, listing, with_mutation};
+use crate::flavour::weakened::{
+    Change, Executed, Mutation, Operation, Place, Strength, listing, with_mutation,
+};
 use crate::scenario::{
     Completions, Consumer, Executing, GivingUp, HandingOver, PollWake, PoolScenario, Protocol, ReactorSleep,
 };
@@ -81,28 +84,33 @@ impl Row {
     }
 }
 
-/// One row for each ordering in the library's source.
-pub fn rows() -> Vec<Row> {
-    // A few executions come by everything.
-    let budget = Budget::of_executions(1_000);
-    let mut executed = Vec::new();
-    for scenario in scenarios() {
-        let (_, places) = listing(|| scenario.search(ENGINE, budget));
-        executed.extend(places.into_iter().map(|seen| (scenario.name.clone(), seen)));
-    }
-    let row = |used: Use| {
-        let here =
-            executed.iter().filter(|(_, seen)| seen.place == used.place && seen.operation == used.operation);
-        let mut scenarios: Vec<_> = here.clone().map(|(scenario, _)| scenario.clone()).collect();
-        scenarios.dedup();
-        Row {
-            label: here.clone().next().map_or("", |(_, seen)| seen.label),
-            scenarios,
-            changes: changes(&used),
-            used,
+/// One row for each ordering in the library's source. It is made once: all scenarios are run for it.
+pub fn rows() -> &'static [Row] {
+    static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+        // A few executions come by everything.
+        let budget = Budget::of_executions(1_000);
+        let mut executed = Vec::new();
+        for scenario in scenarios() {
+            let (_, places) = listing(|| scenario.search(ENGINE, budget));
+            executed.extend(places.into_iter().map(|seen| (scenario.name.clone(), seen)));
         }
-    };
-    source::uses().into_iter().map(row).collect()
+        source::uses().into_iter().map(|used| row(used, &executed)).collect()
+    });
+    &ROWS
+}
+
+/// `executed`: what the scenarios came by, each with the scenario's name.
+fn row(used: Use, executed: &[(String, Executed)]) -> Row {
+    let here =
+        executed.iter().filter(|(_, seen)| seen.place == used.place && seen.operation == used.operation);
+    let mut scenarios: Vec<_> = here.clone().map(|(scenario, _)| scenario.clone()).collect();
+    scenarios.dedup();
+    Row {
+        label: here.clone().next().map_or("", |(_, seen)| seen.label),
+        scenarios,
+        changes: changes(&used),
+        used,
+    }
 }
 
 /// The ways to do one step less than an ordering does.

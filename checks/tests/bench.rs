@@ -24,7 +24,7 @@ fn rows(args: &[&str]) -> Option<Vec<Value>> {
 
 #[test]
 fn every_bench_prints_the_documented_fields_and_gives_back_what_was_submitted() {
-    for bench in ["nop", "gates", "accounts", "wait_queue"] {
+    for bench in ["nop", "jobs", "latency", "gates", "accounts", "wait_queue"] {
         let Some(rows) = rows(&[bench]) else { return };
         assert!(!rows.is_empty());
         for row in &rows {
@@ -37,6 +37,24 @@ fn every_bench_prints_the_documented_fields_and_gives_back_what_was_submitted() 
             }
         }
     }
+}
+
+#[test]
+fn a_latency_has_percentiles_a_job_that_sleeps_takes_its_time_and_one_that_waits_takes_memory() {
+    let Some(latency) = rows(&["latency", "--contender", "kernel,reveille"]) else { return };
+    for row in &latency {
+        let of = |field: &str| row[field].as_f64().unwrap_or_else(|| panic!("no {field}: {row}"));
+        assert!(0.0 < of("p50_us") && of("p50_us") <= of("p99_us") && of("p99_us") <= of("p999_us"), "{row}");
+    }
+    let Some(jobs) = rows(&["jobs", "--contender", "reveille", "--depth", "256"]) else { return };
+    assert_eq!(jobs[0]["workers"], 64);
+    assert!(jobs[0]["ops_per_s"].as_f64() <= Some(64_000.0), "{}", jobs[0]);
+    let Some(memory) = rows(&["memory", "--contender", "reveille"]) else { return };
+    assert!(
+        memory[0]["memory_per_op"].as_f64() > Some(8.0),
+        "a closure of one word takes more: {}",
+        memory[0]
+    );
 }
 
 #[test]
@@ -76,7 +94,10 @@ fn the_checkers_are_measured_on_the_same_scenario_and_the_exact_engine_says_how_
 #[test]
 fn unknown_names_get_one_line_that_says_what_there_is() {
     for (args, says) in [
-        (&["speed"][..], "no bench is called `speed`; there are nop, gates, accounts, wait_queue, exact"),
+        (
+            &["speed"][..],
+            "no bench is called `speed`; there are nop, jobs, latency, memory, gates, accounts, wait_queue, exact",
+        ),
         (&["nop", "--contender", "me"], "no contender of nop is called `me`; there are"),
         (&["nop", "--case", "exit"], "bench nop has no --case"),
         (&["exact", "--depth", "8"], "bench exact has no --depth, --regime and --svg"),

@@ -14,7 +14,7 @@ const TO_FIND_EXACTLY: Budget = Budget::of_executions(60_000).only_to_find();
 
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {
-    Budget::to_pass(1_000)
+    Budget::to_pass(500)
 }
 
 /// The rows of the README, each with its mistake.

@@ -13,7 +13,7 @@ use reveille_checks::zoo::{Exhibit, Form, Shown};
 const TO_FIND: Budget = Budget::of_executions(ENOUGH);
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {
-    Budget::to_pass(5_000)
+    Budget::to_pass(2_000)
 }
 
 #[track_caller]

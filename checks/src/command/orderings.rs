@@ -11,6 +11,7 @@ use reveille_checks::engine::{Budget, ENOUGH};
 use reveille_checks::flavour::weakened::Mutation;
 use reveille_checks::orderings::{self, ENGINE, Probe, Row};
 use reveille_checks::report;
+use reveille_checks::source::{self, Use};
 use serde::Serialize;
 
 use super::cell::{ask_child, end_with_the_parent};
@@ -135,13 +136,12 @@ pub fn run(args: &Args) -> Outcome {
     if args.model {
         return model::run(args.format);
     }
-    let mut rows = orderings::rows();
-    if let Some(site) = &args.explain {
-        rows.retain(|row| row.used.place.to_string() == *site);
-        if rows.is_empty() {
-            return Err(format!("no ordering is at `{site}`; `reveille orderings` lists them all").into());
-        }
+    let is_asked = |used: &Use| args.explain.as_ref().is_none_or(|site| used.place.to_string() == *site);
+    if !source::uses().iter().any(is_asked) {
+        let site = args.explain.as_deref().unwrap_or_default();
+        return Err(format!("no ordering is at `{site}`; `reveille orderings` lists them all").into());
     }
+    let rows = orderings::rows().iter().filter(|row| is_asked(&row.used)).cloned().collect();
     let found = search(rows, args, start);
     let explained = found.iter().all(Found::is_explained);
     if args.explain.is_some() {

@@ -308,9 +308,11 @@ fn the_models_obey_their_laws() {
 #[test]
 fn every_rule_is_needed() {
     let mut left: Vec<Rule> = Rule::ALL.to_vec();
-    for seed in 0..MOST_PROGRAMS_FOR_A_RULE {
+    // `LooksAgain` shows in few programs. That one is known spares the search for it, as long as programs are made as they are.
+    let known = [2276];
+    for seed in (0..400).chain(known).chain(400..MOST_PROGRAMS_FOR_A_RULE) {
         let program = generate::program(seed);
-        let Some(allowed) = brute::executions(&program, 1000) else { continue };
+        let Some(allowed) = brute::executions(&program, MOST_GRAPHS_WHEN_ASKED) else { continue };
         left.retain(|&rule| {
             LEFT_OUT.set(Some(rule));
             // Without a rule the engine may come to what it holds to be impossible.
