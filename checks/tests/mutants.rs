@@ -69,6 +69,12 @@ fn differs(mutant: MutantCase, row: &ReadmeRow) -> Vec<String> {
     for (engine, &caught) in Engine::ALL.into_iter().zip(&row.caught) {
         // What the hardware hits is a matter of the machine.
         let Some(caught) = caught.filter(|_| engine != Engine::Hardware) else { continue };
+        // Where stores are late at most, such a fence is none, and the next row is about that.
+        let is_none = mutant.name().ends_with("fence: acq_rel");
+        if is_none && matches!(engine, Engine::ExactSc | Engine::ExactTso | Engine::LoomSc | Engine::Shuttle)
+        {
+            continue;
+        }
         let budget = match (caught, engine.of_the_exact_engine()) {
             (true, None) => TO_FIND,
             (true, Some(_)) => TO_FIND_EXACTLY,

@@ -12,7 +12,7 @@ const TO_FIND: Budget = Budget::of_executions(1_000_000).only_to_find();
 
 /// For a search that is to find nothing. `REVEILLE_BUDGET` makes it longer.
 fn to_pass() -> Budget {
-    Budget::to_pass(4_000)
+    Budget::to_pass(1_500)
 }
 
 /// How often the names of orderings stand among tokens, imports and tests left out: another way to count than

@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use reveille::sync::{Atomic, JoinHandle, Parker, Primitives};
@@ -60,13 +61,17 @@ fn every_counterexample_of_poll_wake_is_made_again_and_has_a_cycle_where_no_inte
 
 #[test]
 fn a_counterexample_of_each_mistake_of_the_pool_is_made_again() {
-    for mutant in MUTANTS {
-        let case = PoolCase::new(mutant.protocol.name(), Some(mutant.name)).unwrap();
-        let engine = EXACT.into_iter().find(|&engine| case.documented_miss(engine)).unwrap();
-        if case.pointless(engine).is_none() {
-            is_made_again(case, engine);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(mutant) = MUTANTS.get(next.fetch_add(1, Relaxed)) {
+            let case = PoolCase::new(mutant.protocol.name(), Some(mutant.name)).unwrap();
+            let engine = EXACT.into_iter().find(|&engine| case.documented_miss(engine)).unwrap();
+            if case.pointless(engine).is_none() {
+                is_made_again(case, engine);
+            }
         }
-    }
+    };
+    std::thread::scope(|scope| [0; 2].map(|_| scope.spawn(work)).map(|worker| worker.join().unwrap()));
 }
 
 fn reveille(args: &[&str]) -> Output {

@@ -113,7 +113,10 @@ fn every_protocol_passes_in_every_size_under_every_memory_model() {
     let mut work = Vec::new();
     for &protocol in Protocol::ALL {
         for memory in Memory::ALL.into_iter().rev() {
-            work.extend(protocol.sizes().iter().map(|size| (protocol, memory, *size)));
+            // With an old token there are all executions without: those that begin by taking it.
+            let sizes = protocol.sizes();
+            let within = |size: &&Size| size.tokens == 0 && sizes.contains(&Size { tokens: 1, ..**size });
+            work.extend(sizes.iter().filter(|size| !within(size)).map(|size| (protocol, memory, *size)));
         }
     }
     in_two_threads(work, |&(protocol, memory, size)| match violation(protocol, None, memory, size) {
