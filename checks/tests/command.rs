@@ -78,7 +78,7 @@ fn json_has_a_row_for_every_cell_with_every_field() {
 
 #[test]
 fn json_of_the_pool_has_the_protocol_and_its_mutant_or_null() {
-    let args = ["verdict", "--subject", "pool", "--format", "json", "--protocol", "maximum", "--budget", "6"];
+    let args = ["verdict", "--subject", "pool", "--format", "json", "--protocol", "maximum", "--budget", "3"];
     let output = reveille(&args);
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     let outcome = |mutant: Value, engine: &str, memory: &str| {
@@ -99,7 +99,7 @@ fn json_of_the_pool_has_the_protocol_and_its_mutant_or_null() {
 
 #[test]
 fn the_pools_verdict_has_its_mutants_under_it_and_a_line_for_each_protocol() {
-    let output = reveille(&["verdict", "--protocol", "exit", "--engine", "loom", "--budget", "6"]);
+    let output = reveille(&["verdict", "--protocol", "exit", "--engine", "loom", "--budget", "3"]);
     let stdout = text(&output.stdout);
     let unfinished = stdout.lines().filter(|line| line.starts_with("no result: exit, ")).count();
     assert!(stdout.contains("first-account-only"), "{stdout}");

@@ -14,7 +14,7 @@ fn overflowing<G>() -> Completions<G> {
 #[test]
 fn a_reactor_that_something_else_wakes_misses_no_completion() {
     for engine in [Engine::LoomSc, Engine::LoomC11, Engine::Shuttle] {
-        let budget = Budget::to_pass(30_000);
+        let budget = Budget::to_pass(10_000);
         let verdict = engine::search(engine, &ReactorSleep::<PerEntry>::default(), budget);
         println!("{engine:?}: {} executions, {:?}", verdict.explored(), verdict.bound());
         if let Some(counterexample) = verdict.counterexample() {
@@ -38,7 +38,7 @@ fn the_same_check_rejects_a_gate_that_forgets_who_left() {
 #[test]
 fn nothing_is_lost_and_the_order_is_kept_under_every_engine() {
     for engine in [Engine::LoomSc, Engine::LoomC11, Engine::Shuttle] {
-        let budget = Budget::to_pass(30_000);
+        let budget = Budget::to_pass(10_000);
         let verdict = engine::search(engine, &overflowing::<PerEntry>(), budget);
         println!("{engine:?}: {} executions, {:?}", verdict.explored(), verdict.bound());
         if let Some(counterexample) = verdict.counterexample() {

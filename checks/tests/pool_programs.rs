@@ -172,7 +172,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let scheduled = Scheduled { program: Arc::new(program), layout };
-        let budget = Budget { seed, ..Budget::of_executions(2_000) };
+        let budget = Budget { seed, ..Budget::of_executions(1_000) };
         let verdict = engine::search(Engine::Shuttle, &scheduled, budget);
         if let Some(counterexample) = verdict.counterexample() {
             prop_assert!(false, "{}", report::render(counterexample));

@@ -11,7 +11,7 @@ use reveille_checks::source;
 #[test]
 fn a_wake_spent_on_a_future_that_is_dropped_reaches_the_next_one() {
     for engine in [Engine::LoomSc, Engine::LoomC11, Engine::Shuttle] {
-        let budget = Budget::to_pass(30_000);
+        let budget = Budget::to_pass(10_000);
         let verdict = engine::search(engine, &GivingUp::<PerEntry>::default(), budget);
         println!("{engine:?}: {} executions, {:?}", verdict.explored(), verdict.bound());
         if let Some(counterexample) = verdict.counterexample() {
@@ -37,7 +37,7 @@ fn a_wake_spent_on_a_waiter_whose_look_panics_reaches_the_next_one() {
     for look in [1, 2] {
         let scenario = PanickingLook::<PerEntry>::new(look);
         for engine in EXACT.into_iter().chain([Engine::LoomSc, Engine::LoomC11, Engine::Shuttle]) {
-            let verdict = engine::search(engine, &scenario, Budget::to_pass(20_000));
+            let verdict = engine::search(engine, &scenario, Budget::to_pass(5_000));
             println!("look {look}, {engine:?}: {} executions, {:?}", verdict.explored(), verdict.bound());
             if let Some(counterexample) = verdict.counterexample() {
                 panic!("{}", report::render(counterexample));
