@@ -53,14 +53,20 @@ fn every_job_runs_once_in_every_layout() {
     }
 }
 
-/// One worker is woken or started for them, and each passes that on before it runs its job.
+/// One worker is woken or started for them, and each passes that on before it runs its job; or one that naps looks soon.
 #[test]
 fn jobs_that_block_without_saying_so_get_all_the_workers_that_they_may_have() {
     const WORKERS: usize = 32;
-    for layout in [Layout::OneLock, Layout::LockPerAccount, Layout::Sharded(1), Layout::Sharded(3)] {
-        let pool: Pool = Pool::new(Config { bounded: WORKERS, layout, ..Config::default() });
+    let layouts = [Layout::OneLock, Layout::LockPerAccount, Layout::Sharded(1), Layout::Sharded(3)];
+    for (layout, nap_after) in layouts.into_iter().flat_map(|layout| [(layout, 0), (layout, 1)]) {
+        let config = Config { bounded: WORKERS, layout, nap_after, ..Config::default() };
+        let pool: Pool = Pool::new(config);
         // The workers are started, then they sleep, then perhaps they sleep.
         for pause in [0, 20, 0] {
+            // What is short lets the next worker nap, if that is wanted.
+            for _ in 0..10 {
+                assert!(matches!(pool.spawn(Work::BOUNDED, |_| 1).wait(), Outcome::Done(1)));
+            }
             std::thread::sleep(Duration::from_millis(pause));
             let all = Arc::new(Barrier::new(WORKERS));
             let mut batch = pool.batch();
@@ -72,7 +78,7 @@ fn jobs_that_block_without_saying_so_get_all_the_workers_that_they_may_have() {
                 .collect();
             batch.submit();
             let leaders = jobs.into_iter().filter_map(|job| job.wait().done()).filter(|&leads| leads);
-            assert_eq!(leaders.count(), 1, "{layout:?}");
+            assert_eq!(leaders.count(), 1, "{layout:?}, {nap_after}");
         }
     }
 }
