@@ -290,6 +290,7 @@ fn the_machine_of_rc11_agrees_with_herds_verdict_on_the_cores_that_it_can_run() 
 #[test]
 fn reduction_loses_no_final_state() {
     let every = if std::env::var_os("REVEILLE_BUDGET").is_some() { 1 } else { 4 };
+    println!("one of {every} tests; all of them with REVEILLE_BUDGET=1");
     for (name, test) in tests(HERD_TESTS).into_iter().step_by(every) {
         for memory in Memory::ALL {
             let run = |reduce| test.run_on_machine(memory, Options { reduce, ..Options::default() });

@@ -169,6 +169,7 @@ fn what_is_called_redundant_is_left_out_without_harm() {
         // The largest size takes long under RC11, where a barrier may be missed that TSO does not need. This is about no barrier.
         let sizes = protocol.sizes().split_last().expect("there is one");
         let sizes = if memory == Memory::Rc11 { sizes.1 } else { protocol.sizes() };
+        println!("{protocol}: {mutant} under {memory}: {} of {} sizes", sizes.len(), protocol.sizes().len());
         let wrong = sizes.iter().find(|size| violation(protocol, Some(mutant), memory, **size).is_some());
         wrong.map_or(Ok(()), |size| Err(format!("{protocol} with {size}: {mutant} under {memory}")))
     });
