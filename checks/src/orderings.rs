@@ -143,7 +143,7 @@ pub fn price(row: &Row) -> Option<f64> {
                 time(|| word.compare_exchange(1, 1, order, Ordering::Relaxed).is_ok())
             }
             Operation::Fence => time(|| fence(order)),
-            Operation::Lock | Operation::Wake => 0.0,
+            Operation::Lock | Operation::Wake | Operation::Guard => 0.0,
         }
     };
     let weaker = match row.changes.first()? {

@@ -125,6 +125,32 @@ pub struct Partner {
     pub exists: bool,
 }
 
+impl Call {
+    /// Whether it keeps a panic of foreign code from unwinding further, for a checker to take it out. What other threads
+    /// have to do with is checked; the reactor and its futures belong to one thread.
+    pub fn is_guard(&self) -> bool {
+        let named = match &*self.name {
+            "contain" | "discard" | "discard_all" | "catch" => true,
+            "call" => self.receiver == "calls",
+            _ => false,
+        };
+        // The guards themselves are made of these.
+        let inside = self.place.file == "unwind.rs"
+            && ["contain", "discard", "discard_all", "call"].contains(&&*self.function);
+        named && !inside && !self.place.file.starts_with("uring/")
+    }
+
+    /// Why it stays although nothing needs it, if the comment says so.
+    pub fn why_kept(&self) -> Option<&str> {
+        after(&self.comment, "Kept: ")
+    }
+
+    /// Why no checker comes by, if the comment says so.
+    pub fn why_unreached(&self) -> Option<&str> {
+        after(&self.comment, "Unreached: ")
+    }
+}
+
 impl Use {
     /// Whether it orders anything.
     pub fn is_ordered(&self) -> bool {

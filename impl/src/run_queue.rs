@@ -12,8 +12,10 @@
 //! or one after it, and the poll sees what the waker did. If the executor's comes first, the waker finds the task gone, and
 //! puts it into the queue.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
+use crate::burst::give_back;
 use crate::sync::{Atomic, Native, Primitives};
 
 /// See the [module](self).
@@ -45,5 +47,41 @@ impl<P: Primitives> Queued<P> {
     pub fn running(&self) {
         // Acquire: pairs with the release swap in `woken`. A swap and not a store: it has to read the wakes before it.
         self.0.swap(AWAY, Acquire);
+    }
+}
+
+/// The tasks that an executor has taken from its run queue, and owes a poll.
+///
+/// They belong to the executor, not to the stack of the loop that polls them. A poll may unwind out of that loop; the others
+/// of the batch still count as queued, so that no wake puts them into the run queue again, and they are to be polled by
+/// whoever runs the loop next.
+///
+/// ```
+/// # use reveille::run_queue::Ready;
+/// let mut ready = Ready::default();
+/// ready.extend(["first", "second"]);
+/// assert_eq!(ready.next(), Some("first"));
+/// ```
+#[derive(Debug)]
+pub struct Ready<T>(VecDeque<T>);
+
+impl<T> Default for Ready<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T> Ready<T> {
+    /// Takes a batch over.
+    pub fn extend(&mut self, batch: impl IntoIterator<Item = T>) {
+        self.0.extend(batch);
+    }
+
+    /// The next one to be polled.
+    #[allow(clippy::should_implement_trait)] // more may come after the last one
+    pub fn next(&mut self) -> Option<T> {
+        let next = self.0.pop_front();
+        give_back(&mut self.0);
+        next
     }
 }

@@ -27,6 +27,8 @@ impl<P: Primitives, R: Send + 'static> Slot<P, R> {
             waiting.waker.take()
         });
         if let Some(waker) = waker {
+            // Kept: in the pool there is another guard behind it, that of the receiver. In a reactor there is none, and it is not a
+            // checker that sees it but a test of the reactor.
             contain::<P, _>("a waker", || waker.wake());
         }
     }

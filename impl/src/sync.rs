@@ -57,6 +57,7 @@ pub trait Primitives: Sized + Send + Sync + 'static {
     fn thread() -> u64;
 
     /// Runs `body`; a panic in it is an `Err` with its payload. A checker's own panics, by which it ends an execution, pass.
+    #[track_caller]
     fn catch<R>(body: impl FnOnce() -> R) -> std::thread::Result<R> {
         panic::catch_unwind(AssertUnwindSafe(body))
     }

@@ -32,7 +32,10 @@ use crate::sync::Primitives;
 type Panic = Box<dyn Any + Send>;
 
 /// Runs foreign code. If it panics that is logged, as of `what`, and nothing returned.
+///
+/// `#[track_caller]`, as all guards: a checker takes out the one at a line.
 #[inline]
+#[track_caller]
 pub(crate) fn contain<P: Primitives, R>(what: &'static str, body: impl FnOnce() -> R) -> Option<R> {
     match P::catch(body) {
         Ok(result) => Some(result),
@@ -45,18 +48,23 @@ pub(crate) fn contain<P: Primitives, R>(what: &'static str, body: impl FnOnce() 
 
 /// Drops what is foreign.
 #[inline]
+#[track_caller]
 pub(crate) fn discard<P: Primitives>(what: &'static str, value: impl Sized) {
     contain::<P, _>(what, || drop(value));
 }
 
 /// Drops what is foreign, each for itself.
+#[track_caller]
 pub(crate) fn discard_all<P: Primitives, T>(what: &'static str, values: impl IntoIterator<Item = T>) {
-    values.into_iter().for_each(|value| discard::<P>(what, value));
+    // No `for_each`: its closure would be the caller.
+    for value in values {
+        discard::<P>(what, value);
+    }
 }
 
 #[cold]
 fn log<P: Primitives>(what: &'static str, panic: Panic) {
-    // A subscriber is foreign as well.
+    // A subscriber is foreign as well. Unreached: no scenario has one.
     if let Err(another) = P::catch(|| tracing::error!("{what} panicked: {}", message(&*panic))) {
         discard_payload::<P>(another);
     }
@@ -65,6 +73,7 @@ fn log<P: Primitives>(what: &'static str, panic: Panic) {
 
 /// Drops what was panicked with. If that panics too, what *that* panicked with is leaked: the chain has to end.
 pub(crate) fn discard_payload<P: Primitives>(panic: Panic) {
+    // Unreached: the payloads that checkers let through have no destructor.
     if let Err(another) = P::catch(|| drop(panic)) {
         std::mem::forget(another);
     }
@@ -89,6 +98,7 @@ impl<P: Primitives> Deferred<P> {
 
     /// Makes one of the calls.
     #[inline]
+    #[track_caller]
     pub fn call(&mut self, what: &'static str, body: impl FnOnce()) {
         if let Err(panic) = P::catch(body) {
             match self.first {

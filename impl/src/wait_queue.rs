@@ -136,7 +136,7 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
 
     /// An empty queue for exclusive entries only, of which the one that armed last is told first: its sleeper's memory is still in the
     /// caches, and those at the end sleep on.
-    pub(crate) fn last_first() -> Self {
+    pub fn last_first() -> Self {
         Self { last_first: true, ..Self::new() }
     }
 
@@ -391,6 +391,7 @@ impl<P: Primitives, G: Gate> Waiter<P, G> {
                 let heard = self.heard;
                 contain::<P, _>("a waker", || self.disarm());
                 if heard {
+                    // Kept: without it the waker's panic would go on in the place of the look's, and no more.
                     contain::<P, _>("a waker", || self.queue.deliver(1));
                 }
                 resume_unwind(panic)

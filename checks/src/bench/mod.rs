@@ -20,6 +20,7 @@
 
 mod accounts;
 mod bed;
+mod crowd;
 pub mod exact;
 mod gates;
 mod hand_off;

@@ -38,11 +38,11 @@ impl<P: Primitives, G: Gate> Workers for Ours<P, G> {
         let mut batch = self.pool.batch();
         for user_data in tokens {
             let results = self.results.clone();
-            batch.enqueue(
+            batch.enqueue_detached(
                 self.works[user_data as usize % self.works.len()],
                 move |_| black_box(user_data),
                 move |outcome| {
-                    results.publish([Completion { user_data, outcome }]);
+                    results.publish_one(Completion { user_data, outcome });
                 },
             );
         }

@@ -6,6 +6,8 @@
 //! | `ping-pong` | there and back between two threads that sleep in between | 1 |
 //! | `wake-all` | waking so many threads and sleeping until the last of them has answered | how many |
 //!
+//! `wake-one` and `leave` are those of a [crowd](super::crowd).
+//!
 //! The condition is a word in all of them. What differs is how one sleeps until it has changed.
 
 use std::hint::black_box;
@@ -29,6 +31,7 @@ pub(super) fn lines() -> Vec<Line> {
     let parts: [fn(&mut Vec<Line>); 5] =
         [ours, peer::<Event>, peer::<Notify>, peer::<StdCondvar>, peer::<ParkingLotCondvar>];
     parts.iter().for_each(|part| part(&mut lines));
+    lines.extend(super::crowd::lines());
     lines.sort_by_key(|line| (line.case, line.depth));
     lines
 }

@@ -6,6 +6,7 @@ mod poll_wake;
 mod pool;
 mod ring;
 mod run_queue;
+mod unwind;
 mod wait_queue;
 
 pub use completion::{Completions, ReactorSleep};
@@ -14,6 +15,7 @@ pub use poll_wake::{Consumer, POLL_WAKE_LEGEND, PollWake};
 pub use pool::{Misuse, POOL_LEGEND, PoolScenario, Protocol};
 pub use ring::Ring;
 pub use run_queue::Executing;
+pub use unwind::{Form, Held, Unwinding, unwinding};
 pub use wait_queue::{GivingUp, PanickingLook};
 
 use reveille::sync::Primitives;

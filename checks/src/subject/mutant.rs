@@ -4,12 +4,14 @@
 //! |---|---|
 //! | a gate of the question with a consumer that it loses | the code and the model |
 //! | the gate of production with [one thing wrong](crate::mutants) | the code, and in the model where that has it |
+//! | a guard round foreign code that is not there, an executor that forgets its batch | the code |
 //! | an ordering of the library [one step weaker](crate::orderings), an exchange in two steps, a wake that is lost | the code, and in the model where that has the place |
 //! | a mistake in the completion queue | the model |
 //! | a protocol of the [pool](super::PoolCase) with one thing wrong | the code, the model, or both |
 //!
 //! An ordering that its comment says is kept although nothing needs it makes no mutant: without it the code would be right.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -23,7 +25,7 @@ use crate::engine::{self, AnyScenario, Budget, Engine};
 use crate::flavour::weakened::{Change, Mutation, Operation, with_mutation};
 use crate::mutants::{self, Mutant};
 use crate::orderings::{self, InTheModel};
-use crate::scenario::{Consumer, PollWake, ReactorSleep};
+use crate::scenario::{Consumer, Held, PollWake, ReactorSleep, Unwinding, unwinding};
 use crate::source::{self, Use};
 use crate::verdict::Verdict;
 
@@ -100,6 +102,7 @@ static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     entries.extend(of_the_gate());
     entries.extend(of_the_orderings());
     entries.extend(WAKES.into_iter().map(lost_wake));
+    entries.extend(of_the_guards());
     entries.extend(
         completion::Mutant::ALL.iter().copied().filter(|mutant| !has_a_twin(*mutant)).map(of_the_queue),
     );
@@ -251,6 +254,28 @@ fn lost_wake((file, function, name): (&'static str, &'static str, &'static str))
     Entry::made(format!("{file} {function}: the wake is lost"), Some(code), None, None)
 }
 
+/// Every guard round foreign code taken out, but those that are kept for another reason.
+fn of_the_guards() -> Vec<Entry> {
+    let guards = source::calls().iter().filter(|call| call.is_guard());
+    let needed = guards.filter(|call| call.why_kept().is_none() && call.why_unreached().is_none());
+    let mut names = HashMap::new();
+    let mut entries: Vec<_> = needed
+        .map(|call| {
+            let name = format!("{} {}, {}", call.place.file, call.function, call.name);
+            let nth = names.entry(name.clone()).and_modify(|nth| *nth += 1).or_insert(1);
+            let nth = if *nth > 1 { format!(" ({nth})") } else { String::new() };
+            let mutation = Mutation { place: call.place.clone(), label: None, change: Change::Dropped };
+            let code: Search<Engine> =
+                Box::new(move |engine, budget| search_for(&mutation, &unwinding(), engine, budget));
+            Entry::made(format!("{name}{nth}: taken out"), Some(code), None, None)
+        })
+        .collect();
+    let on_stack: Search<Engine> =
+        Box::new(|engine, budget| engine::search(engine, &Unwinding::Task(Held::OnStack), budget));
+    entries.push(Entry::made("executor: a batch of tasks on the stack".into(), Some(on_stack), None, None));
+    entries
+}
+
 /// Which scenarios a file's code is run in.
 fn scenarios_of(file: &str) -> Vec<AnyScenario> {
     let mut scenarios = orderings::scenarios();
@@ -267,14 +292,18 @@ fn scenarios_of(file: &str) -> Vec<AnyScenario> {
 
 const PER_ENTRY: &str = <PerEntry as reveille::gate::Gate>::NAME;
 
-/// Searches the scenarios for an execution in which a mistake in the code loses something; a little in each, and then more.
+/// Searches the scenarios that come by a place.
 fn search_code(mutation: &Mutation, engine: Engine, budget: Budget) -> Verdict {
-    let scenarios = scenarios_of(&mutation.place.file);
+    search_for(mutation, &scenarios_of(&mutation.place.file), engine, budget)
+}
+
+/// Searches scenarios for an execution in which a mistake in the code loses something; a little in each, and then more.
+fn search_for(mutation: &Mutation, scenarios: &[AnyScenario], engine: Engine, budget: Budget) -> Verdict {
     let mut explored = 0;
     let mut comes_by = false;
     for round in [0.1, 0.9] {
         let share = budget.part(round / scenarios.len().max(1) as f64);
-        for scenario in &scenarios {
+        for scenario in scenarios {
             let search = || scenario.search(engine, share);
             let (verdict, struck) = with_mutation(mutation, search);
             comes_by |= struck > 0;

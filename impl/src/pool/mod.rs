@@ -64,6 +64,8 @@
 //! not pass its search on, and looks itself whether jobs still wait. When it is done with that it says so, comes by a full barrier, and
 //! does steps 2 and 3. A worker asks whether somebody spares after the barrier at the end of its search. So either the worker sees that
 //! nobody does, and looks, or that submitter's look comes after the end of the search, and finds the jobs of all who relied on it.
+//! Several may spare wakes at a time, and share one mark: the first that clears it comes by a full barrier and looks after that, so
+//! who relied on the mark, whoever had set it, is served by that look.
 //!
 //! *A worker may nap* ([`Config::nap_after`]). Where short jobs come in batches, one worker does a batch before the next one is awake, and
 //! that is woken each time. So when some in a row had little to do, the next of them sleeps for half a millisecond only, and says what
@@ -538,6 +540,27 @@ impl<'a, P: Primitives, G: WakeOne> Batch<'a, P, G> {
         self.jobs.enqueue(work, run, deliver)
     }
 
+    /// Adds a job without a token, which nobody cancels by itself: it is one allocation less, and nothing of it is counted. With a
+    /// [tag](Work::tagged) it can be found all the same, and costs what [`enqueue`](Batch::enqueue) does.
+    ///
+    /// ```
+    /// # use reveille::pool::{Config, Pool, Work};
+    /// # let pool: Pool = Pool::new(Config::default());
+    /// let (send, answers) = std::sync::mpsc::channel();
+    /// let mut batch = pool.batch();
+    /// batch.enqueue_detached(Work::BOUNDED, |_| 6 * 7, move |outcome| drop(send.send(outcome.done())));
+    /// batch.submit();
+    /// assert_eq!(answers.recv(), Ok(Some(42)));
+    /// ```
+    pub fn enqueue_detached<T, F, D>(&mut self, work: Work, run: F, deliver: D)
+    where
+        T: 'static,
+        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+        D: FnOnce(Outcome<T>) + Send + 'static,
+    {
+        self.jobs.enqueue_detached(work, run, |outcome, _| deliver(outcome));
+    }
+
     /// How many jobs it holds.
     pub fn len(&self) -> usize {
         self.jobs.len()
@@ -843,6 +866,7 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
     /// shutdown would find the lists empty, and return while the outcomes are still on their way.
     fn holding_jobs<R>(&self, body: impl FnOnce() -> R) -> R {
         self.threads.with(|threads| threads.holding += 1);
+        // Unreached: what is foreign in there has guards of its own.
         let result = P::catch(body);
         self.threads.with(|threads| threads.holding -= 1);
         self.end.notify_all();

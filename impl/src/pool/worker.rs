@@ -128,7 +128,7 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
     pub fn run(self) {
         let _ = self.station.thread.set(P::thread());
         let account = self.account();
-        // Nothing of a job unwinds to here. But a subscriber of the traces may, and the pool would wait for us for ever.
+        // Unreached: nothing of a job unwinds to here. But a subscriber of the traces may, and the pool would wait for us for ever.
         if contain::<P, _>("a worker", || self.live(account)).is_none() {
             account.leave(Leave::Exiting);
         }
@@ -196,7 +196,7 @@ impl<P: Primitives, G: WakeOne> Worker<P, G> {
             }
         };
         drop(waiter);
-        // After it has left, a panic would have it leave twice.
+        // Unreached: a subscriber of the traces is no part of a scenario. After it has left, a panic would have it leave twice.
         contain::<P, _>("a subscriber", || tracing::debug!(?why, "leaves"));
     }
 

@@ -3,7 +3,6 @@
 //! The reactor's stream is its run queue: the event of an executor's reactor is "this task can go on". A task's waker
 //! posts it, from whatever thread, and so wakes the executor through the completion queue like everything else.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::resume_unwind;
 use std::pin::pin;
@@ -18,7 +17,7 @@ use super::handle::Handle;
 use super::reactor::{Config, Reactor};
 use super::task::{LocalFuture, Spawner};
 use crate::burst::give_back;
-use crate::run_queue::Queued;
+use crate::run_queue::{Queued, Ready};
 use crate::sync::{Native, Primitives};
 use crate::unwind::{contain, discard, discard_all};
 
@@ -52,7 +51,7 @@ pub struct Executor {
     /// What the reactor hands out. Not on the stack: a turn may unwind.
     events: Vec<Task>,
     /// Tasks that can go on: taken from there, and still to be polled.
-    ready: VecDeque<Task>,
+    ready: Ready<Task>,
     reactor: Reactor<Task>,
 }
 
@@ -97,7 +96,7 @@ impl Executor {
             tasks: Slab::new(),
             spawner: Spawner::new(),
             events: Vec::new(),
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             reactor,
         })
     }
@@ -130,8 +129,7 @@ impl Executor {
             self.ready.extend(self.events.drain(..));
             give_back(&mut self.events);
             let mut ended = None;
-            while let Some(Task(key)) = self.ready.pop_front() {
-                give_back(&mut self.ready);
+            while let Some(Task(key)) = self.ready.next() {
                 if key != MAIN {
                     self.poll(key);
                 } else if let (None, Some(future)) = (&ended, main.as_mut().as_pin_mut()) {

@@ -1,4 +1,4 @@
-//! Events whose making panics, buffers and events whose destructors do, closures, iterators of what is posted.
+//! Events whose making panics, operations that do, buffers and events whose destructors do, closures, iterators of what is posted.
 
 use std::io::pipe;
 use std::sync::Arc;
@@ -6,8 +6,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use io_uring::{opcode, squeue, types};
 use reveille::pool::{Shutdown, Work};
-use reveille::uring::{Config, Error, Handle, Nop, Reactor, Read, Request, Timeout};
+use reveille::uring::{
+    Config, Done, Error, Handle, Multishot, Nop, Operation, Reactor, Read, Request, Timeout,
+};
 
 use super::{Dice, Item, PATIENCE, Tally, caught};
 
@@ -54,6 +57,46 @@ impl Drop for Maker {
     fn drop(&mut self) {
         let count = if self.made { &self.makers.made } else { &self.makers.without };
         count.fetch_add(1, Relaxed);
+    }
+}
+
+/// Nothing, by an operation that may panic when it is asked for its entry and when it has ended.
+struct Rude(Dice, Item);
+
+// SAFETY: there are no addresses in the entry.
+unsafe impl Operation for Rude {
+    type Output = Item;
+
+    fn entry(&mut self) -> squeue::Entry {
+        self.0.callback();
+        opcode::Nop::new().build()
+    }
+
+    fn finish(self, _: Done) -> Item {
+        self.0.callback();
+        self.1
+    }
+}
+
+/// Three ticks of a clock, each of which may panic.
+struct Ticks(Dice, Box<types::Timespec>);
+
+impl Ticks {
+    const EACH: Duration = Duration::from_micros(20);
+}
+
+// SAFETY: the address in the entry is of a box that this owns and leaves alone.
+unsafe impl Multishot for Ticks {
+    type Item = Item;
+
+    fn entry(&mut self) -> squeue::Entry {
+        self.0.callback();
+        opcode::Timeout::new(&*self.1).count(3).flags(types::TimeoutFlags::MULTISHOT).build()
+    }
+
+    fn shot(&self, _: Done) -> Item {
+        self.0.callback();
+        self.0.item()
     }
 }
 
@@ -133,7 +176,7 @@ fn of_one_reactor(dice: &Dice, tally: &mut Tally) -> Result<(), Error> {
 fn submit(dice: &Dice, reactor: &mut Reactor<Item>, makers: &Arc<Makers>) -> Result<(), Error> {
     let maker = Maker::new(dice, makers);
     let item = dice.item();
-    match dice.roll(6) {
+    match dice.roll(8) {
         0 => drop(reactor.submit(Request::new(Nop, move |_| maker.make()))?),
         1 => {
             let (reader, writer) = pipe()?;
@@ -152,6 +195,23 @@ fn submit(dice: &Dice, reactor: &mut Reactor<Item>, makers: &Arc<Makers>) -> Res
             let soon = Timeout::after(Duration::from_micros(dice.roll(200)));
             reactor.submit(Request::new(soon, move |_| maker.make()))?;
         }
+        4 => {
+            let rude = Rude(dice.clone(), item);
+            reactor.submit(Request::new(rude, move |item| {
+                drop(item);
+                maker.make()
+            }))?;
+        }
+        5 => {
+            let (ticks, dice, makers) =
+                (Ticks(dice.clone(), Box::new(Ticks::EACH.into())), dice.clone(), makers.clone());
+            // One maker for each tick; this one is not needed.
+            drop(maker);
+            reactor.submit(Request::multishot(ticks, move |shot| {
+                drop(shot.item);
+                Maker::new(&dice, &makers).make()
+            }))?;
+        }
         n => {
             let (running, settling) = (dice.clone(), dice.clone());
             let run = move |_: &reveille::pool::Context<'_>| {
@@ -164,7 +224,7 @@ fn submit(dice: &Dice, reactor: &mut Reactor<Item>, makers: &Arc<Makers>) -> Res
                 drop(outcome);
                 maker.make()
             });
-            if n == 5 {
+            if n == 7 {
                 token.cancel();
             }
         }

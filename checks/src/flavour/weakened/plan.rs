@@ -1,34 +1,14 @@
-//! [`Weakened`]: one operation at one source line does less than the source says.
-//!
-//! A check that passes says something only if it would notice a mistake. This flavour makes the mistakes, without touching the
-//! code: it is told a [`Mutation`], an operation by its source line and what becomes of it, and
-//! passes everything else on as it is. It also keeps a list of what was executed, so that nobody has to know the lines.
-//!
-//! **What cannot be taken away is a lock.** Its closure is handed a `&mut` to what the lock guards; two threads that hold one at
-//! the same time are undefined behaviour in the checker itself, which could then say nothing. Locks are listed only.
-//!
-//! **Where a wake stands.** An `unpark` has the source line of its caller. But most wakes go through a
-//! [`Waker`](std::task::Waker), a table of functions that knows of no caller. Whoever calls wakers says so before with a
-//! [`Note`], and that note's line is theirs.
+//! The plan of a search: which operation is changed, and what was executed.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::io;
-use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Wake;
-use std::time::Duration;
 
-use reveille::sync::{self, Note, Primitives, Unparked};
 use serde::{Deserialize, Serialize};
-
-/// `P`, with one operation changed: the one that [`with_mutation`] names. Without one, `P`.
-#[derive(Debug, Clone, Copy)]
-pub struct Weakened<P>(PhantomData<P>);
 
 /// A place in the source: of a call, where its name begins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -74,6 +54,8 @@ pub enum Operation {
     Lock,
     /// An `unpark`, directly or through a waker.
     Wake,
+    /// What keeps a panic of foreign code from unwinding further. Listed where there was one.
+    Guard,
 }
 
 impl Operation {
@@ -89,6 +71,7 @@ impl Operation {
             Self::Fence => "fence",
             Self::Lock => "lock",
             Self::Wake => "wake",
+            Self::Guard => "guard",
         }
     }
 
@@ -113,7 +96,7 @@ pub enum Change {
     Order(Strength),
     /// A compare-exchange that fails has this order.
     FailureOrder(Strength),
-    /// The fence, the store, or the wake, is not there.
+    /// The fence, the store, the wake or the guard is not there.
     Dropped,
     /// The read-modify-write is a load and then a store.
     Split,
@@ -233,8 +216,6 @@ thread_local! {
     // All simulated threads of an execution run on one of the operating system's threads.
     static PLAN: RefCell<Option<Arc<Plan>>> = const { RefCell::new(None) };
     static ACTIVE: Cell<bool> = const { Cell::new(false) };
-    /// Where each simulated thread last said that it is going to call wakers.
-    static ANNOUNCED: RefCell<HashMap<u64, &'static Location<'static>>> = RefCell::default();
 }
 
 /// Puts a plan, or none, into force on this operating system's thread. Returns the one that was.
@@ -297,15 +278,25 @@ pub fn listing<R>(body: impl FnOnce() -> R) -> (R, BTreeSet<Executed>) {
     (result, executed.collect())
 }
 
+/// Whether there is a plan.
+#[inline]
+pub(super) fn is_active() -> bool {
+    ACTIVE.get()
+}
+
 /// What has to become of this operation, if it is the one.
 #[track_caller]
 #[inline]
-fn change(operation: Operation, label: &'static str) -> Option<Change> {
-    if ACTIVE.get() { change_at(Location::caller(), operation, label) } else { None }
+pub(super) fn change(operation: Operation, label: &'static str) -> Option<Change> {
+    if is_active() { change_at(Location::caller(), operation, label) } else { None }
 }
 
 #[cold]
-fn change_at(at: &'static Location<'static>, operation: Operation, label: &'static str) -> Option<Change> {
+pub(super) fn change_at(
+    at: &'static Location<'static>,
+    operation: Operation,
+    label: &'static str,
+) -> Option<Change> {
     PLAN.with_borrow(|plan| {
         let plan = plan.as_ref()?;
         if let Some(listed) = &plan.listed {
@@ -318,199 +309,4 @@ fn change_at(at: &'static Location<'static>, operation: Operation, label: &'stat
         }
         here.then_some(mutation.change)
     })
-}
-
-/// The part of an order that a load may have.
-fn of_load(order: Ordering) -> Ordering {
-    match order {
-        Ordering::Release => Ordering::Relaxed,
-        Ordering::AcqRel => Ordering::Acquire,
-        order => order,
-    }
-}
-
-/// The part of an order that a store may have.
-fn of_store(order: Ordering) -> Ordering {
-    match order {
-        Ordering::Acquire => Ordering::Relaxed,
-        Ordering::AcqRel => Ordering::Release,
-        order => order,
-    }
-}
-
-impl<P: Primitives> Primitives for Weakened<P> {
-    type Atomic = WeakenedAtomic<P>;
-    type Mutex<T: Send + 'static> = WeakenedMutex<P, T>;
-    type Parker = WeakenedParker<P>;
-    type Cell<T: Send + 'static> = P::Cell<T>;
-    type JoinHandle = P::JoinHandle;
-
-    fn fence(order: Ordering) {
-        match change(Operation::Fence, "") {
-            Some(Change::Dropped) => {}
-            Some(Change::Order(weaker)) => P::fence(weaker.ordering()),
-            _ => P::fence(order),
-        }
-    }
-
-    fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> P::JoinHandle {
-        P::spawn(name, body)
-    }
-
-    fn try_spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<P::JoinHandle> {
-        P::try_spawn(name, body)
-    }
-
-    fn thread() -> u64 {
-        P::thread()
-    }
-
-    fn catch<R>(body: impl FnOnce() -> R) -> std::thread::Result<R> {
-        P::catch(body)
-    }
-
-    fn note(note: Note) {
-        if ACTIVE.get() {
-            let at = Location::caller();
-            ANNOUNCED.with_borrow_mut(|announced| announced.insert(P::thread(), at));
-        }
-        P::note(note);
-    }
-
-    fn tearing_down() -> bool {
-        P::tearing_down()
-    }
-}
-
-/// See [`Weakened`].
-pub struct WeakenedAtomic<P: Primitives> {
-    inner: P::Atomic,
-    label: &'static str,
-}
-
-impl<P: Primitives> WeakenedAtomic<P> {
-    /// A read-modify-write in two steps.
-    #[track_caller]
-    fn split(&self, order: Ordering, new: impl FnOnce(usize) -> usize) -> usize {
-        use sync::Atomic;
-        let read = self.inner.load(of_load(order));
-        self.inner.store(new(read), of_store(order));
-        read
-    }
-}
-
-impl<P: Primitives> sync::Atomic for WeakenedAtomic<P> {
-    fn new(label: &'static str, value: usize) -> Self {
-        Self { inner: P::Atomic::new(label, value), label }
-    }
-
-    fn load(&self, order: Ordering) -> usize {
-        match change(Operation::Load, self.label) {
-            Some(Change::Order(weaker)) => self.inner.load(weaker.ordering()),
-            _ => self.inner.load(order),
-        }
-    }
-
-    fn store(&self, value: usize, order: Ordering) {
-        match change(Operation::Store, self.label) {
-            Some(Change::Order(weaker)) => self.inner.store(value, weaker.ordering()),
-            Some(Change::Dropped) => {}
-            _ => self.inner.store(value, order),
-        }
-    }
-
-    fn swap(&self, value: usize, order: Ordering) -> usize {
-        match change(Operation::Swap, self.label) {
-            Some(Change::Order(weaker)) => self.inner.swap(value, weaker.ordering()),
-            Some(Change::Split) => self.split(order, |_| value),
-            _ => self.inner.swap(value, order),
-        }
-    }
-
-    fn fetch_add(&self, value: usize, order: Ordering) -> usize {
-        match change(Operation::FetchAdd, self.label) {
-            Some(Change::Order(weaker)) => self.inner.fetch_add(value, weaker.ordering()),
-            Some(Change::Split) => self.split(order, |read| read.wrapping_add(value)),
-            _ => self.inner.fetch_add(value, order),
-        }
-    }
-
-    fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
-        match change(Operation::FetchSub, self.label) {
-            Some(Change::Order(weaker)) => self.inner.fetch_sub(value, weaker.ordering()),
-            Some(Change::Split) => self.split(order, |read| read.wrapping_sub(value)),
-            _ => self.inner.fetch_sub(value, order),
-        }
-    }
-
-    fn compare_exchange(&self, old: usize, new: usize, ok: Ordering, err: Ordering) -> Result<usize, usize> {
-        let (ok, err) = match change(Operation::CompareExchange, self.label) {
-            Some(Change::Order(weaker)) => (weaker.ordering(), err),
-            Some(Change::FailureOrder(weaker)) => (ok, weaker.ordering()),
-            Some(Change::Split) => {
-                let read = self.inner.load(of_load(ok));
-                if read != old {
-                    return Err(read);
-                }
-                self.inner.store(new, of_store(ok));
-                return Ok(read);
-            }
-            _ => (ok, err),
-        };
-        self.inner.compare_exchange(old, new, ok, err)
-    }
-}
-
-/// See [`Weakened`]: a lock is only listed.
-pub struct WeakenedMutex<P: Primitives, T: Send + 'static> {
-    inner: P::Mutex<T>,
-    label: &'static str,
-}
-
-impl<P: Primitives, T: Send + 'static> sync::Mutex<T> for WeakenedMutex<P, T> {
-    fn new(label: &'static str, value: T) -> Self {
-        Self { inner: P::Mutex::new(label, value), label }
-    }
-
-    fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
-        change(Operation::Lock, self.label);
-        self.inner.with(body)
-    }
-}
-
-/// See [`Weakened`].
-pub struct WeakenedParker<P: Primitives> {
-    inner: P::Parker,
-    label: &'static str,
-}
-
-impl<P: Primitives> sync::Parker for WeakenedParker<P> {
-    fn new(label: &'static str) -> Self {
-        Self { inner: P::Parker::new(label), label }
-    }
-
-    fn park(&self) {
-        self.inner.park();
-    }
-
-    fn park_timeout(&self, timeout: Duration) -> Unparked {
-        self.inner.park_timeout(timeout)
-    }
-
-    fn unpark(&self) {
-        if change(Operation::Wake, self.label) != Some(Change::Dropped) {
-            self.inner.unpark();
-        }
-    }
-}
-
-impl<P: Primitives> Wake for WeakenedParker<P> {
-    fn wake(self: Arc<Self>) {
-        let announced = || ANNOUNCED.with_borrow(|announced| announced.get(&P::thread()).copied());
-        let at = if ACTIVE.get() { announced() } else { None };
-        let change = at.and_then(|at| change_at(at, Operation::Wake, self.label));
-        if change != Some(Change::Dropped) {
-            sync::Parker::unpark(&self.inner);
-        }
-    }
 }
