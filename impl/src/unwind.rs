@@ -14,6 +14,11 @@
 //! | a waker of the wait queue | whoever notifies | goes on, when all have been called |
 //! | the same | a wait that has found something, a destructor while a panic is on its way | ends here |
 //! | a waker of a handle or a task | whoever delivers | ends here |
+//! | a waker that is cloned | whoever registers, polls or exchanges it | goes on: nothing has been changed by then, and no lock is held |
+//! | a waker that another one takes the place of, when it is dropped | an exchange in a waiter | goes on: the other one is in its place |
+//! | the same | a poll of a handle | ends here |
+//! | what was panicked with, when it is dropped | all of these | ends here, and what *that* panics with is leaked |
+//! | a subscriber of the traces | a worker, a log of ours | ends here |
 //! | a look | `WaitQueue::until`, `Waiter::look` | goes on, when the wake has been passed on |
 //! | a predicate of a cancellation, an iterator of a batch | its caller | goes on: nothing has been taken out by then |
 //! | a task | its executor | is its handle's to tell |

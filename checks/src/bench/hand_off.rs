@@ -22,19 +22,46 @@ use super::{Contender, Counts, Error};
 /// How many workers there are, where that is not varied.
 pub(super) const WORKERS: usize = 2;
 
-/// Somebody with operations in flight, for a bench with a rhythm of its own.
+/// Somebody with operations in flight.
 pub(super) trait InFlight {
-    /// Begins so many operations.
+    /// Begins so many operations: these.
+    fn begin(&mut self, n: u64) -> Range<u64>;
+
+    /// Takes what has come back, or sleeps if nothing has. Returns the system calls of the sleep.
     ///
     /// # Errors
     /// What the system refused.
-    fn begin(&mut self, n: u64) -> Result<Range<u64>, Error>;
+    fn take(&mut self, balance: &mut Balance) -> Result<u64, Error>;
 
     /// Waits until all that were begun have come back: these.
     ///
     /// # Errors
     /// What the system refused; and if others came back.
-    fn end(&mut self, begun: Range<u64>) -> Result<(), Error>;
+    fn end(&mut self, begun: Range<u64>) -> Result<(), Error> {
+        let mut balance = Balance::default();
+        while balance.completed < begun.end - begun.start {
+            self.take(&mut balance)?;
+        }
+        balance.close(begun).map(drop)
+    }
+
+    /// Keeps so many in flight for some time, and waits for all of them. Besides the counts, the system calls of the sleeps.
+    ///
+    /// # Errors
+    /// As of [`end`](InFlight::end).
+    fn keep(&mut self, depth: u64, time: Duration) -> Result<(Counts, u64), Error> {
+        let (mut clock, mut balance, mut syscalls) = (Clock::new(time), Balance::default(), 0);
+        let mut begun = self.begin(depth);
+        while balance.completed < begun.end - begun.start {
+            let before = balance.completed;
+            syscalls += self.take(&mut balance)?;
+            let taken = balance.completed - before;
+            if taken > 0 && !clock.is_over() {
+                begun.end = self.begin(taken).end;
+            }
+        }
+        Ok((balance.close(begun)?, syscalls))
+    }
 }
 
 /// Somebody who runs jobs in other threads. A job returns its token, and that is its result.
@@ -71,11 +98,6 @@ impl<W: Workers, B: Bed> HandOff<W, B> {
         let bed = B::new()?;
         Ok(Self { workers: workers(bed.waker())?, bed, depth: depth as u64, next: 0 })
     }
-
-    fn submit(&mut self, n: u64) {
-        self.workers.submit(self.next..self.next + n);
-        self.next += n;
-    }
 }
 
 impl<W: Workers> HandOff<W> {
@@ -90,46 +112,27 @@ impl<W: Workers> HandOff<W> {
 }
 
 impl<W: Workers, B: Bed> InFlight for HandOff<W, B> {
-    fn begin(&mut self, n: u64) -> Result<Range<u64>, Error> {
-        let first = self.next;
-        self.submit(n);
-        Ok(first..self.next)
+    fn begin(&mut self, n: u64) -> Range<u64> {
+        let begun = self.next..self.next + n;
+        self.next = begun.end;
+        self.workers.submit(begun.clone());
+        begun
     }
 
-    fn end(&mut self, begun: Range<u64>) -> Result<(), Error> {
-        let mut balance = Balance::default();
-        while balance.completed < begun.end - begun.start {
-            match self.workers.take() {
-                Some(token) => balance.add(token),
-                None if self.workers.prepare_to_sleep() => drop(self.bed.sleep()?),
-                None => {}
-            }
+    fn take(&mut self, balance: &mut Balance) -> Result<u64, Error> {
+        let before = balance.completed;
+        while let Some(token) = self.workers.take() {
+            balance.add(token);
         }
-        balance.close(begun).map(drop)
+        let sleeps = balance.completed == before && self.workers.prepare_to_sleep();
+        if sleeps { self.bed.sleep() } else { Ok(0) }
     }
 }
 
 impl<W: Workers, B: Bed> Contender for HandOff<W, B> {
     fn run(&mut self, time: Duration) -> Result<Counts, Error> {
-        let mut clock = Clock::new(time);
-        let (first, heard, woken) = (self.next, self.bed.heard(), self.workers.woken());
-        let (mut balance, mut syscalls) = (Balance::default(), 0);
-        self.submit(self.depth);
-        while balance.completed < self.next - first {
-            let before = balance.completed;
-            while let Some(token) = self.workers.take() {
-                balance.add(token);
-            }
-            let taken = balance.completed - before;
-            if taken == 0 {
-                if self.workers.prepare_to_sleep() {
-                    syscalls += self.bed.sleep()?;
-                }
-            } else if !clock.is_over() {
-                self.submit(taken);
-            }
-        }
-        let counts = balance.close(first..self.next)?;
+        let (heard, woken) = (self.bed.heard(), self.workers.woken());
+        let (counts, syscalls) = self.keep(self.depth, time)?;
         let wakes = self.bed.heard() - heard;
         Ok(Counts {
             wakes: Some(wakes),
@@ -181,49 +184,32 @@ impl Kernel {
         bed::sleep_in(epoll)?;
         Ok(2)
     }
+}
 
-    fn submit(&mut self, n: u64) {
+impl InFlight for Kernel {
+    fn begin(&mut self, n: u64) -> Range<u64> {
+        let begun = self.next..self.next + n;
         let mut queue = self.ring.submission();
-        for token in self.next..self.next + n {
+        for token in begun.clone() {
             let nop = opcode::Nop::new().build().flags(squeue::Flags::ASYNC).user_data(token);
             // SAFETY: a NOP has no buffer, nor anything else that would have to outlive it.
             unsafe { queue.push(&nop) }.expect("the queue has room for all that may be in flight");
         }
-        self.next += n;
-    }
-}
-
-impl InFlight for Kernel {
-    fn begin(&mut self, n: u64) -> Result<Range<u64>, Error> {
-        let first = self.next;
-        self.submit(n);
-        Ok(first..self.next)
+        self.next = begun.end;
+        begun
     }
 
-    fn end(&mut self, begun: Range<u64>) -> Result<(), Error> {
-        let mut balance = Balance::default();
-        while balance.completed < begun.end - begun.start {
-            self.sleep()?;
-            self.ring.completion().for_each(|completion| balance.add(completion.user_data()));
-        }
-        balance.close(begun).map(drop)
+    fn take(&mut self, balance: &mut Balance) -> Result<u64, Error> {
+        let syscalls = self.sleep()?;
+        self.ring.completion().for_each(|completion| balance.add(completion.user_data()));
+        Ok(syscalls)
     }
 }
 
 impl Contender for Kernel {
     fn run(&mut self, time: Duration) -> Result<Counts, Error> {
-        let mut clock = Clock::new(time);
-        let (first, mut balance, mut syscalls) = (self.next, Balance::default(), 0);
-        self.submit(self.depth);
-        while balance.completed < self.next - first {
-            syscalls += self.sleep()?;
-            let before = balance.completed;
-            self.ring.completion().for_each(|completion| balance.add(completion.user_data()));
-            if !clock.is_over() {
-                self.submit(balance.completed - before);
-            }
-        }
-        Ok(Counts { syscalls: Some(syscalls), ..balance.close(first..self.next)? })
+        let (counts, syscalls) = self.keep(self.depth, time)?;
+        Ok(Counts { syscalls: Some(syscalls), ..counts })
     }
 }
 
@@ -256,53 +242,35 @@ impl Offloading {
         Ok(self)
     }
 
-    fn submit(&mut self, n: u64) {
-        let body = self.load.body;
-        for token in self.next..self.next + n {
-            // A job that did not run gives a token that nobody submitted.
-            let event = |outcome: Outcome<u64>| outcome.done().unwrap_or(u64::MAX);
-            self.reactor.offload(Work::BOUNDED, move |_| body.run(token), event);
-        }
-        self.next += n;
-    }
-
     fn woken(&self) -> u64 {
         self.pool.stats().accounts.iter().map(|account| account.workers_woken).sum()
     }
 }
 
 impl InFlight for Offloading {
-    fn begin(&mut self, n: u64) -> Result<Range<u64>, Error> {
-        let first = self.next;
-        self.submit(n);
-        Ok(first..self.next)
+    fn begin(&mut self, n: u64) -> Range<u64> {
+        let (body, begun) = (self.load.body, self.next..self.next + n);
+        for token in begun.clone() {
+            // A job that did not run gives a token that nobody submitted.
+            let event = |outcome: Outcome<u64>| outcome.done().unwrap_or(u64::MAX);
+            self.reactor.offload(Work::BOUNDED, move |_| body.run(token), event);
+        }
+        self.next = begun.end;
+        begun
     }
 
-    fn end(&mut self, begun: Range<u64>) -> Result<(), Error> {
-        let mut balance = Balance::default();
-        while balance.completed < begun.end - begun.start {
-            self.reactor.turn(&mut self.events, None)?;
-            self.events.drain(..).for_each(|token| balance.add(token));
-        }
-        balance.close(begun).map(drop)
+    /// Its system calls are counted by the reactor.
+    fn take(&mut self, balance: &mut Balance) -> Result<u64, Error> {
+        self.reactor.turn(&mut self.events, None)?;
+        self.events.drain(..).for_each(|token| balance.add(token));
+        Ok(0)
     }
 }
 
 impl Contender for Offloading {
     fn run(&mut self, time: Duration) -> Result<Counts, Error> {
-        let mut clock = Clock::new(time);
-        let (first, before, woken) = (self.next, self.reactor.counts(), self.woken());
-        let mut balance = Balance::default();
-        self.submit(self.depth);
-        while balance.completed < self.next - first {
-            self.reactor.turn(&mut self.events, None)?;
-            let taken = self.events.len() as u64;
-            self.events.drain(..).for_each(|token| balance.add(token));
-            if !clock.is_over() {
-                self.submit(taken);
-            }
-        }
-        let counts = balance.close(first..self.next)?;
+        let (before, woken) = (self.reactor.counts(), self.woken());
+        let (counts, _) = self.keep(self.depth, time)?;
         let now = self.reactor.counts();
         let wakes = now.wakes - before.wakes;
         Ok(Counts {
@@ -339,7 +307,7 @@ impl Clock {
 
 /// What came back.
 #[derive(Default)]
-struct Balance {
+pub(super) struct Balance {
     completed: u64,
     tokens: u64,
 }

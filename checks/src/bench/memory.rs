@@ -45,7 +45,7 @@ impl<C: InFlight> Contender for Waiting<C> {
         let begun = self.0.begin(JOBS as u64);
         let after = resident();
         GATE.set_closed(false);
-        self.0.end(begun?)?;
+        self.0.end(begun)?;
         Ok(Counts {
             submitted: JOBS as u64,
             completed: JOBS as u64,

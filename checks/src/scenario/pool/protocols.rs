@@ -84,16 +84,26 @@ fn shard_scan<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     desk.close(&pool, Shutdown::Drain);
 }
 
+/// A batch of two jobs, of which the first one waits for the second: it takes two workers.
+fn pair<P: Primitives, G: WakeOne>(
+    pool: &Pool<P, G>,
+    desk: &Arc<Desk<P>>,
+    signal: &Arc<P::Parker>,
+    submit: impl FnOnce(Batch<'_, P, G>),
+) {
+    let mut batch = pool.batch();
+    let (first, _) = desk.add(&mut batch, Work::BOUNDED, wait_for(signal));
+    let (second, _) = desk.add(&mut batch, Work::BOUNDED, send(signal));
+    submit(batch);
+    first.wait();
+    second.wait();
+}
+
 fn searching<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     let (pool, desk) = set_up::<P, G>(scenario, 2, 1);
     let signal = Arc::new(P::Parker::new("first job"));
     for _ in 0..2 {
-        let mut batch = pool.batch();
-        let (first, _) = desk.add(&mut batch, Work::BOUNDED, wait_for(&signal));
-        let (second, _) = desk.add(&mut batch, Work::BOUNDED, send(&signal));
-        batch.submit();
-        first.wait();
-        second.wait();
+        pair(&pool, &desk, &signal, Batch::submit);
     }
     desk.close(&pool, Shutdown::Drain);
 }
@@ -105,12 +115,7 @@ fn sparing<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
         _ => drop(batch.submit_sparingly()),
     };
     let signal = Arc::new(P::Parker::new("first job"));
-    let mut batch = pool.batch();
-    let (first, _) = desk.add(&mut batch, Work::BOUNDED, wait_for(&signal));
-    let (second, _) = desk.add(&mut batch, Work::BOUNDED, send(&signal));
-    submit(batch);
-    first.wait();
-    second.wait();
+    pair(&pool, &desk, &signal, submit);
     // Both workers go idle now. Somebody who spares no wakes may see that one of them searches.
     let other = P::spawn("other submitter", {
         let (desk, submitter, signal) = (desk.clone(), pool.submitter(), signal.clone());
@@ -133,13 +138,7 @@ fn napping<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     for job in jobs {
         job.wait();
     }
-    let signal = Arc::new(P::Parker::new("first job"));
-    let mut batch = pool.batch();
-    let (first, _) = desk.add(&mut batch, Work::BOUNDED, wait_for(&signal));
-    let (second, _) = desk.add(&mut batch, Work::BOUNDED, send(&signal));
-    batch.submit();
-    first.wait();
-    second.wait();
+    pair(&pool, &desk, &Arc::new(P::Parker::new("first job")), Batch::submit);
     desk.close(&pool, Shutdown::Drain);
 }
 
