@@ -125,7 +125,7 @@ impl<W: Workers, B: Bed> InFlight for HandOff<W, B> {
             balance.add(token);
         }
         let sleeps = balance.completed == before && self.workers.prepare_to_sleep();
-        if sleeps { self.bed.sleep() } else { Ok(0) }
+        Ok(if sleeps { self.bed.sleep()? } else { 0 })
     }
 }
 

@@ -103,7 +103,7 @@ fn searching<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     let (pool, desk) = set_up::<P, G>(scenario, 2, 1);
     let signal = Arc::new(P::Parker::new("first job"));
     for _ in 0..2 {
-        pair(&pool, &desk, &signal, Batch::submit);
+        pair(&pool, &desk, &signal, |batch| batch.submit());
     }
     desk.close(&pool, Shutdown::Drain);
 }
@@ -138,7 +138,7 @@ fn napping<P: Primitives, G: WakeOne>(scenario: &PoolScenario<G>) {
     for job in jobs {
         job.wait();
     }
-    pair(&pool, &desk, &Arc::new(P::Parker::new("first job")), Batch::submit);
+    pair(&pool, &desk, &Arc::new(P::Parker::new("first job")), |batch| batch.submit());
     desk.close(&pool, Shutdown::Drain);
 }
 
