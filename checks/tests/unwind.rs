@@ -47,7 +47,8 @@ fn a_guard_with_an_excuse_is_not_needed_and_one_that_is_unreached_meets_no_panic
             );
             met += struck;
         }
-        assert_eq!(met == 0, call.why_unreached().is_some(), "{} met {met} panics", call.place);
+        let is_unreached = call.why_unreached().is_some();
+        assert_eq!(met == 0, is_unreached, "{} met {met} panics", call.place);
         excuses += 1;
     }
     assert!(excuses * 2 < guards.len(), "most guards are needed");

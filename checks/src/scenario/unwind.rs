@@ -175,7 +175,7 @@ fn next_waker<P: Primitives>(form: Form) {
             let mut next = queue.register(Kind::Exclusive, panicking());
             next.arm();
             news.store(1, Release);
-            let _ = P::catch(|| queue.notify_many(2));
+            let _ = P::catch(|| queue.notify_one());
             let _ = P::catch(|| next.disarm());
         }
     });
@@ -262,10 +262,12 @@ fn completion<P: Primitives>(panics: usize) {
     assert_eq!(dropped.load(Relaxed), COMPLETIONS, "each completion is dropped");
 }
 
-/// A pool of one bounded worker.
-fn pool<P: Primitives>() -> Pool<P, PerEntry> {
+/// Uses a pool of one bounded worker.
+///
+/// Where something of it unwinds that should not, it is leaked: its drop would wait for workers, while a panic is on its way.
+fn with_pool<P: Primitives>(body: impl FnOnce(&Pool<P, PerEntry>)) {
     // Each field is given, as for the protocols.
-    Pool::new(Config {
+    let pool = Pool::new(Config {
         bounded: 1,
         unbounded: 1,
         layout: Layout::Sharded(1),
@@ -273,7 +275,11 @@ fn pool<P: Primitives>() -> Pool<P, PerEntry> {
         yields: 0,
         at_once: 1,
         nap_after: 0,
-    })
+    });
+    if P::catch(|| body(&pool)).is_err() {
+        std::mem::forget(pool);
+        panic!("the panic of foreign code came out of the pool");
+    }
 }
 
 /// Shuts it down: every job has an outcome, and no worker is left.
@@ -288,19 +294,21 @@ fn close<P: Primitives>(pool: &Pool<P, PerEntry>, how: Shutdown, jobs: u64) {
 }
 
 fn cancelled_job<P: Primitives>() {
-    let (pool, dropped) = (pool::<P>(), Arc::new(AtomicUsize::new(0)));
-    let work = Work::BOUNDED.hashed(7);
-    // The second and third wait in the chain of their hash while the first one runs, or has not begun.
-    let outcomes = [false, true, false].map(|panics| {
-        let held = Drops { panics, dropped: dropped.clone() };
-        let over = Arc::new(P::Parker::new("outcome"));
-        let deliver = over.clone();
-        pool.submitter().enqueue(work, move |_| forget(held), move |_: Outcome<()>| deliver.unpark());
-        over
+    with_pool::<P>(|pool| {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let work = Work::BOUNDED.hashed(7);
+        // The second and third wait in the chain of their hash while the first one runs, or has not begun.
+        let outcomes = [false, true, false].map(|panics| {
+            let held = Drops { panics, dropped: dropped.clone() };
+            let over = Arc::new(P::Parker::new("outcome"));
+            let deliver = over.clone();
+            pool.submitter().enqueue(work, move |_| forget(held), move |_: Outcome<()>| deliver.unpark());
+            over
+        });
+        close(pool, Shutdown::Cancel, 3);
+        // Each has been delivered: none of these sleeps for ever.
+        outcomes.iter().for_each(|over| over.park());
     });
-    close(&pool, Shutdown::Cancel, 3);
-    // Each has been delivered: none of these sleeps for ever.
-    outcomes.iter().for_each(|over| over.park());
 }
 
 /// Runs, so that it drops nothing.
@@ -309,81 +317,91 @@ fn forget(held: Drops) {
 }
 
 fn refused_job<P: Primitives>() {
-    let (pool, dropped) = (pool::<P>(), Arc::new(AtomicUsize::new(0)));
-    let submitter = pool.submitter();
-    close(&pool, Shutdown::Drain, 0);
-    let held = Drops { panics: true, dropped: dropped.clone() };
-    let refused = Arc::new(AtomicUsize::new(0));
-    let told = refused.clone();
-    submitter.enqueue(
-        Work::BOUNDED,
-        move |_| forget(held),
-        move |outcome: Outcome<()>| {
-            told.fetch_add(usize::from(matches!(outcome, Outcome::Refused(_))), Relaxed);
-        },
-    );
-    assert_eq!((dropped.load(Relaxed), refused.load(Relaxed)), (1, 1), "dropped once, and its end delivered");
+    with_pool::<P>(|pool| {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let submitter = pool.submitter();
+        close(pool, Shutdown::Drain, 0);
+        let held = Drops { panics: true, dropped: dropped.clone() };
+        let refused = Arc::new(AtomicUsize::new(0));
+        let told = refused.clone();
+        submitter.enqueue(
+            Work::BOUNDED,
+            move |_| forget(held),
+            move |outcome: Outcome<()>| {
+                told.fetch_add(usize::from(matches!(outcome, Outcome::Refused(_))), Relaxed);
+            },
+        );
+        assert_eq!(
+            (dropped.load(Relaxed), refused.load(Relaxed)),
+            (1, 1),
+            "dropped once, and its end delivered"
+        );
+    });
 }
 
 fn receiver<P: Primitives>() {
-    let pool = pool::<P>();
-    pool.submitter().enqueue(Work::BOUNDED, |_| (), |_| ScriptedPanic::panic());
-    let over = Arc::new(P::Parker::new("outcome"));
-    let deliver = over.clone();
-    pool.submitter().enqueue(Work::BOUNDED, |_| (), move |_| deliver.unpark());
-    over.park();
-    close(&pool, Shutdown::Drain, 2);
-    assert_eq!(pool.stats().started, 1, "a worker does not end with a receiver that panics");
+    with_pool::<P>(|pool| {
+        pool.submitter().enqueue(Work::BOUNDED, |_| (), |_| ScriptedPanic::panic());
+        let over = Arc::new(P::Parker::new("outcome"));
+        let deliver = over.clone();
+        pool.submitter().enqueue(Work::BOUNDED, |_| (), move |_| deliver.unpark());
+        over.park();
+        close(pool, Shutdown::Drain, 2);
+        assert_eq!(pool.stats().started, 1, "a worker does not end with a receiver that panics");
+    });
 }
 
 fn replaced_waker<P: Primitives>() {
-    struct Fragile;
-    impl Wake for Fragile {
-        fn wake(self: Arc<Self>) {
-            std::mem::forget(self);
-        }
-    }
-    impl Drop for Fragile {
-        fn drop(&mut self) {
-            if !std::thread::panicking() {
+    with_pool::<P>(|pool| {
+        struct Fragile;
+        impl Wake for Fragile {
+            fn wake(self: Arc<Self>) {
+                std::mem::forget(self);
                 ScriptedPanic::panic();
             }
         }
-    }
-    let pool = pool::<P>();
-    let mut handle = pin!(pool.spawn(Work::BOUNDED, |_| 7));
-    let fragile = Waker::from(Arc::new(Fragile));
-    let first = handle.as_mut().poll(&mut Context::from_waker(&fragile));
-    // If it is over this is the last reference to it; else the handle has that.
-    let _ = P::catch(|| drop(fragile));
-    let outcome = match first {
-        Poll::Ready(outcome) => outcome,
-        Poll::Pending => {
-            let parker = Arc::new(P::Parker::new("handle"));
-            let waker = Waker::from(parker.clone());
-            loop {
-                match handle.as_mut().poll(&mut Context::from_waker(&waker)) {
-                    Poll::Ready(outcome) => break outcome,
-                    Poll::Pending => parker.park(),
+        impl Drop for Fragile {
+            fn drop(&mut self) {
+                if !std::thread::panicking() {
+                    ScriptedPanic::panic();
                 }
             }
         }
-    };
-    assert!(matches!(outcome, Outcome::Done(7)), "{outcome:?}");
-    close(&pool, Shutdown::Drain, 1);
+        let mut handle = pin!(pool.spawn(Work::BOUNDED, |_| 7));
+        let fragile = Waker::from(Arc::new(Fragile));
+        let first = handle.as_mut().poll(&mut Context::from_waker(&fragile));
+        // If it is over this is the last reference to it; else the handle has that.
+        let _ = P::catch(|| drop(fragile));
+        let outcome = match first {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => {
+                let parker = Arc::new(P::Parker::new("handle"));
+                let waker = Waker::from(parker.clone());
+                loop {
+                    match handle.as_mut().poll(&mut Context::from_waker(&waker)) {
+                        Poll::Ready(outcome) => break outcome,
+                        Poll::Pending => parker.park(),
+                    }
+                }
+            }
+        };
+        assert!(matches!(outcome, Outcome::Done(7)), "{outcome:?}");
+        close(pool, Shutdown::Drain, 1);
+    });
 }
 
 fn blocked<P: Primitives>() {
-    let pool = pool::<P>();
-    let over = Arc::new(P::Parker::new("outcome"));
-    let deliver = over.clone();
-    pool.submitter().enqueue(
-        Work::BOUNDED,
-        |job: &Job<'_, P, PerEntry>| job.blocking(|| ScriptedPanic::panic()),
-        move |_: Outcome<()>| deliver.unpark(),
-    );
-    over.park();
-    close(&pool, Shutdown::Drain, 1);
+    with_pool::<P>(|pool| {
+        let over = Arc::new(P::Parker::new("outcome"));
+        let deliver = over.clone();
+        pool.submitter().enqueue(
+            Work::BOUNDED,
+            |job: &Job<'_, P, PerEntry>| job.blocking(|| ScriptedPanic::panic()),
+            move |_: Outcome<()>| deliver.unpark(),
+        );
+        over.park();
+        close(pool, Shutdown::Drain, 1);
+    });
 }
 
 /// Two tasks that have been woken, of which the first one panics when it is polled. Whoever has caught that runs the

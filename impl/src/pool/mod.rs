@@ -960,14 +960,8 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         tracing::debug!(?how, "shutdown");
         self.chains.with(Chains::close);
         self.accounts.iter().for_each(Account::close);
-        let exit = match how {
-            Shutdown::Drain => EXIT,
-            Shutdown::Cancel => EXIT | CANCEL,
-        };
-        if how == Shutdown::Cancel || !self.is_exiting() {
-            self.exit.store(exit, Relaxed);
-        }
         if how == Shutdown::Cancel {
+            // Before the jobs that run are told: a worker whose job ends for that must not find one that waits.
             self.holding_jobs(|| {
                 // The chains first: then nothing comes out of them for a job that is cancelled in its list.
                 for job in self.chains.with(Chains::drain) {
@@ -981,6 +975,13 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
                     }
                 }
             });
+        }
+        let exit = match how {
+            Shutdown::Drain => EXIT,
+            Shutdown::Cancel => EXIT | CANCEL,
+        };
+        if how == Shutdown::Cancel || !self.is_exiting() {
+            self.exit.store(exit, Relaxed);
         }
         // Everyone, in every account.
         for account in &self.accounts {
