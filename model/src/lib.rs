@@ -10,6 +10,7 @@
 //!
 //! The semantics, what is not modelled, and measurements stand in the README of this crate.
 
+mod candidates;
 pub mod code;
 pub mod explore;
 #[cfg(test)]
