@@ -124,8 +124,8 @@ fn values_are_32_bits_wide_and_wrap() {
 fn names_without_a_meaning_are_refused_where_they_stand() {
     assert_eq!(error(&one_thread("int r = y;")), "4:11: `y` is not a variable of this thread");
     assert_eq!(
-        error(&one_thread("atomic_store_explicit(e, 1, memory_order_relaxed);")),
-        "4:25: `e` is not an atomic location"
+        error(&one_thread("atomic_store_explicit(z, 1, memory_order_relaxed);")),
+        "4:25: `z` is not a variable of this thread"
     );
     assert_eq!(
         error(&one_thread("atomic_store_explicit(x, 1, memory_order_acquire);")),

@@ -13,6 +13,8 @@ pub struct Sets {
     pub plain: Set,
     pub acquire: Set,
     pub release: Set,
+    /// C11's; those above have C11's fences in them too
+    pub seq_cst: Set,
     /// Of read-modify-writes that are full barriers
     pub full: Set,
     /// Reads of read-modify-writes that return nothing
@@ -41,6 +43,8 @@ pub struct Skeleton {
     pub po: Relation,
     /// Events of the same thread; an initial write has a thread for itself
     pub same_thread: Relation,
+    /// Accesses of the same location
+    pub same_location: Relation,
     /// From the read to the write of each read-modify-write
     pub rmw: Relation,
     /// From a read to the accesses whose location depends on what it has read

@@ -4,13 +4,14 @@
 //! buffering*, which the Linux kernel's model allows. So here the values come first. Each read may read any value that its
 //! location may have; that gives the [traces](trace) of each thread. Then, for traces that supply each other with what they read,
 //! every location by itself has its [choices](coherence) of reads-from and coherence order. A choice for each location is a
-//! candidate, and the [model](lkmm) accepts it or not.
+//! candidate, and a model accepts it or not: the kernel's, [lkmm], or [rc11].
 //!
 //! So an execution is found once: a choice of reads-from and of coherence order, as herd7 counts them.
 
 mod coherence;
 mod execution;
 pub(crate) mod lkmm;
+mod rc11;
 mod relation;
 mod trace;
 
@@ -18,14 +19,24 @@ use std::collections::BTreeSet;
 
 use self::coherence::{Order as CoherenceOrder, orders};
 use self::execution::{Sets, Skeleton, Witness};
-use self::lkmm::{Axiom, Barriers, Judgement, judge};
+use self::lkmm::{Axiom, Barriers, Judgement};
 use self::relation::{EVENTS, Relation, Set};
 use self::trace::{Dead, Event, Part, Role, Trace, What, traces};
 use crate::litmus::program::{Fence, Order, Program, Where};
 use crate::litmus::{Access, Error, Place, Race};
 use crate::memory::Value;
 
-/// What became of a test under the Linux kernel memory model.
+/// The memory model that judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rules {
+    /// The Linux kernel's, perhaps without one of its axioms, to see what it is for
+    Lkmm {
+        left_out: Option<Axiom>,
+    },
+    Rc11,
+}
+
+/// What became of a test under a memory model.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub executions: u64,
@@ -37,12 +48,12 @@ pub(crate) struct Found {
 /// How many candidates are tried, and combinations of traces.
 const LIMIT: u64 = 50_000_000;
 
-/// All executions that the model allows. One axiom may be left out.
-pub(crate) fn executions(program: &Program, text: &str, left_out: Option<Axiom>) -> Result<Found, Error> {
+/// All executions that the model allows.
+pub(crate) fn executions(program: &Program, text: &str, rules: Rules) -> Result<Found, Error> {
     let mut search = Search {
         program,
         text,
-        left_out,
+        rules,
         traces: all_traces(program, text)?,
         found: Found::default(),
         tried: 0,
@@ -83,7 +94,7 @@ fn impossible(dead: Dead, text: &str) -> Error {
             place: Place::of(text, offset),
             what: format!("{address} is not the address of a location"),
         },
-        Dead::Long | Dead::Needs { .. } | Dead::Waits => too_large(),
+        Dead::Long | Dead::Needs { .. } | Dead::Chooses | Dead::Waits => too_large(),
     }
 }
 
@@ -94,7 +105,7 @@ fn too_large() -> Error {
 struct Search<'a> {
     program: &'a Program,
     text: &'a str,
-    left_out: Option<Axiom>,
+    rules: Rules,
     traces: Vec<Vec<Trace>>,
     found: Found,
     /// Combinations of traces and candidates so far
@@ -154,10 +165,14 @@ impl Search<'_> {
         let threads: Vec<&Trace> =
             chosen.iter().zip(&self.traces).map(|(&trace, traces)| &traces[trace]).collect();
         let events = Events::new(&threads, self.program)?;
+        let left_out = match self.rules {
+            Rules::Lkmm { left_out } => left_out,
+            Rules::Rc11 => None,
+        };
         let mut choices = Vec::new();
         for (initial, &location) in events.locations.iter().enumerate() {
             let value = self.program.locations[location].initial;
-            let orders = orders(initial, value, &events.accesses(location), self.left_out);
+            let orders = orders(initial, value, &events.accesses(location), left_out);
             if orders.is_empty() {
                 return Ok(());
             }
@@ -175,7 +190,11 @@ impl Search<'_> {
             let orders: Vec<&CoherenceOrder> =
                 picked.iter().zip(&choices).map(|(&choice, orders)| &orders[choice]).collect();
             let witness = witness(skeleton.events, &orders);
-            if let Judgement::Allowed { race } = judge(&skeleton, &barriers, &witness, self.left_out) {
+            let judgement = match self.rules {
+                Rules::Lkmm { left_out } => lkmm::judge(&skeleton, &barriers, &witness, left_out),
+                Rules::Rc11 => rc11::judge(&skeleton, &witness),
+            };
+            if let Judgement::Allowed { race } = judgement {
                 let state = events.state(self.program, &threads, &orders);
                 if self.program.filter.holds(&state) {
                     self.found.executions += 1;
@@ -275,6 +294,7 @@ impl<'a> Events<'a> {
             sets: Sets { initial: (1 << initial) - 1, writes: (1 << initial) - 1, ..Sets::default() },
             po: none(),
             same_thread: Relation::identity(count, !0),
+            same_location: none(),
             rmw: none(),
             address: none(),
             data: none(),
@@ -285,6 +305,17 @@ impl<'a> Events<'a> {
                 skeleton.same_thread.insert(number, other);
                 if number < other {
                     skeleton.po.insert(number, other);
+                }
+            }
+            if let What::Access { location, .. } = event.what {
+                let is_same =
+                    |other: &Event| matches!(other.what, What::Access { location: at, .. } if at == location);
+                let others =
+                    self.numbered().filter(|(_, (.., other))| is_same(other)).map(|(other, _)| other);
+                let initial = self.locations.iter().position(|known| *known == location);
+                for other in others.chain(initial) {
+                    skeleton.same_location.insert(number, other);
+                    skeleton.same_location.insert(other, number);
                 }
             }
             let [address, data, control] = event.dependencies(first);
@@ -338,9 +369,22 @@ impl Sets {
         let put = |set: &mut Set| *set |= 1 << number;
         let (role, order, part) = match what {
             What::Access { role, order, part, .. } => (role, order, part),
+            What::Fence(Fence::C11(order)) => {
+                if matches!(order, Order::Acquire | Order::AcqRel | Order::SeqCst) {
+                    put(&mut self.acquire);
+                }
+                if matches!(order, Order::Release | Order::AcqRel | Order::SeqCst) {
+                    put(&mut self.release);
+                }
+                if order == Order::SeqCst {
+                    put(&mut self.seq_cst);
+                }
+                return;
+            }
             What::Fence(fence) => {
                 return put(match fence {
-                    Fence::Mb | Fence::C11(_) => &mut self.mb,
+                    Fence::C11(_) => unreachable!("it was handled"),
+                    Fence::Mb => &mut self.mb,
                     Fence::Rmb => &mut self.rmb,
                     Fence::Wmb => &mut self.wmb,
                     Fence::BeforeAtomic => &mut self.before_atomic,
@@ -358,10 +402,13 @@ impl Sets {
             (_, Part::Unlock) => put(&mut self.unlocks),
             (_, Part::Single) => {}
         }
+        if order == Order::SeqCst {
+            put(&mut self.seq_cst);
+        }
         match (role, order) {
             (_, Order::Plain) => put(&mut self.plain),
-            (Role::Read, Order::Acquire | Order::AcqRel) => put(&mut self.acquire),
-            (Role::Write, Order::Release | Order::AcqRel) => put(&mut self.release),
+            (Role::Read, Order::Acquire | Order::AcqRel | Order::SeqCst) => put(&mut self.acquire),
+            (Role::Write, Order::Release | Order::AcqRel | Order::SeqCst) => put(&mut self.release),
             (_, Order::Full) => put(&mut self.full),
             (Role::Read, Order::NoReturn) => put(&mut self.no_return),
             _ => {}

@@ -47,6 +47,8 @@ impl Relation {
 
     /// Each member of the first set to each of the second.
     pub fn product(events: usize, from: Set, to: Set) -> Self {
+        // A complement has numbers beyond the last event.
+        let to = members(to).take_while(|event| *event < events).fold(0, |all, event| all | 1 << event);
         let row = |event: usize| if from >> event & 1 == 1 { to } else { 0 };
         Relation { rows: (0..events).map(row).collect() }
     }

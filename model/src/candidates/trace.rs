@@ -55,6 +55,8 @@ pub enum Part {
 pub enum Dead {
     /// It needs a value that nothing was chosen for yet
     Needs { location: usize },
+    /// A weak exchange that may fail or not
+    Chooses,
     /// It waits for a lock that is held in what it reads
     Waits,
     /// It accesses what is no location
@@ -70,11 +72,10 @@ pub fn traces(thread: &Thread, values: &[BTreeSet<Value>]) -> Result<Vec<Trace>,
         match run(thread, values.len(), &chosen) {
             Ok(trace) => found.push(trace),
             Err(Dead::Waits) => {}
-            Err(Dead::Needs { location }) => open.extend(values[location].iter().rev().map(|value| {
-                let mut chosen = chosen.clone();
-                chosen.push(*value);
-                chosen
-            })),
+            Err(Dead::Needs { location }) => {
+                open.extend(values[location].iter().rev().map(|value| [&chosen[..], &[*value]].concat()));
+            }
+            Err(Dead::Chooses) => open.extend([0, 1].map(|outcome| [&chosen[..], &[outcome]].concat())),
             Err(dead) => return Err(dead),
         }
     }
@@ -169,9 +170,14 @@ impl Run<'_> {
                 let (by, reads) = self.value(by);
                 Some((operator.apply(read, by), reads | this))
             }
-            Action::CompareExchange { expected, new, .. } => {
+            Action::CompareExchange { expected, new, weak, .. } => {
                 let ((expected, _), new) = (self.value(expected), self.value(new));
-                (read == expected).then_some(new)
+                let mut exchanges = read == expected;
+                if let Some(exchanged) = *weak {
+                    exchanges = exchanges && *self.chosen.next().ok_or(Dead::Chooses)? != 0;
+                    self.registers[exchanged] = (exchanges.into(), this);
+                }
+                exchanges.then_some(new)
             }
             Action::AddUnless { by, unless } => {
                 let ((by, reads), (unless, _)) = (self.value(by), self.value(unless));
@@ -186,9 +192,13 @@ impl Run<'_> {
             (_, None) => Part::Single,
             (_, Some(_)) => Part::ReadModifyWrite,
         };
-        // One that fails orders nothing.
-        let fails = !matches!(access.action, Action::Load) && written.is_none();
-        event(self, Role::Read, read, if fails { Order::Relaxed } else { order }, part, 0)?;
+        // One that fails has an order of its own; in the kernel it orders nothing.
+        let read_order = match (&access.action, written) {
+            (Action::CompareExchange { failure, .. }, None) => *failure,
+            (Action::AddUnless { .. }, None) => Order::Relaxed,
+            _ => order,
+        };
+        event(self, Role::Read, read, read_order, part, 0)?;
         if let Some((value, data)) = written {
             event(self, Role::Write, value, order, part, data)?;
         }

@@ -170,7 +170,7 @@ pub(super) fn not_read(name: &str) -> &'static str {
     match name {
         _ if name.contains("srcu") => "SRCU",
         _ if name.contains("rcu") => "RCU",
-        _ if name.contains("membarrier") || name == "smp_memb" => "`membarrier`",
+        _ if name.contains("membarrier") || name == "smp_memb" => "membarrier",
         _ => "this operation",
     }
 }

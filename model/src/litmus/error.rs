@@ -100,7 +100,7 @@ pub enum Error {
         what: String,
     },
     /// Known, and not modelled
-    #[error("{place}: {what} is not read: `{name}`, line {}", place.line)]
+    #[error("{place}: {what} {} not read: `{name}`, line {}", if what.ends_with('s') { "are" } else { "is" }, place.line)]
     NotRead {
         /// Where
         place: Place,

@@ -18,6 +18,13 @@ pub(crate) struct Program {
     pub has_addresses: bool,
 }
 
+impl Program {
+    /// Whether a location has both plain and other accesses.
+    pub fn is_mixed(&self) -> bool {
+        self.locations.iter().any(|location| location.is_atomic && location.plain.is_some())
+    }
+}
+
 /// Whose operations a test uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {

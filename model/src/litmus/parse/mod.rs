@@ -11,14 +11,14 @@ use winnow::prelude::*;
 use winnow::stream::LocatingSlice;
 use winnow::token::take_till;
 
-use self::statement::{block, typed_name};
+use self::statement::{block, no_array, typed_name};
 use self::token::{
     Input, at, expected, identifier, keyword, number, symbol, symbol_but, thread_number, token,
     without_comments,
 };
-use super::Error;
 use super::program::Binary;
 use super::syntax::{At, Condition, Constant, Initial, Kind, Name, Test, Thread};
+use super::{Error, Place};
 
 /// Reads a whole file, which holds one test.
 pub(super) fn one(text: &str) -> Result<Test, Error> {
@@ -38,6 +38,16 @@ fn whole<T>(text: &str, content: impl Fn(&mut Input<'_>) -> ModalResult<T>) -> R
 }
 
 fn syntax_error(text: &str, offset: usize, context: &ContextError) -> Error {
+    let label = context.context().find_map(|context| match context {
+        StrContext::Label(what) => Some(*what),
+        _ => None,
+    });
+    if let Some(what) = label {
+        let rest = &text[offset..];
+        let letters = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        let name = rest.chars().take(letters.max(1)).collect();
+        return Error::NotRead { place: Place::of(text, offset), what, name };
+    }
     let expected = context.context().find_map(|context| match context {
         StrContext::Expected(StrContextValue::Description(what)) => Some((*what).to_owned()),
         StrContext::Expected(StrContextValue::StringLiteral(what)) => Some(format!("`{what}`")),
@@ -70,6 +80,7 @@ fn named_test(input: &mut Input<'_>) -> ModalResult<Test> {
     }
     let quantifier = alt((keyword("exists"), keyword("forall"), (symbol("~"), keyword("exists")).void()));
     let condition = opt(preceded(quantifier, cut_err(condition))).parse_next(input)?;
+    opt(symbol(";")).parse_next(input)?;
     if condition.is_none() {
         // Whatever comes must be another test.
         alt((eof.void(), winnow::combinator::peek(keyword("C"))))
@@ -99,7 +110,7 @@ fn initial(input: &mut Input<'_>) -> ModalResult<Option<Initial>> {
     let typed =
         typed.map(|(kind, At { it: name, offset })| (kind, At { it: Name { thread: None, name }, offset }));
     let (kind, name) = alt((typed, at(name).map(|name| (None, name)))).parse_next(input)?;
-    not(symbol("[")).context(expected("no array: arrays are not read")).parse_next(input)?;
+    no_array(input)?;
     let value = opt(preceded(symbol("="), cut_err(constant))).parse_next(input)?;
     cut_err(alt((symbol(";"), winnow::combinator::peek(symbol("}")))))
         .context(expected("`;`"))
@@ -133,6 +144,7 @@ fn kind_of(words: &[String]) -> Kind {
 }
 
 fn thread(input: &mut Input<'_>) -> ModalResult<Thread> {
+    (opt(keyword("static")), opt(keyword("void"))).parse_next(input)?;
     let number = token(preceded('P', at(thread_number))).parse_next(input)?;
     let parameters =
         delimited(cut_err(symbol("(")), separated(0.., parameter, symbol(",")), cut_err(symbol(")")))

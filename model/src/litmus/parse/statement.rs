@@ -1,6 +1,9 @@
 //! Statements and expressions of a thread: a small part of C.
 
-use winnow::combinator::{alt, cut_err, delimited, not, opt, peek, preceded, repeat, separated, terminated};
+use winnow::combinator::{
+    alt, cut_err, delimited, fail, not, opt, peek, preceded, repeat, separated, terminated,
+};
+use winnow::error::StrContext;
 use winnow::prelude::*;
 use winnow::token::take_while;
 
@@ -36,12 +39,23 @@ pub(super) fn block(input: &mut Input<'_>) -> ModalResult<Vec<Statement>> {
 fn statement(input: &mut Input<'_>) -> ModalResult<Vec<Statement>> {
     alt((
         symbol(";").map(|()| Vec::new()),
+        not_read,
         conditional.map(|statement| vec![statement]),
         block,
         terminated(declaration, cut_err(symbol(";"))),
         terminated(simple, cut_err(symbol(";"))).map(|statement| vec![statement]),
     ))
     .parse_next(input)
+}
+
+/// Statements that are known, and not modelled.
+fn not_read(input: &mut Input<'_>) -> ModalResult<Vec<Statement>> {
+    let what = alt((
+        alt((keyword("while"), keyword("for"), keyword("do"))).value("loops"),
+        alt((keyword("goto"), keyword("switch"), keyword("return"))).value("jumps"),
+    ));
+    let what = peek(what).parse_next(input)?;
+    cut_err(fail).context(StrContext::Label(what)).parse_next(input)
 }
 
 fn conditional(input: &mut Input<'_>) -> ModalResult<Statement> {
@@ -99,7 +113,7 @@ fn simple(input: &mut Input<'_>) -> ModalResult<Statement> {
 }
 
 fn not_a_statement<T>(input: &mut Input<'_>) -> ModalResult<T> {
-    winnow::combinator::fail.context(expected("a statement")).parse_next(input)
+    fail.context(expected("a statement")).parse_next(input)
 }
 
 pub(super) fn expression(input: &mut Input<'_>) -> ModalResult<Expression> {
@@ -135,7 +149,7 @@ fn binary(input: &mut Input<'_>, level: usize) -> ModalResult<Expression> {
                     return Ok(operator);
                 }
             }
-            winnow::combinator::fail.parse_next(input)
+            fail.parse_next(input)
         };
         let Some(operator) = opt(operator.by_ref()).parse_next(input)? else { return Ok(left) };
         let right = cut_err(|input: &mut Input<'_>| binary(input, level + 1)).parse_next(input)?;
@@ -167,6 +181,11 @@ fn cast(input: &mut Input<'_>) -> ModalResult<()> {
     delimited(symbol("("), (words, stars), symbol(")")).void().parse_next(input)
 }
 
+/// Arrays are not read.
+pub(super) fn no_array(input: &mut Input<'_>) -> ModalResult<()> {
+    cut_err(not("[")).context(StrContext::Label("arrays")).parse_next(input)
+}
+
 /// A variable or a call.
 fn named(input: &mut Input<'_>) -> ModalResult<Expression> {
     let name = identifier.parse_next(input)?;
@@ -176,7 +195,7 @@ fn named(input: &mut Input<'_>) -> ModalResult<Expression> {
         cut_err(symbol(")").context(expected("`,` or `)`"))),
     ))
     .parse_next(input)?;
-    not(symbol("[")).context(expected("no array: arrays are not read")).parse_next(input)?;
+    no_array(input)?;
     let it = match arguments {
         None => Term::Name(name.it),
         Some(arguments) => Term::Call(name.it, arguments),

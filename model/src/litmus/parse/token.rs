@@ -29,7 +29,8 @@ pub(super) fn without_comments(text: &str) -> Result<String, Error> {
                 after_comment(rest, "/*", "*/").ok_or_else(|| unclosed(text, rest, "`*/`"))?
             }
             [b'(', b'*', following @ ..] => {
-                let is_name = following.first().is_some_and(|c| c.is_ascii_alphabetic() || *c == b'_');
+                let is_name =
+                    following.first().is_some_and(|c| c.is_ascii_alphabetic() || b"_(&*".contains(c));
                 let is_operator = depth > 0 && is_name && !matches!(before, ';' | '{' | '}');
                 match is_operator {
                     true => 0,

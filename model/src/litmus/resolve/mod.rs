@@ -277,10 +277,8 @@ impl<'a> Resolver<'a, '_> {
                     Syntax::Address(_) => self.names.numbers.get(name.as_str()).copied(),
                     _ => self.location(name),
                 };
-                let unknown = || match self.private.contains_key(name.as_str()) {
-                    true => self.error(pointer.offset, format!("`{name}` is not an atomic location")),
-                    false => self.error(pointer.offset, format!("`{name}` is not a variable of this thread")),
-                };
+                let unknown =
+                    || self.error(pointer.offset, format!("`{name}` is not a variable of this thread"));
                 location.map(|location| Term::Constant(address(location))).ok_or_else(unknown)
             }
             _ => {
@@ -294,10 +292,6 @@ impl<'a> Resolver<'a, '_> {
         let location = self.pointer(pointer)?;
         if let Some(number) = constant_location(&location) {
             let known = &mut self.names.locations[number];
-            if self.names.dialect == Dialect::C11 && known.is_atomic {
-                let what = format!("a plain access of the atomic location `{}`", known.name);
-                return Err(self.error(pointer.offset, what));
-            }
             known.plain.get_or_insert(pointer.offset);
         } else {
             // It may be any.
@@ -327,13 +321,9 @@ impl<'a> Resolver<'a, '_> {
         let location = self.pointer(pointer)?;
         match constant_location(&location) {
             Some(number) => {
-                let is_declared = self.names.locations[number].is_atomic;
-                if self.names.dialect == Dialect::C11 && !is_declared {
-                    let what = format!("`{}` is not an atomic location", self.names.locations[number].name);
-                    return Err(self.error(pointer.offset, what));
-                }
                 self.names.locations[number].is_atomic = true;
             }
+            // It may be any.
             None => self.names.locations.iter_mut().for_each(|known| known.is_atomic |= !known.is_lock),
         }
         let reads = !matches!(action, Action::Store(_) | Action::Lock | Action::Unlock);
@@ -354,7 +344,8 @@ pub(super) fn constant_location(term: &Term) -> Option<usize> {
 fn declarations<'a>(statements: &'a [Statement], names: &mut Vec<&'a At<String>>) {
     for statement in statements {
         match statement {
-            Statement::Declare(name, _) => names.push(name),
+            // As for herd, an assignment declares too.
+            Statement::Declare(name, _) | Statement::Assign(name, _) => names.push(name),
             Statement::If { then, otherwise, .. } => {
                 declarations(then, names);
                 declarations(otherwise, names);

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::calls::{self, C11};
 use super::super::condition::mention;
 use super::super::program::{Dialect, LOCATIONS, Location, Where, address};
-use super::super::syntax::{At, Constant, Kind, Name, Test};
+use super::super::syntax::{At, Constant, Expression, Kind, Name, Statement, Term, Test};
 use super::super::{Error, Place, Variable, register_variable};
 use crate::memory::Value;
 
@@ -40,6 +41,7 @@ impl<'a> Names<'a> {
             }
         }
         let mut addressed = BTreeSet::new();
+        test.threads.iter().for_each(|thread| pointers(&thread.body, &mut addressed));
         for initial in &test.initial {
             if let Constant::Address(name) = &initial.value {
                 addressed.insert(name.it.as_str());
@@ -99,7 +101,6 @@ impl<'a> Names<'a> {
             let location = Location { name, initial: 0, plain: None, is_atomic: false, is_lock: false };
             self.locations.push(location);
         }
-        self.locations[number].is_atomic |= kind == Kind::Atomic;
         self.locations[number].is_lock |= kind == Kind::Lock;
         Ok(())
     }
@@ -148,5 +149,48 @@ impl<'a> Names<'a> {
             variables.insert(variable, place);
         }
         Ok(variables.into_iter().collect())
+    }
+}
+
+/// The names that a thread uses as pointers in other ways than `*p`, or as the place of what a compare-exchange expects.
+fn pointers<'a>(statements: &'a [Statement], found: &mut BTreeSet<&'a str>) {
+    for statement in statements {
+        match statement {
+            Statement::Declare(_, None) => {}
+            Statement::Declare(_, Some(value)) | Statement::Assign(_, value) | Statement::Call(value) => {
+                pointers_in(value, found);
+            }
+            Statement::Store(pointer, value) => {
+                if !matches!(pointer.it, Term::Name(_)) {
+                    pointers_in(pointer, found);
+                }
+                pointers_in(value, found);
+            }
+            Statement::If { condition, then, otherwise } => {
+                pointers_in(condition, found);
+                pointers(then, found);
+                pointers(otherwise, found);
+            }
+        }
+    }
+}
+
+fn pointers_in<'a>(expression: &'a Expression, found: &mut BTreeSet<&'a str>) {
+    match &expression.it {
+        Term::Number(_) => {}
+        Term::Name(name) | Term::Address(name) => {
+            found.insert(name);
+        }
+        Term::Target(pointer) if matches!(pointer.it, Term::Name(_)) => {}
+        Term::Target(term) | Term::Unary(_, term) => pointers_in(term, found),
+        Term::Binary(_, terms) => terms.iter().for_each(|term| pointers_in(term, found)),
+        Term::Call(name, arguments) => {
+            let expects = matches!(calls::c11(name), Some((C11::CompareExchange { .. }, _)));
+            let is_expected = |(index, argument): &(usize, &Expression)| {
+                expects && *index == 1 && matches!(argument.it, Term::Name(_))
+            };
+            let others = arguments.iter().enumerate().filter(|argument| !is_expected(argument));
+            others.for_each(|(_, argument)| pointers_in(argument, found));
+        }
     }
 }
