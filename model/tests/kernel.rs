@@ -120,9 +120,9 @@ fn texts(file: &str) -> BTreeMap<&str, &str> {
     starts.iter().zip(ends).map(text).collect()
 }
 
-/// Under SC, TSO and RC11 a kernel test is what its C11 original is, wherever the mapping of the one is that of the other: a
-/// `cmpxchg` returns another value than a compare-exchange, `smp_mb()` is more than an `acq_rel` fence, and under
-/// RC11 an `xchg()` is more than an `acq_rel` exchange.
+/// Under SC, TSO and RC11 a kernel test is what its C11 original is, wherever the mapping of the
+/// one is that of the other: a `cmpxchg` returns another value than a compare-exchange, `smp_mb()`
+/// is more than an `acq_rel` fence, and under RC11 an `xchg()` is more than an `acq_rel` exchange.
 #[test]
 fn a_kernel_test_has_the_states_and_executions_of_its_c11_original_under_sc_tso_and_rc11() {
     let (originals, c11, kernel) = (c11_originals(), texts(C11_TESTS), texts(KERNEL_TESTS));
@@ -154,7 +154,8 @@ fn a_kernel_test_has_the_states_and_executions_of_its_c11_original_under_sc_tso_
 /// herd7's verdicts are those of the cores in x86 and C11, which say more or less than kernel C in six places.
 #[test]
 fn the_cores_have_herds_verdicts_under_sc_tso_and_rc11() {
-    // An exchange without a suffix is two `seq_cst` fences around a relaxed one here, and a `seq_cst` exchange in C11.
+    // An exchange without a suffix is two `seq_cst` fences around a relaxed one here, and a `seq_cst`
+    // exchange in C11.
     let exchanges = [
         "c11-repoll-xchg_full-waker-rtc under rc11: Never, herd Sometimes",
         "d2-repoll-mb-waker-nomb-full under rc11: Never, herd Sometimes",
@@ -226,5 +227,29 @@ fn the_flaws_lose_a_wakeup_and_the_sound_forms_do_not() {
         // Its head says the same of the kernel's model, and how to ask herd7.
         assert!(text.contains(&format!("Expected: {}", verdicts[3])), "{name}");
         assert!(text.contains(&format!("herd7 -conf linux-kernel.cfg {name}.litmus")), "{name}");
+    }
+}
+
+/// What makes the sound forms sound: without the poller's full barrier each loses a wakeup, and the counted
+/// one if nothing is counted.
+#[test]
+fn without_its_barrier_or_its_count_a_sound_form_loses_a_wakeup() {
+    macro_rules! without {
+        ($name:literal, $what:literal, $instead:literal) => {
+            ($name, include_str!(concat!("../litmus/flaws/", $name, ".litmus")), $what, $instead)
+        };
+    }
+    for (name, text, what, instead) in [
+        without!("F1-sound-counted", "persistent=1;", "persistent=0;"),
+        without!("F2-sound-armed-after-enqueue", "\tsmp_mb();\n", ""),
+        without!("F3-sound-full-barrier", "\tsmp_mb();\n", ""),
+        without!("F4-sound-armed-after-enqueue", "\tsmp_mb();\n", ""),
+        without!("sound-has-sleeper", "\tsmp_mb();\n", ""),
+        without!("sound-per-entry", "\tsmp_mb();\n", ""),
+    ] {
+        assert!(text.contains(what), "{name}");
+        // The first barrier in the text is the poller's.
+        let test = Test::parse(&text.replacen(what, instead, 1)).unwrap();
+        assert_eq!(run(&test, Model::Lkmm).observation, Observation::Sometimes, "{name}");
     }
 }

@@ -1,10 +1,12 @@
 //! One location by itself: what its reads may read from, and the orders its writes may have.
 //!
-//! Coherence says that program order of a location, reads-from, coherence order and from-reads have no cycle. Let the place of a write
-//! be its number in coherence order, and that of a read the place of the write it reads from. There is no cycle if and only
-//! if no thread goes back: from each access of a thread to its next one the place stays or grows, and before a write it grows. For
-//! each relation leads to the same place or a later one, and a cycle would have to stay at one place, where a write comes before its
-//! reads and reads come in program order. So it is enough to look at neighbours, while the orders are built.
+//! Coherence says that program order of a location, reads-from, coherence order and from-reads have
+//! no cycle. Let the place of a write be its number in coherence order, and that of a read the
+//! place of the write it reads from. There is no cycle if and only if no thread goes back: from
+//! each access of a thread to its next one the place stays or grows, and before a write it grows.
+//! For each relation leads to the same place or a later one, and a cycle would have to stay at one
+//! place, where a write comes before its reads and reads come in program order. So it is enough to
+//! look at neighbours, while the orders are built.
 
 use smallvec::SmallVec;
 
@@ -29,7 +31,8 @@ pub enum Role {
     },
 }
 
-/// A choice for one location: its writes in coherence order, the initial one first, and of each read the write it reads from.
+/// A choice for one location: its writes in coherence order, the initial one first, and of each
+/// read the write it reads from.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
     pub writes: SmallVec<[usize; 6]>,
@@ -37,8 +40,9 @@ pub struct Order {
     pub reads: SmallVec<[(usize, usize); 6]>,
 }
 
-/// All orders that are coherent and in which read-modify-writes are atomic. The accesses come thread by thread, in program
-/// order; each reads or writes the value that it has here. The initial write is the event `initial`, of the value `value`.
+/// All orders that are coherent and in which read-modify-writes are atomic. The accesses come
+/// thread by thread, in program order; each reads or writes the value that it has here. The initial
+/// write is the event `initial`, of the value `value`.
 pub fn orders(initial: usize, value: i32, accesses: &[Access], left_out: Option<Axiom>) -> Vec<Order> {
     let writes = accesses.iter().enumerate().filter(|(_, access)| access.role != Role::Read);
     let mut search = Search {

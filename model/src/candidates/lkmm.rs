@@ -1,21 +1,25 @@
 //! The Linux kernel memory model, to be read beside the paper and the kernel's own definition.
 //!
-//! Alglave, Maranget, McKenney, Parri and Stern, *Frightening Small Children and Disconcerting Grown-ups*, ASPLOS 2018; and what
-//! the kernel's `tools/memory-model` has added since: a critical section is ordered before the next one of any lock in the same
-//! thread, and of the same lock in another (`po-unlock-lock-po`); read-modify-writes carry a release on (`rmw-sequence`);
-//! plain accesses and data races. RCU and SRCU are left out: no test that uses them gets here.
+//! Alglave, Maranget, McKenney, Parri and Stern, *Frightening Small Children and Disconcerting
+//! Grown-ups*, ASPLOS 2018; and what the kernel's `tools/memory-model` has added since: a critical
+//! section is ordered before the next one of any lock in the same thread, and of the same lock in
+//! another (`po-unlock-lock-po`); read-modify-writes carry a release on (`rmw-sequence`); plain
+//! accesses and data races. RCU and SRCU are left out: no test that uses them gets here.
 //!
 //! An execution is forbidden if it breaks one of the [axioms](Axiom). They say, from the bottom up:
 //!
-//! * **coherence** and **atomicity**: each location by itself is sequentially consistent, and a read-modify-write is one step
-//!   (both are checked [location by location](super::coherence), before anything here is built);
-//! * **happens-before**: time has no circles. It passes along dependencies and fences within a thread (*ppo*), from a write to
-//!   another thread's read of it, and where a write must have *propagated* to a thread before that thread went on;
+//! * **coherence** and **atomicity**: each location by itself is sequentially consistent, and a
+//!   read-modify-write is one step (both are checked [location by location](super::coherence),
+//!   before anything here is built);
+//! * **happens-before**: time has no circles. It passes along dependencies and fences within a
+//!   thread (*ppo*), from a write to another thread's read of it, and where a write must have
+//!   *propagated* to a thread before that thread went on;
 //! * **propagation**: the order in which writes have reached all threads, at strong fences, has no circles either;
 //! * **plain coherence**: a plain access obeys the order that the marked accesses around it enforce.
 //!
-//! Load buffering without a dependency breaks none of these. That is why no engine that executes one operation after the other has
-//! this model: a read may read from a write that its own thread has yet to cause.
+//! Load buffering without a dependency breaks none of these. That is why no engine that executes
+//! one operation after the other has this model: a read may read from a write that its own thread
+//! has yet to cause.
 
 use super::execution::{Sets, Skeleton, Witness};
 use super::relation::Relation;
@@ -69,8 +73,8 @@ impl Barriers {
         let accesses = reads | writes;
         let around = |fences| po.to(fences).then(po);
         let po_or_same = po.optional();
-        // A read-modify-write without a suffix is a full barrier before its read and after its write. The barriers that
-        // go with an atomic operation or a lock are full ones if they stand next to one.
+        // A read-modify-write without a suffix is a full barrier before its read and after its write. The
+        // barriers that go with an atomic operation or a lock are full ones if they stand next to one.
         let mb = around(sets.mb)
             | po.to(sets.full & reads)
             | po.from(sets.full & writes)
@@ -92,7 +96,8 @@ impl Barriers {
     }
 }
 
-/// Judges an execution that is coherent and whose read-modify-writes are atomic. One axiom may be left out, to see what it is for.
+/// Judges an execution that is coherent and whose read-modify-writes are atomic. One axiom may be
+/// left out, to see what it is for.
 pub fn judge(
     threads: &Skeleton,
     barriers: &Barriers,
@@ -130,8 +135,8 @@ pub fn judge(
     let to_read = address.to(sets.reads) | dependency.to(marked).then(internal(rf));
     let preserved = to_read | to_write | internal(&fence) | internal(&unlock_lock);
 
-    // Propagation of writes: `prop` holds from one access to another if what the first has seen, or overwrites, has reached the
-    // thread of the second one.
+    // Propagation of writes: `prop` holds from one access to another if what the first has seen, or
+    // overwrites, has reached the thread of the second one.
     let rfe = external(rf);
     let read_first = rfe.to(marked).optional();
     let rmw_sequence = rf.then(rmw).star();
@@ -155,8 +160,8 @@ pub fn judge(
         return Judgement::Allowed { race: None };
     }
 
-    // Plain accesses: a compiler may tear, repeat and move them within the bounds that marked accesses set. One is visible to
-    // another (`_sees`), or executes before it, only by way of these.
+    // Plain accesses: a compiler may tear, repeat and move them within the bounds that marked accesses
+    // set. One is seen by another, or executes before it, only by way of these.
     let executes_before = (&happens_before | &propagates_before).star();
     let visible = cumulative
         .star()
@@ -168,26 +173,26 @@ pub fn judge(
     let after_write = fence.optional().to(marked).then(&rmw_sequence);
     let after_read = (&read_write_fence | &barriers.before_rmb).optional().to(marked);
     let strongly = strong_fence.then(&executes_before);
-    let write_sees_write =
+    let write_seen_by_write =
         &fence | strongly.then(&before_write) | after_write.then(&visible).then(&before_write);
-    let read_sees_write =
+    let write_seen_by_read =
         &fence | strongly.then(&before_read) | after_write.then(&visible).then(&before_read);
     let read_before_write = &fence | after_read.then(&executes_before).then(&before_write);
 
     let all = |from, to| Relation::product(threads.events, from, to);
     let may_race = external(&(all(plain, accesses) | all(accesses & !sets.initial, plain)));
     let against = (rf & read_before_write.inverse())
-        | (fr & read_sees_write.inverse())
-        | (co & write_sees_write.inverse());
+        | (fr & write_seen_by_read.inverse())
+        | (co & write_seen_by_write.inverse());
     if !(against & &may_race).is_empty() && !is_left_out(Axiom::PlainCoherence) {
         return Judgement::Forbidden;
     }
 
-    let ordered_writes = write_sees_write
+    let ordered_writes = write_seen_by_write
         & (all(marked, sets.writes) | &read_before_write)
-        & (all(sets.writes, marked) | &read_sees_write);
+        & (all(sets.writes, marked) | &write_seen_by_read);
     let races = (co - ordered_writes)
-        | (co.optional().then(rf) - read_sees_write - read_before_write.inverse())
+        | (co.optional().then(rf) - write_seen_by_read - read_before_write.inverse())
         | (fr - read_before_write);
     let race = (races & may_race).pairs().next();
     Judgement::Allowed { race }

@@ -1,10 +1,12 @@
 //! Candidate executions: all that a litmus test's threads may do, each judged by the axioms of a memory model.
 //!
-//! An engine that executes one operation after the other cannot have a model in which a read may read what is written later: *load
-//! buffering*, which the Linux kernel's model allows. So here the values come first. Each read may read any value that its
-//! location may have; that gives the [traces](trace) of each thread. Then, for traces that supply each other with what they read,
-//! every location by itself has its [choices](coherence) of reads-from and coherence order. A choice for each location is a
-//! candidate, and a model accepts it or not: the kernel's, [lkmm], or [rc11].
+//! An engine that executes one operation after the other cannot have a model in which a read may
+//! read what is written later: *load buffering*, which the Linux kernel's model allows. So here the
+//! values come first. Each read may read any value that its location may have; that gives the
+//! [traces](trace) of each thread. Then, for traces that supply each other with what they read,
+//! every location by itself has its [choices](coherence) of reads-from and coherence order. A
+//! choice for each location is a candidate, and a model accepts it or not: the kernel's, [lkmm], or
+//! [rc11].
 //!
 //! So an execution is found once: a choice of reads-from and of coherence order, as herd7 counts them.
 
@@ -46,7 +48,7 @@ pub(crate) struct Found {
 }
 
 /// How many candidates are tried, and combinations of traces.
-const LIMIT: u64 = 50_000_000;
+const LIMIT: u64 = 5_000_000;
 
 /// All executions that the model allows.
 pub(crate) fn executions(program: &Program, text: &str, rules: Rules) -> Result<Found, Error> {
@@ -63,8 +65,9 @@ pub(crate) fn executions(program: &Program, text: &str, rules: Rules) -> Result<
     Ok(search.found)
 }
 
-/// The traces of each thread. Which values a location may have depends on what is written, and that on what is read: the values grow
-/// until they are enough. A value that takes more steps to compute than there are writes would have to come from itself.
+/// The traces of each thread. Which values a location may have depends on what is written, and that
+/// on what is read: the values grow until they are enough. A value that takes more steps to compute
+/// than there are writes would have to come from itself.
 fn all_traces(program: &Program, text: &str) -> Result<Vec<Vec<Trace>>, Error> {
     let mut values: Vec<BTreeSet<Value>> =
         program.locations.iter().map(|location| BTreeSet::from([location.initial])).collect();
@@ -237,7 +240,8 @@ fn witness(events: usize, orders: &[&CoherenceOrder]) -> Witness {
     witness
 }
 
-/// The events of all threads with their numbers: first the initial writes of the locations that are accessed, then thread by thread.
+/// The events of all threads with their numbers: first the initial writes of the locations that are
+/// accessed, then thread by thread.
 struct Events<'a> {
     /// The locations of the initial writes
     locations: Vec<usize>,

@@ -1,7 +1,8 @@
 //! RC11 (Lahav et al., *Repairing Sequential Consistency in C/C++11*, PLDI 2017), as axioms on candidate executions.
 //!
-//! The exact engine has it too, by clocks, and is faster. It is here for tests that access one location both atomically and plainly, which
-//! that engine does not have; and as a second opinion on the first, by other means.
+//! The exact engine has it too, by clocks, and is faster. It is here for tests that access one
+//! location both atomically and plainly, which that engine does not have; and as a second opinion
+//! on the first, by other means.
 
 use super::execution::{Sets, Skeleton, Witness};
 use super::lkmm::Judgement;
@@ -17,8 +18,8 @@ pub fn judge(threads: &Skeleton, witness: &Witness) -> Judgement {
     let all = |from, to| Relation::product(threads.events, from, to);
     let sequenced = po | all(initial, !initial);
 
-    // Synchronizes-with: from a release, or a fence before a write, by way of what carries the release on, to an acquire, or a fence
-    // after the read.
+    // Synchronizes-with: from a release, or a fence before a write, by way of what carries the release
+    // on, to an acquire, or a fence after the read.
     let release_sequence = (&sequenced & same_location).optional().from(writes & atomic).to(writes & atomic);
     let release_sequence = release_sequence.then(rf.then(rmw).star());
     let synchronizes = sequenced.from(fences).optional().then(release_sequence).then(rf.to(reads & atomic));

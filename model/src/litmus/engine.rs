@@ -1,9 +1,11 @@
 //! A test's threads as code for the exact engine: each execution follows the steps.
 //!
-//! Kernel operations are mapped as usual. A full read-modify-write is a relaxed one between two `seq_cst` fences; `smp_mb()` is
-//! a `seq_cst` fence, `smp_rmb()` an acquire fence, `smp_wmb()` a release fence. The barriers that go with atomic operations and
-//! locks are `seq_cst` fences under RC11, and nothing under SC and x86-TSO, where every read-modify-write is a full barrier. A
-//! spinlock is taken by an acquire read-modify-write that waits for 0, and given back by a release store of 0.
+//! Kernel operations are mapped as usual. A full read-modify-write is a relaxed one between two
+//! `seq_cst` fences; `smp_mb()` is a `seq_cst` fence, `smp_rmb()` an acquire fence, `smp_wmb()` a
+//! release fence. The barriers that go with atomic operations and locks are `seq_cst` fences under
+//! RC11, and nothing under SC and x86-TSO, where every read-modify-write is a full barrier. A
+//! spinlock is taken by an acquire read-modify-write that waits for 0, and given back by a release
+//! store of 0.
 
 use std::cell::{self, RefCell};
 use std::collections::BTreeSet;

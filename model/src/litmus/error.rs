@@ -100,7 +100,7 @@ pub enum Error {
         what: String,
     },
     /// Known, and not modelled
-    #[error("{place}: {what} {} not read: `{name}`, line {}", if what.ends_with('s') { "are" } else { "is" }, place.line)]
+    #[error("{place}: {what} {} not read: `{name}`, line {}", is_or_are(what), place.line)]
     NotRead {
         /// Where
         place: Place,
@@ -132,6 +132,10 @@ pub enum Error {
     /// The test's program cannot be built
     #[error(transparent)]
     Build(#[from] crate::program::BuildError),
+}
+
+fn is_or_are(what: &str) -> &'static str {
+    if what.ends_with('s') { "are" } else { "is" }
 }
 
 impl Error {

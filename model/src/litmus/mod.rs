@@ -25,15 +25,34 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Tests are in C11 or in kernel C; `calls` lists the operations. Beside them: `if`/`else`, expressions, pointers, local variables,
-//! `locations`, `filter`, and `exists`, `~exists` or `forall`. What is known and not modelled (RCU, loops, arrays) is an
-//! error that names it with its place. Plain locations may be shared; a test with a race on one is [undefined](Observation).
+//! A test in kernel C is run under the kernel's own model too:
 //!
-//! [`Test::run`] visits every execution. SC, x86-TSO and RC11 (herd's `rc11.cat`) are on the exact engine; the
-//! [Linux kernel memory model](Model::Lkmm), which allows load buffering, on candidate executions.
-//! [`Test::run_on_machine`] is
-//! there to calibrate the machines on which [protocols](crate::protocol) are searched. Under RC11 they have no `seq_cst`
-//! accesses (under SC and x86-TSO these are exact: a store is `mov; mfence`), and no shared plain locations at all.
+//! ```
+//! use reveille_model::litmus::{Model, Observation, Test};
+//! use reveille_model::memory::Memory;
+//!
+//! let test = Test::parse(
+//!     "C LB
+//!      { }
+//!      P0(int *x, int *y) { int r0 = READ_ONCE(*x); WRITE_ONCE(*y, 1); }
+//!      P1(int *x, int *y) { int r0 = READ_ONCE(*y); WRITE_ONCE(*x, 1); }
+//!      exists (0:r0=1 /\\ 1:r0=1)",
+//! )?;
+//! assert_eq!(test.run(Model::Lkmm)?.observation, Observation::Sometimes);
+//! assert_eq!(test.run(Memory::Rc11)?.observation, Observation::Never);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Tests are in C11 or in kernel C; `calls` lists the operations. Beside them: `if`/`else`,
+//! expressions, pointers, local variables, `locations`, `filter`, and `exists`, `~exists` or
+//! `forall`. What is known and not modelled (RCU, loops, arrays) is an error that names it with its
+//! place. Plain locations may be shared; a test with a race on one is [undefined](Observation).
+//!
+//! [`Test::run`] visits every execution. SC, x86-TSO and RC11 (herd's `rc11.cat`) are on the exact
+//! engine; the [Linux kernel memory model](Model::Lkmm), which allows load buffering, on candidate
+//! executions. [`Test::run_on_machine`] is there to calibrate the machines on which
+//! [protocols](crate::protocol) are searched. Under RC11 they have no `seq_cst` accesses (under SC
+//! and x86-TSO these are exact: a store is `mov; mfence`), and no shared plain locations at all.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -157,8 +176,8 @@ pub struct Outcomes {
     /// How many executions there are: choices of what each read reads, and of each location's coherence order. A
     /// machine does not count them, and a search that has found a race has not seen all
     pub executions: Option<u64>,
-    /// A race, if there is one. The exact engine ends with it and has no final states then; under the kernel's model they are
-    /// those that herd7 reports beside its flag
+    /// A race, if there is one. The exact engine ends with it and has no final states then; under the
+    /// kernel's model they are those that herd7 reports beside its flag
     pub race: Option<Race>,
     names: Vec<String>,
     values: BTreeSet<Vec<Value>>,
@@ -209,7 +228,8 @@ impl Test {
         Ok(Test { syntax: parse::one(text)?, text: text.into() })
     }
 
-    /// Reads a file that holds one test or more, one after the other. What is wrong in one of them is wrong in the file.
+    /// Reads a file that holds one test or more, one after the other. What is wrong in one of them is
+    /// wrong in the file.
     pub fn parse_all(text: &str) -> Result<Vec<Test>, Error> {
         let tests = parse::all(text)?;
         let text: Arc<str> = text.into();
@@ -264,7 +284,8 @@ impl Test {
         let program = Arc::new(program);
         let runnable = Arc::new(engine::Runnable::new(program.clone(), &self.text, memory)?);
         let found = Arc::new(Mutex::new((BTreeSet::new(), 0)));
-        // A test is too small to be worth a second thread, and does nothing but operations: nothing has to watch over it.
+        // A test is too small to be worth a second thread, and does nothing but operations: nothing has to
+        // watch over it.
         let limits = Limits { silence: None, ..Limits::default() };
         let options = explore::Options { workers: 1, limits, ..explore::Options::default() };
         let report = explore::explore(memory, options, {

@@ -237,8 +237,8 @@ pub(crate) enum Fence {
     AfterUnlockLock,
 }
 
-/// The addresses of locations, far from the numbers that tests count with, and far from each other: what is computed from one
-/// is not by chance another one.
+/// The addresses of locations, far from the numbers that tests count with, and far from each other:
+/// what is computed from one is not by chance another one.
 const ADDRESSES: Value = Value::MIN;
 const STRIDE: u32 = 1 << 16;
 

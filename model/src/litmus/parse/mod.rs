@@ -1,5 +1,5 @@
-//! The grammar of herd's C litmus files, as far as this crate understands it. A call is only a name with arguments here; what
-//! it means is decided [later](super::calls).
+//! The grammar of herd's C litmus files, as far as this crate understands it. A call is only a name
+//! with arguments here; what it means is decided [later](super::calls).
 
 mod statement;
 mod token;

@@ -17,8 +17,8 @@ pub(super) type Input<'a> = LocatingSlice<&'a str>;
 
 /// The text with blanks in the place of its comments, so that every offset stays.
 ///
-/// `//` and `/* */` are C's, `(* *)` is herd's and nests. But C has a parenthesis before a star too: within braces `(*p` is
-/// that, unless a statement could begin there.
+/// C's comments are `//` and `/* */`, herd's `(* *)`, which nests. But C has a parenthesis before a
+/// star too: within braces `(*p` is that, unless a statement could begin there.
 pub(super) fn without_comments(text: &str) -> Result<String, Error> {
     let mut result = String::with_capacity(text.len());
     let (mut rest, mut depth, mut before) = (text, 0_u32, ';');

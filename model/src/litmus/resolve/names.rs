@@ -152,7 +152,8 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The names that a thread uses as pointers in other ways than `*p`, or as the place of what a compare-exchange expects.
+/// The names that a thread uses as pointers in other ways than `*p`, or as the place of what a
+/// compare-exchange expects.
 fn pointers<'a>(statements: &'a [Statement], found: &mut BTreeSet<&'a str>) {
     for statement in statements {
         match statement {
