@@ -7,24 +7,27 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use reveille_checks::report;
-use reveille_model::litmus::{Error, Outcomes, Test};
-use reveille_model::memory::Memory;
+use reveille_model::litmus::{Error, Model, Observation, Outcomes, Test};
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::{Format, Outcome, Unfinished, complain, say};
 
-/// The executions and final states of litmus tests under SC, x86-TSO and RC11.
+/// The executions and final states of litmus tests under SC, x86-TSO, RC11 and the Linux kernel memory model.
 ///
-/// A test is in herd's C syntax; a file holds one or more. Every execution is visited once; rc11 is herd's rc11.cat. What
-/// cannot be read, or has a race on a plain location, gets a line on standard error with its place, and the rest is still done.
+/// A test is in herd's C syntax, with C11's operations or the kernel's; a file holds one or more. Every execution is visited once;
+/// rc11 is herd's rc11.cat, lkmm the kernel's linux-kernel.cat without RCU, for tests in kernel C. A test with a data race is
+/// undefined. What cannot be read gets a line on standard error with its place, and the rest is still done.
 /// Exit status: 1 if a test differs from --check, otherwise 2 if something could not be done, otherwise 0.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Files, and folders: of these every *.litmus in them and below
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Compare with what is expected: tab-separated, with the columns `test`, `model` (lines of others than sc, tso and rc11
+    /// Only under these memory models [default: all that have a meaning for the test]
+    #[arg(long, value_name = "MODEL", value_delimiter = ',', value_parser = model)]
+    memory: Vec<Model>,
+    /// Compare with what is expected: tab-separated, with the columns `test`, `model` (lines of others than sc, tso, rc11 and lkmm
     /// are left out), `observation`, `states` (as --format json has them, with `;` between) and perhaps `executions`
     #[arg(long, value_name = "EXPECTED.tsv")]
     check: Option<PathBuf>,
@@ -33,18 +36,20 @@ pub struct Args {
     format: Format,
 }
 
+fn model(name: &str) -> Result<Model, String> {
+    let known = Model::ALL.into_iter().find(|model| model.name() == name);
+    known.ok_or_else(|| format!("there are {}", Model::ALL.map(Model::name).join(", ")))
+}
+
 /// A test and what became of it under each memory model.
 struct Done {
     test: String,
-    by_memory: [Result<Outcomes, Error>; Memory::ALL.len()],
+    by_model: Vec<(Model, Result<Outcomes, Error>)>,
 }
 
 impl Done {
-    fn outcomes(&self) -> impl Iterator<Item = (Memory, &Outcomes)> {
-        Memory::ALL
-            .into_iter()
-            .zip(&self.by_memory)
-            .filter_map(|(memory, found)| Some((memory, found.as_ref().ok()?)))
+    fn outcomes(&self) -> impl Iterator<Item = (Model, &Outcomes)> {
+        self.by_model.iter().filter_map(|(model, found)| Some((*model, found.as_ref().ok()?)))
     }
 }
 
@@ -56,6 +61,8 @@ struct Row<'a> {
     observation: String,
     executions: Option<u64>,
     states: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    race: Option<String>,
 }
 
 /// Runs `reveille litmus`.
@@ -64,7 +71,7 @@ pub fn run(args: &Args) -> Outcome {
     let expected = args.check.as_deref().map(Expected::read).transpose()?;
     let mut complaints = Vec::new();
     let tests = read(&args.paths, &mut complaints);
-    let done = run_all(tests, &mut complaints);
+    let done = run_all(tests, &args.memory, &mut complaints);
     complaints.iter().for_each(complain);
     if args.format == Format::Json {
         say(serde_json::to_string_pretty(&rows(&done))?);
@@ -132,26 +139,37 @@ fn read(paths: &[PathBuf], complaints: &mut Vec<String>) -> Vec<(PathBuf, Test)>
 /// `file:line:column: what`, as compilers say it.
 fn complaint(file: &Path, error: &Error) -> String {
     let space = match error {
-        Error::Syntax { .. } | Error::Meaning { .. } | Error::Race { .. } | Error::SeqCstAccess { .. } => "",
-        Error::Execution(_) | Error::Search(_) | Error::Build(_) => " ",
+        Error::Syntax { .. } | Error::Meaning { .. } | Error::NotRead { .. } | Error::SeqCstAccess { .. } => {
+            ""
+        }
+        Error::OtherModel(_)
+        | Error::TooMany(_)
+        | Error::Execution(_)
+        | Error::Search(_)
+        | Error::Build(_) => " ",
     };
     format!("{}:{space}{error}", file.display())
 }
 
-fn run_all(tests: Vec<(PathBuf, Test)>, complaints: &mut Vec<String>) -> Vec<Done> {
+fn run_all(tests: Vec<(PathBuf, Test)>, only: &[Model], complaints: &mut Vec<String>) -> Vec<Done> {
     let progress = ProgressBar::new(tests.len() as u64);
     let mut done = Vec::new();
     for (file, test) in tests {
-        let by_memory = Memory::ALL.map(|memory| test.run(memory));
-        complaints.extend(faults(&by_memory).into_iter().map(|(error, memories)| {
-            let under = match memories.len() == Memory::ALL.len() {
-                true => String::new(),
-                false => format!(" (under {})", memories.join(", ")),
-            };
-            format!("{}{under}", complaint(&file, error))
-        }));
-        if by_memory.iter().any(Result::is_ok) {
-            done.push(Done { test: test.name().to_owned(), by_memory });
+        match models(&test, only) {
+            Err(error) => complaints.push(complaint(&file, &error)),
+            Ok(models) => {
+                let by_model: Vec<_> = models.into_iter().map(|model| (model, test.run(model))).collect();
+                complaints.extend(faults(&by_model).into_iter().map(|(error, under)| {
+                    let under = match under.len() == by_model.len() {
+                        true => String::new(),
+                        false => format!(" (under {})", under.join(", ")),
+                    };
+                    format!("{}{under}", complaint(&file, error))
+                }));
+                if by_model.iter().any(|(_, found)| found.is_ok()) {
+                    done.push(Done { test: test.name().to_owned(), by_model });
+                }
+            }
         }
         progress.inc(1);
     }
@@ -159,57 +177,80 @@ fn run_all(tests: Vec<(PathBuf, Test)>, complaints: &mut Vec<String>) -> Vec<Don
     done
 }
 
-/// What is wrong with a test, and under which memory models. The same fault is told once, as the first of them has it: which
-/// of several races comes up first differs.
-fn faults(by_memory: &[Result<Outcomes, Error>]) -> Vec<(&Error, Vec<&'static str>)> {
+/// The memory models to run a test under: those that are asked for, or those under which its operations have a meaning.
+fn models(test: &Test, only: &[Model]) -> Result<Vec<Model>, Error> {
+    let all = test.models()?;
+    Ok(if only.is_empty() { all } else { only }.to_vec())
+}
+
+/// What is wrong with a test, and under which memory models. The same fault is told once, as the first of them has it.
+fn faults(by_model: &[(Model, Result<Outcomes, Error>)]) -> Vec<(&Error, Vec<&'static str>)> {
     let mut faults: Vec<(&Error, Vec<&str>)> = Vec::new();
-    for (memory, found) in Memory::ALL.into_iter().zip(by_memory) {
+    for (model, found) in by_model {
         let Err(error) = found else { continue };
         match faults.iter_mut().find(|(known, _)| discriminant(*known) == discriminant(error)) {
-            Some((_, memories)) => memories.push(memory.name()),
-            None => faults.push((error, vec![memory.name()])),
+            Some((_, models)) => models.push(model.name()),
+            None => faults.push((error, vec![model.name()])),
         }
     }
     faults
 }
 
 fn rows(done: &[Done]) -> Vec<Row<'_>> {
-    let row = |test, (memory, outcomes): (Memory, &Outcomes)| Row {
+    let row = |test, (model, outcomes): (Model, &Outcomes)| Row {
         test,
-        memory: memory.name(),
+        memory: model.name(),
         observation: outcomes.observation.to_string(),
         executions: outcomes.executions,
         states: outcomes.states().collect(),
+        race: outcomes.race.as_ref().map(ToString::to_string),
     };
     done.iter().flat_map(|done| done.outcomes().map(|found| row(&done.test, found))).collect()
 }
 
 /// For people: of each test the number of executions, its final states, and which model reaches which.
 fn table(done: &[Done]) -> String {
+    let is_column = |model: &Model| {
+        matches!(model, Model::Memory(_))
+            || done.iter().any(|done| done.outcomes().any(|(known, _)| known == *model))
+    };
+    let models: Vec<Model> = Model::ALL.into_iter().filter(is_column).collect();
     let mut table = report::plain_table();
-    table.set_header(["test", "sc", "tso", "rc11"]);
+    table.set_header(["test"].into_iter().chain(models.iter().map(|model| model.name())));
     table.column_iter_mut().for_each(flush_left);
-    for Done { test, by_memory } in done {
-        let summary = by_memory.each_ref().map(|found| match found {
-            Ok(found) => format!("{} {}/{}", found.observation, found.witnesses, found.states().len()),
-            Err(Error::Race { .. }) => "race".into(),
-            Err(_) => "no answer".into(),
+    for Done { test, by_model } in done {
+        let found = |model: &Model| by_model.iter().find(|(known, _)| known == model).map(|(_, found)| found);
+        let summary = models.iter().map(|model| match found(model) {
+            Some(Ok(found)) if found.observation == Observation::Undefined => found.observation.to_string(),
+            Some(Ok(found)) => format!("{} {}/{}", found.observation, found.witnesses, found.states().len()),
+            Some(Err(_)) => "no answer".into(),
+            None => String::new(),
         });
         table.add_row([test.clone()].into_iter().chain(summary));
-        let executions = by_memory.each_ref().map(|found| match found {
-            Ok(Outcomes { executions: Some(executions), .. }) => executions.to_string(),
+        let executions = models.iter().map(|model| match found(model) {
+            Some(Ok(Outcomes { executions: Some(executions), .. })) => executions.to_string(),
             _ => String::new(),
         });
         table.add_row(["  executions".into()].into_iter().chain(executions));
-        let states = by_memory.each_ref().map(|found| found.iter().flat_map(Outcomes::states).collect());
-        let states: [Vec<String>; Memory::ALL.len()] = states;
+        let states = |model: &Model| found(model).into_iter().flatten().flat_map(Outcomes::states).collect();
+        let states: Vec<Vec<String>> = models.iter().map(states).collect();
         let mut all: Vec<&String> = states.iter().flatten().collect();
         all.sort_by_cached_key(|state| values(state));
         all.dedup();
         for state in all {
-            let reached = states.each_ref().map(|states| if states.contains(state) { "yes" } else { "" });
-            table.add_row([format!("  {state}")].into_iter().chain(reached.map(String::from)));
+            let reached =
+                states.iter().map(|states| if states.contains(state) { "yes".into() } else { String::new() });
+            table.add_row([format!("  {state}")].into_iter().chain(reached));
         }
+        let mut races: Vec<String> = by_model
+            .iter()
+            .filter_map(|(_, found)| Some(found.as_ref().ok()?.race.as_ref()?.to_string()))
+            .collect();
+        races.sort();
+        races.dedup();
+        races.into_iter().for_each(|race| {
+            table.add_row([format!("  {race}")]);
+        });
     }
     format!("{}\n\nn/m: the condition holds in n of the m final states", table.trim_fmt())
 }
@@ -308,7 +349,7 @@ impl Expected {
         if !agrees {
             let _ = writeln!(text, "{}\n", table.trim_fmt());
         }
-        for memory in Memory::ALL.map(Memory::name) {
+        for memory in Model::ALL.map(Model::name) {
             if let Some((agreed, compared)) = counts.get(memory) {
                 let _ = writeln!(text, "{memory:<5}{agreed} of {compared} tests as expected");
             }

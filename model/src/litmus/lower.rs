@@ -1,27 +1,25 @@
-//! From a parsed litmus test to a program.
+//! From a C11 litmus test to a program for the machines.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::parse::{At, Name, Operand, Order as Given, Read, Statement, Test, Thread};
-use super::{Condition, Error, Place, Variable, mention, register_variable, resolve};
+use super::program::{
+    self, Action, Binary, Dialect, Fence, Order as Given, Program as Test, Step, Term, Where,
+};
+use super::resolve::constant_location;
+use super::{Error, Place};
 use crate::memory::{Barrier, Memory, Order, Value};
-use crate::program::{Builder, Code, Expr, Object, Program, Register, Term};
+use crate::program::{Builder, Code, Expr, Object, Program, Register, Term as _};
 use crate::search::End;
 
 /// A test that can be searched.
 pub(super) struct Lowered {
     pub program: Program,
-    /// The variables of a final state, and where their values are
-    pub variables: Vec<(Variable, Source)>,
-    pub condition: Condition,
+    /// Where the final values of the test's variables are
+    pub sources: Vec<Source>,
 }
 
 /// Where the final value of a variable is.
 pub(super) enum Source {
     Object(Object),
     Register(usize, Register),
-    /// Nobody writes it
-    Constant(Value),
 }
 
 impl Source {
@@ -29,100 +27,51 @@ impl Source {
         match self {
             Source::Object(object) => end.value(*object),
             Source::Register(thread, register) => end.register(*thread, *register),
-            Source::Constant(value) => *value,
         }
     }
 }
 
 pub(super) fn lower(test: &Test, text: &str, memory: Memory) -> Result<Lowered, Error> {
+    if test.dialect == Dialect::Kernel {
+        return Err(Error::OtherModel("the machines have no operations of the kernel"));
+    }
     let meaning = |offset, what: String| Error::Meaning { place: Place::of(text, offset), what };
-    let initial: BTreeMap<&str, Value> =
-        test.initial.iter().map(|(name, value)| (name.it.as_str(), *value)).collect();
-    let value = |name: &str| initial.get(name).copied().unwrap_or(0);
-
-    // Every parameter is atomic in all threads, or plain and in one thread only.
     let mut builder = Builder::new();
-    let mut objects = BTreeMap::new();
-    let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
-    let parameters =
-        test.threads.iter().enumerate().flat_map(|(t, thread)| thread.parameters.iter().map(move |p| (t, p)));
-    let atomics: BTreeSet<&str> = parameters
-        .clone()
-        .filter(|(_, (atomic, _))| *atomic)
-        .map(|(_, (_, name))| name.it.as_str())
-        .collect();
-    for name in &atomics {
-        objects.insert(*name, builder.object(name, value(name)));
-    }
-    for (thread, (atomic, name)) in parameters {
-        let shared = !atomic && owners.insert(&name.it, thread).is_some_and(|owner| owner != thread);
-        if shared || !atomic && atomics.contains(name.it.as_str()) {
+    let mut objects = Vec::new();
+    for location in &test.locations {
+        if let Some(offset) = location.plain {
+            let name = &location.name;
             let what =
-                format!("the plain location `{}` is shared: the machine has atomic locations only", name.it);
-            return Err(meaning(name.offset, what));
+                format!("the plain location `{name}` is shared: the machine has atomic locations only");
+            return Err(meaning(offset, what));
         }
+        objects.push(builder.object(&location.name, location.initial));
     }
-
-    let mut registers = BTreeMap::new();
+    let mut registers = Vec::new();
     for (index, thread) in test.threads.iter().enumerate() {
-        if thread.number.it != index {
-            return Err(meaning(
-                thread.number.offset,
-                format!("thread P{} where P{index} should stand", thread.number.it),
-            ));
-        }
         let mut code = Code::new(format!("P{index}"));
-        let mut lowering =
-            Lowering { text, memory, thread: index, objects: &objects, registers: &mut registers };
-        lowering.declare(&mut code, thread, value)?;
-        lowering.statements(&mut code, &thread.body)?;
+        let own: Vec<Register> = thread.registers.iter().map(|_| code.observed_register()).collect();
+        for (register, value) in own.iter().zip(&thread.registers).filter(|(_, value)| **value != 0) {
+            code.set(*register, *value);
+        }
+        let lowering = Lowering { text, memory, objects: &objects, registers: &own };
+        lowering.steps(&mut code, &thread.code)?;
         builder.thread(code);
+        registers.push(own);
     }
-
-    let mut names = BTreeMap::new();
-    let mut mentioned: Vec<&At<Name>> = test.locations.iter().collect();
-    mention(&test.condition, &mut mentioned);
-    for At { it: name, offset } in mentioned {
-        let (variable, source) = match name.thread {
-            Some(thread) => {
-                let register = registers.get(&(thread, name.name.clone()));
-                let register = register.ok_or_else(|| {
-                    meaning(*offset, format!("thread P{thread} has no register `{}`", name.name))
-                })?;
-                (register_variable(thread, &name.name), Source::Register(thread, *register))
-            }
-            None => match (objects.get(name.name.as_str()), owners.get(name.name.as_str())) {
-                (Some(object), _) => (Variable::Shared(name.name.clone()), Source::Object(*object)),
-                (None, Some(thread)) => match registers.get(&(*thread, name.name.clone())) {
-                    Some(register) => {
-                        (Variable::Private(name.name.clone()), Source::Register(*thread, *register))
-                    }
-                    None => {
-                        return Err(meaning(*offset, format!("unknown location `{}`", name.name)));
-                    }
-                },
-                (None, None) if initial.contains_key(name.name.as_str()) => {
-                    (Variable::Shared(name.name.clone()), Source::Constant(value(&name.name)))
-                }
-                (None, None) => {
-                    return Err(meaning(*offset, format!("unknown location `{}`", name.name)));
-                }
-            },
-        };
-        names.insert(variable, source);
-    }
-    let variables: Vec<(Variable, Source)> = names.into_iter().collect();
-    let names: Vec<&Variable> = variables.iter().map(|(variable, _)| variable).collect();
-    let condition = resolve(&test.condition, &names);
-    Ok(Lowered { program: builder.build()?, variables, condition })
+    let source = |place: &Where| match *place {
+        Where::Location(location) => Source::Object(objects[location]),
+        Where::Register(thread, register) => Source::Register(thread, registers[thread][register]),
+    };
+    let sources = test.variables.iter().map(|(_, place)| source(place)).collect();
+    Ok(Lowered { program: builder.build()?, sources })
 }
 
 struct Lowering<'a> {
     text: &'a str,
     memory: Memory,
-    thread: usize,
-    objects: &'a BTreeMap<&'a str, Object>,
-    registers: &'a mut BTreeMap<(usize, String), Register>,
+    objects: &'a [Object],
+    registers: &'a [Register],
 }
 
 impl Lowering<'_> {
@@ -130,56 +79,28 @@ impl Lowering<'_> {
         Error::Meaning { place: Place::of(self.text, offset), what }
     }
 
-    /// Gives every local variable and every private location a register.
-    fn declare(
-        &mut self,
-        code: &mut Code,
-        thread: &Thread,
-        value: impl Fn(&str) -> Value,
-    ) -> Result<(), Error> {
-        let mut declared = Vec::new();
-        declarations(&thread.body, &mut declared);
-        for name in declared {
-            if self.objects.contains_key(name.it.as_str())
-                && thread.parameters.iter().any(|(_, p)| p.it == name.it)
-            {
-                return Err(self.error(name.offset, format!("`{}` is a location already", name.it)));
+    fn term(&self, term: &Term, offset: usize) -> Result<Expr, Error> {
+        Ok(match term {
+            Term::Constant(value) => (*value).into(),
+            Term::Register(register) => self.registers[*register].into(),
+            Term::Unary(..) => return Err(self.unknown(offset)),
+            Term::Binary(operator, terms) => {
+                let (a, b) = (self.term(&terms[0], offset)?, self.term(&terms[1], offset)?);
+                match operator {
+                    Binary::Add => a.plus(b),
+                    Binary::Subtract => a.minus(b),
+                    Binary::Equal => a.is(b),
+                    Binary::Differs => a.differs(b),
+                    Binary::And => a.and(b),
+                    Binary::Or => a.or(b),
+                    _ => return Err(self.unknown(offset)),
+                }
             }
-            let register = code.observed_register();
-            if self.registers.insert((self.thread, name.it.clone()), register).is_some() {
-                return Err(self.error(name.offset, format!("`{}` is declared twice", name.it)));
-            }
-        }
-        let private: Vec<_> =
-            thread.parameters.iter().filter(|(atomic, _)| !atomic).map(|(_, name)| name).collect();
-        for name in &private {
-            let register = code.observed_register();
-            if self.registers.insert((self.thread, name.it.clone()), register).is_some() {
-                return Err(self.error(name.offset, format!("`{}` is declared twice", name.it)));
-            }
-        }
-        for name in private {
-            code.set(self.register(name)?, value(&name.it));
-        }
-        Ok(())
+        })
     }
 
-    fn register(&self, name: &At<String>) -> Result<Register, Error> {
-        let register = self.registers.get(&(self.thread, name.it.clone())).copied();
-        register
-            .ok_or_else(|| self.error(name.offset, format!("`{}` is not a variable of this thread", name.it)))
-    }
-
-    fn location(&self, name: &At<String>) -> Result<Object, Error> {
-        let object = self.objects.get(name.it.as_str()).copied();
-        object.ok_or_else(|| self.error(name.offset, format!("`{}` is not an atomic location", name.it)))
-    }
-
-    fn operand(&self, operand: &Operand) -> Result<Expr, Error> {
-        match operand {
-            Operand::Constant(value) => Ok((*value).into()),
-            Operand::Register(name) => Ok(self.register(name)?.into()),
-        }
+    fn unknown(&self, offset: usize) -> Error {
+        self.error(offset, "an operator that the machine does not have".to_owned())
     }
 
     fn site(&self, offset: usize) -> String {
@@ -189,7 +110,6 @@ impl Lowering<'_> {
     /// The order of a read-modify-write. `seq_cst` is `acq_rel` where every read-modify-write is a full barrier.
     fn order(&self, given: Given, offset: usize) -> Result<Order, Error> {
         match given {
-            Given::Relaxed => Ok(Order::Relaxed),
             Given::Acquire => Ok(Order::Acquire),
             Given::Release => Ok(Order::Release),
             Given::AcqRel => Ok(Order::AcqRel),
@@ -197,65 +117,38 @@ impl Lowering<'_> {
                 Err(Error::SeqCstAccess { place: Place::of(self.text, offset), memory: self.memory })
             }
             Given::SeqCst => Ok(Order::AcqRel),
+            Given::Relaxed | Given::Plain | Given::Full | Given::NoReturn => Ok(Order::Relaxed),
         }
     }
 
-    /// The order of a load, or of the read of a compare-exchange that fails.
     fn read_order(&self, given: Given, offset: usize) -> Result<Order, Error> {
-        match (given, self.order(given, offset)?) {
-            (Given::Release | Given::AcqRel, _) => {
-                Err(self.error(offset, "a read cannot be a release".to_owned()))
-            }
-            (Given::SeqCst, _) => Ok(Order::Acquire),
-            (_, order) => Ok(order),
-        }
+        self.order(given, offset).map(|order| if given == Given::SeqCst { Order::Acquire } else { order })
     }
 
-    fn statements(&self, code: &mut Code, statements: &[Statement]) -> Result<(), Error> {
-        statements.iter().try_for_each(|statement| self.statement(code, statement))
+    fn steps(&self, code: &mut Code, steps: &[Step]) -> Result<(), Error> {
+        steps.iter().try_for_each(|step| self.step(code, step))
     }
 
-    fn statement(&self, code: &mut Code, statement: &Statement) -> Result<(), Error> {
-        match statement {
-            Statement::Declare(_, None) => (),
-            Statement::Declare(name, Some(read)) | Statement::Assign(name, read) => {
-                let register = self.register(name)?;
-                self.read(code, read, Some(register))?;
-            }
-            Statement::Discard(read) => self.read(code, read, None)?,
-            Statement::Store { location, value, order, offset } => {
-                let (object, value) = (self.location(location)?, self.operand(value)?);
-                let store_order = match (order, self.order(*order, *offset)?) {
-                    (Given::Acquire | Given::AcqRel, _) => {
-                        return Err(self.error(*offset, "a store cannot be an acquire".to_owned()));
-                    }
-                    (Given::SeqCst, _) => Order::Release,
-                    (_, order) => order,
-                };
-                code.store(self.site(*offset), object, value, store_order);
-                if *order == Given::SeqCst {
-                    code.fence(self.site(*offset), Barrier::SeqCst);
-                }
-            }
-            Statement::PlainStore(name, value) => code.set(self.register(name)?, self.operand(value)?),
-            Statement::Fence { order, offset } => {
-                let barrier = match order {
-                    Given::Relaxed => return Ok(()),
-                    Given::Acquire => Barrier::Acquire,
-                    Given::Release => Barrier::Release,
-                    Given::AcqRel => Barrier::AcqRel,
-                    Given::SeqCst => Barrier::SeqCst,
-                };
-                code.fence(self.site(*offset), barrier);
-            }
-            Statement::If { register, equal, value, then, otherwise } => {
-                let register = self.register(register)?;
-                let condition = if *equal { register.is(*value) } else { register.differs(*value) };
+    fn step(&self, code: &mut Code, step: &Step) -> Result<(), Error> {
+        match step {
+            Step::Set { register, value } => code.set(self.registers[*register], self.term(value, 0)?),
+            Step::Access(access) => self.access(code, access)?,
+            Step::Fence(fence) => code.fence(
+                "fence",
+                match fence {
+                    Fence::C11(Given::Acquire) => Barrier::Acquire,
+                    Fence::C11(Given::Release) => Barrier::Release,
+                    Fence::C11(Given::AcqRel) => Barrier::AcqRel,
+                    _ => Barrier::SeqCst,
+                },
+            ),
+            Step::If { condition, then, otherwise } => {
+                let condition = self.term(condition, 0)?;
                 let (mut first, mut second) = (Ok(()), Ok(()));
                 code.when_else(
                     condition,
-                    |code| first = self.statements(code, then),
-                    |code| second = self.statements(code, otherwise),
+                    |code| first = self.steps(code, then),
+                    |code| second = self.steps(code, otherwise),
                 );
                 first?;
                 second?;
@@ -264,67 +157,56 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn read(
-        &self,
-        code: &mut Code,
-        At { it: read, offset }: &At<Read>,
-        into: Option<Register>,
-    ) -> Result<(), Error> {
-        let site = self.site(*offset);
-        let give = |code: &mut Code, value: Expr| {
-            into.into_iter().for_each(|register| code.set(register, value.clone()))
+    fn access(&self, code: &mut Code, access: &program::Access) -> Result<(), Error> {
+        let offset = access.offset;
+        let site = self.site(offset);
+        let location = constant_location(&access.location)
+            .ok_or_else(|| self.error(offset, "the machine has no pointers".to_owned()))?;
+        let object = self.objects[location];
+        let read = |code: &mut Code, read: Register| {
+            access.into.into_iter().for_each(|into| code.set(self.registers[into], read));
         };
-        match read {
-            Read::Operand(operand) => give(code, self.operand(operand)?),
-            Read::Plain(name) => give(code, self.register(name)?.into()),
-            Read::Load { location, order } => {
-                let (object, order) = (self.location(location)?, self.read_order(*order, *offset)?);
+        match &access.action {
+            Action::Load => {
+                let order = self.read_order(access.order, offset)?;
                 code.scope(|code| {
-                    let read = code.load(site, object, order);
-                    give(code, read.into());
+                    let value = code.load(site, object, order);
+                    read(code, value);
                 });
             }
-            Read::Exchange { location, value, order } => {
-                let (object, order) = (self.location(location)?, self.order(*order, *offset)?);
-                let value = self.operand(value)?;
+            Action::Store(value) => {
+                let order = self.order(access.order, offset)?;
+                let order = if access.order == Given::SeqCst { Order::Release } else { order };
+                code.store(site, object, self.term(value, offset)?, order);
+                if access.order == Given::SeqCst {
+                    code.fence(self.site(offset), Barrier::SeqCst);
+                }
+            }
+            Action::Exchange(value) => {
+                let (order, value) = (self.order(access.order, offset)?, self.term(value, offset)?);
                 code.scope(|code| {
-                    let read = code.swap(site, object, value, order);
-                    give(code, read.into());
+                    let value = code.swap(site, object, value, order);
+                    read(code, value);
                 });
             }
-            Read::FetchAdd { location, value, negative, order } => {
-                let (object, order) = (self.location(location)?, self.order(*order, *offset)?);
-                let value = self.operand(value)?;
-                let value = if *negative { Expr::from(0).minus(value) } else { value };
+            Action::Modify(operator @ (Binary::Add | Binary::Subtract), by) => {
+                let (order, by) = (self.order(access.order, offset)?, self.term(by, offset)?);
+                let by = if *operator == Binary::Subtract { Expr::from(0).minus(by) } else { by };
                 code.scope(|code| {
-                    let read = code.add(site, object, value, order);
-                    give(code, read.into());
+                    let value = code.add(site, object, by, order);
+                    read(code, value);
                 });
             }
-            Read::CompareExchange { location, expected, new, success, failure } => {
-                let object = self.location(location)?;
-                let orders = (self.order(*success, *offset)?, self.read_order(*failure, *offset)?);
-                let (expected, new) = (self.register(expected)?, self.operand(new)?);
+            Action::CompareExchange { expected, new, failure, weak: None } => {
+                let orders = (self.order(access.order, offset)?, self.read_order(*failure, offset)?);
+                let (expected, new) = (self.term(expected, offset)?, self.term(new, offset)?);
                 code.scope(|code| {
-                    let read = code.compare_exchange(site, object, (expected, new), orders);
-                    give(code, read.is(expected));
-                    code.set(expected, read);
+                    let value = code.compare_exchange(site, object, (expected, new), orders);
+                    read(code, value);
                 });
             }
+            _ => return Err(self.error(offset, "an operation that the machine does not have".to_owned())),
         }
         Ok(())
-    }
-}
-
-pub(super) fn declarations<'a>(statements: &'a [Statement], names: &mut Vec<&'a At<String>>) {
-    for statement in statements {
-        match statement {
-            Statement::Declare(name, _) => names.push(name),
-            Statement::If { then, otherwise, .. } => {
-                declarations(then, names);
-                declarations(otherwise, names);
-            }
-            _ => (),
-        }
     }
 }

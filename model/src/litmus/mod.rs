@@ -25,121 +25,90 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The subset: `atomic_{load,store,exchange,fetch_add,fetch_sub,compare_exchange_strong}` with and without
-//! `_explicit`, `atomic_thread_fence`, `if`/`else` on a register, local variables, `locations`, and `exists`, `~exists`
-//! or `forall`. Plain locations may be shared; a race on one is an error.
+//! A test in kernel C is run under the kernel's own model too:
 //!
-//! [`Test::run`] visits every execution on the exact engine; its RC11 is herd's `rc11.cat`. [`Test::run_on_machine`] is
-//! there to calibrate the machines on which [protocols](crate::protocol) are searched. Under RC11 they have no `seq_cst`
-//! accesses (under SC and x86-TSO these are exact: a store is `mov; mfence`), and no shared plain locations at all.
+//! ```
+//! use reveille_model::litmus::{Model, Observation, Test};
+//! use reveille_model::memory::Memory;
+//!
+//! let test = Test::parse(
+//!     "C LB
+//!      { }
+//!      P0(int *x, int *y) { int r0 = READ_ONCE(*x); WRITE_ONCE(*y, 1); }
+//!      P1(int *x, int *y) { int r0 = READ_ONCE(*y); WRITE_ONCE(*x, 1); }
+//!      exists (0:r0=1 /\\ 1:r0=1)",
+//! )?;
+//! assert_eq!(test.run(Model::Lkmm)?.observation, Observation::Sometimes);
+//! assert_eq!(test.run(Memory::Rc11)?.observation, Observation::Never);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Tests are in C11 or in kernel C; `calls` lists the operations. Beside them: `if`/`else`,
+//! expressions, pointers, local variables, `locations`, `filter`, and `exists`, `~exists` or
+//! `forall`. What is known and not modelled (RCU, loops, arrays) is an error that names it with its
+//! place. Plain locations may be shared; a test with a race on one is [undefined](Observation).
+//!
+//! [`Test::run`] visits every execution. SC, x86-TSO and RC11 (herd's `rc11.cat`) are on the exact
+//! engine; the [Linux kernel memory model](Model::Lkmm), which allows load buffering, on candidate
+//! executions. [`Test::run_on_machine`] is there to calibrate the machines on which
+//! [protocols](crate::protocol) are searched. Under RC11 they have no `seq_cst` accesses (under SC
+//! and x86-TSO these are exact: a store is `mov; mfence`), and no shared plain locations at all.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use crate::candidates::{self, Rules};
 use crate::code::Limits;
 use crate::memory::{Memory, Value};
 use crate::{explore, search};
 
+mod calls;
+mod condition;
+mod engine;
+mod error;
 mod lower;
 mod parse;
-mod threads;
+pub(crate) mod program;
+mod resolve;
+mod syntax;
 
-use parse::{At, Condition as Syntax, Name};
+pub use error::{Access, Error, Place, Race};
+use program::{Dialect, Program, location_at};
 
-/// A place in a litmus file, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Line
-    pub line: usize,
-    /// Column, in characters
-    pub column: usize,
+/// A memory model that a test is run under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Model {
+    /// One of those that the exact engine has
+    Memory(Memory),
+    /// The Linux kernel memory model
+    Lkmm,
 }
 
-impl Place {
-    fn of(text: &str, offset: usize) -> Place {
-        let before = &text[..text.floor_char_boundary(offset)];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+impl Model {
+    /// All, the strongest first
+    pub const ALL: [Model; 4] =
+        [Model::Memory(Memory::Sc), Model::Memory(Memory::Tso), Model::Memory(Memory::Rc11), Model::Lkmm];
+
+    /// `sc`, `tso`, `rc11` or `lkmm`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Model::Memory(memory) => memory.name(),
+            Model::Lkmm => "lkmm",
+        }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
+        f.pad(self.name())
     }
 }
 
-/// An access of a plain location.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access {
-    /// Whose
-    pub thread: usize,
-    /// Whether it writes
-    pub writes: bool,
-    /// Where
-    pub place: Place,
-}
-
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Access { thread, writes, place } = self;
-        write!(f, "a {} in line {} (P{thread})", if *writes { "write" } else { "read" }, place.line)
+impl From<Memory> for Model {
+    fn from(memory: Memory) -> Self {
+        Model::Memory(memory)
     }
-}
-
-/// A litmus test that cannot be read or run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Not in the grammar
-    #[error("{place}: expected {expected}, found {found}")]
-    Syntax {
-        /// Where
-        place: Place,
-        /// What would have been right
-        expected: String,
-        /// What is there
-        found: String,
-    },
-    /// In the grammar, but without a meaning
-    #[error("{place}: {what}")]
-    Meaning {
-        /// Where
-        place: Place,
-        /// What is wrong
-        what: String,
-    },
-    /// Two accesses of a plain location, one of them a write, and neither happens before the other: what such a
-    /// test does is undefined
-    #[error(
-        "{}: a race on `{location}`: {first} and {second}, with nothing between that orders them",
-        first.place
-    )]
-    Race {
-        /// The location
-        location: String,
-        /// The access that comes first in the text
-        first: Access,
-        /// The other
-        second: Access,
-    },
-    /// The exact engine cannot go on
-    #[error("{0}")]
-    Execution(String),
-    /// The machine has none under this memory model
-    #[error("{place}: the machine of {memory} has no seq_cst accesses, only seq_cst fences")]
-    SeqCstAccess {
-        /// Where
-        place: Place,
-        /// The memory model
-        memory: Memory,
-    },
-    /// The search failed
-    #[error(transparent)]
-    Search(#[from] search::Error),
-    /// The test's program cannot be built
-    #[error(transparent)]
-    Build(#[from] crate::program::BuildError),
 }
 
 /// A value in the final state.
@@ -168,7 +137,7 @@ impl fmt::Display for Variable {
 /// A parsed test.
 #[derive(Clone, Debug)]
 pub struct Test {
-    syntax: parse::Test,
+    syntax: syntax::Test,
     /// The whole file, for places in it
     text: Arc<str>,
 }
@@ -182,6 +151,8 @@ pub enum Observation {
     Sometimes,
     /// In none
     Never,
+    /// The test has a race: what it does is undefined
+    Undefined,
 }
 
 impl fmt::Display for Observation {
@@ -190,6 +161,7 @@ impl fmt::Display for Observation {
             Observation::Always => "Always",
             Observation::Sometimes => "Sometimes",
             Observation::Never => "Never",
+            Observation::Undefined => "Undefined",
         })
     }
 }
@@ -202,36 +174,51 @@ pub struct Outcomes {
     /// In how many final states the condition holds
     pub witnesses: usize,
     /// How many executions there are: choices of what each read reads, and of each location's coherence order. A
-    /// machine does not count them
+    /// machine does not count them, and a search that has found a race has not seen all
     pub executions: Option<u64>,
+    /// A race, if there is one. The exact engine ends with it and has no final states then; under the
+    /// kernel's model they are those that herd7 reports beside its flag
+    pub race: Option<Race>,
     names: Vec<String>,
     values: BTreeSet<Vec<Value>>,
+    /// The names of the locations, if values may be their addresses
+    locations: Option<Vec<String>>,
 }
 
 impl Outcomes {
-    fn new<'a>(
-        names: impl Iterator<Item = &'a Variable>,
+    fn new(
+        program: &Program,
         values: BTreeSet<Vec<Value>>,
-        condition: &Condition,
         executions: Option<u64>,
+        race: Option<Race>,
     ) -> Self {
-        let witnesses = values.iter().filter(|state| condition.holds(state)).count();
+        let witnesses = values.iter().filter(|state| program.condition.holds(state)).count();
         let observation = match witnesses {
+            _ if race.is_some() => Observation::Undefined,
+            all if all == values.len() && all > 0 => Observation::Always,
             0 => Observation::Never,
-            all if all == values.len() => Observation::Always,
             _ => Observation::Sometimes,
         };
-        let names = names.map(Variable::to_string).collect();
-        Outcomes { observation, witnesses, executions, names, values }
+        let names = program.variables.iter().map(|(variable, _)| variable.to_string()).collect();
+        let locations = || program.locations.iter().map(|location| location.name.clone()).collect();
+        let locations = program.has_addresses.then(locations);
+        Outcomes { observation, witnesses, executions, race, names, values, locations }
     }
 
     /// The final states, each as `0:r0=1,1:r0=0,x=2`: registers by thread and number, shared locations by
     /// name, then locations that one thread keeps for itself. Sorted as tuples of integers.
     pub fn states(&self) -> impl ExactSizeIterator<Item = String> {
         self.values.iter().map(|state| {
-            let pairs = self.names.iter().zip(state).map(|(name, value)| format!("{name}={value}"));
+            let pairs =
+                self.names.iter().zip(state).map(|(name, value)| format!("{name}={}", self.shown(*value)));
             pairs.collect::<Vec<_>>().join(",")
         })
+    }
+
+    /// A value as text: the name of a location, if it is one's address.
+    fn shown(&self, value: Value) -> String {
+        let location = location_at(value).and_then(|location| self.locations.as_ref()?.get(location));
+        location.cloned().unwrap_or_else(|| value.to_string())
     }
 }
 
@@ -241,7 +228,8 @@ impl Test {
         Ok(Test { syntax: parse::one(text)?, text: text.into() })
     }
 
-    /// Reads a file that holds one test or more, one after the other. What is wrong in one of them is wrong in the file.
+    /// Reads a file that holds one test or more, one after the other. What is wrong in one of them is
+    /// wrong in the file.
     pub fn parse_all(text: &str) -> Result<Vec<Test>, Error> {
         let tests = parse::all(text)?;
         let text: Arc<str> = text.into();
@@ -254,62 +242,89 @@ impl Test {
     }
 
     /// All final states under a memory model, and the number of executions, each of which is visited once. A state
-    /// has the values of the variables in `locations` and in the condition.
-    pub fn run(&self, memory: Memory) -> Result<Outcomes, Error> {
-        let runnable = Arc::new(threads::Runnable::new(&self.syntax, &self.text)?);
-        let values = Arc::new(Mutex::new(BTreeSet::new()));
-        // A test is too small to be worth a second thread.
-        // A litmus test does nothing but operations, so nobody has to watch over it.
+    /// has the values of the variables in `locations` and in the conditions.
+    ///
+    /// # Errors
+    /// What is written has no meaning, or none under this model: C11's operations have none under the kernel's.
+    pub fn run(&self, model: impl Into<Model>) -> Result<Outcomes, Error> {
+        let program = resolve::resolve(&self.syntax, &self.text)?;
+        match model.into() {
+            // The engine has locations that are atomic and such that are not.
+            Model::Memory(Memory::Rc11) if program.dialect == Dialect::C11 && program.is_mixed() => {
+                self.run_on_candidates(&program, Rules::Rc11)
+            }
+            Model::Memory(memory) => self.run_on_engine(program, memory),
+            Model::Lkmm if program.dialect == Dialect::Kernel => {
+                self.run_on_candidates(&program, Rules::Lkmm { left_out: None })
+            }
+            Model::Lkmm => {
+                Err(Error::OtherModel("the kernel's memory model says nothing of C11's operations"))
+            }
+        }
+    }
+
+    /// The memory models that its operations have a meaning under.
+    ///
+    /// # Errors
+    /// As those of [`run`](Test::run).
+    pub fn models(&self) -> Result<&'static [Model], Error> {
+        let program = resolve::resolve(&self.syntax, &self.text)?;
+        Ok(match program.dialect {
+            Dialect::Kernel => &Model::ALL,
+            Dialect::C11 => &Model::ALL[..Memory::ALL.len()],
+        })
+    }
+
+    fn run_on_candidates(&self, program: &Program, rules: Rules) -> Result<Outcomes, Error> {
+        let found = candidates::executions(program, &self.text, rules)?;
+        Ok(Outcomes::new(program, found.states, Some(found.executions), found.race))
+    }
+
+    fn run_on_engine(&self, program: Program, memory: Memory) -> Result<Outcomes, Error> {
+        let program = Arc::new(program);
+        let runnable = Arc::new(engine::Runnable::new(program.clone(), &self.text, memory)?);
+        let found = Arc::new(Mutex::new((BTreeSet::new(), 0)));
+        // A test is too small to be worth a second thread, and does nothing but operations: nothing has to
+        // watch over it.
         let limits = Limits { silence: None, ..Limits::default() };
         let options = explore::Options { workers: 1, limits, ..explore::Options::default() };
         let report = explore::explore(memory, options, {
-            let (runnable, values) = (runnable.clone(), values.clone());
+            let (runnable, program, found) = (runnable, program.clone(), found.clone());
             move || {
                 runnable.run(|state| {
-                    values.lock().expect("nobody panics with it").insert(state);
+                    if program.filter.holds(&state) {
+                        let (states, executions) = &mut *found.lock().expect("no thread panics with it");
+                        states.insert(state);
+                        *executions += 1;
+                    }
                 });
             }
         });
         if let Some(failed) = report.failed {
-            return Err(threads::error(&self.text, &failed));
+            let race = engine::race(&self.text, &failed)?;
+            return Ok(Outcomes::new(&program, BTreeSet::new(), None, Some(race)));
         }
-        let values = std::mem::take(&mut *values.lock().expect("nobody panics with it"));
-        let names = runnable.variables.iter().map(|(variable, _)| variable);
-        Ok(Outcomes::new(names, values, &runnable.condition, Some(report.executions)))
+        let (states, executions) = std::mem::take(&mut *found.lock().expect("no thread panics with it"));
+        Ok(Outcomes::new(&program, states, Some(executions), None))
     }
 
     /// All final states that the machine of a memory model reaches, which protocols are searched on. Under RC11 it
     /// orders `seq_cst` fences in agreement with `sb ∪ rf`, so that it may have fewer than [`run`](Test::run).
+    ///
+    /// # Errors
+    /// As those of [`run`](Test::run), and for what the machine does not have.
     pub fn run_on_machine(&self, memory: Memory, options: search::Options) -> Result<Outcomes, Error> {
-        let lowered = lower::lower(&self.syntax, &self.text, memory)?;
+        let program = resolve::resolve(&self.syntax, &self.text)?;
+        let lowered = lower::lower(&program, &self.text, memory)?;
         let mut values = BTreeSet::new();
         search::check(&lowered.program, memory, options, |end| {
-            values.insert(lowered.variables.iter().map(|(_, source)| source.value(end)).collect());
+            let state: Vec<Value> = lowered.sources.iter().map(|source| source.value(end)).collect();
+            if program.filter.holds(&state) {
+                values.insert(state);
+            }
             Vec::new()
         })?;
-        let names = lowered.variables.iter().map(|(variable, _)| variable);
-        Ok(Outcomes::new(names, values, &lowered.condition, None))
-    }
-}
-
-/// A condition over the values of a final state, by index.
-enum Condition {
-    True,
-    Equal(usize, Value),
-    Not(Box<Condition>),
-    All(Vec<Condition>),
-    Any(Vec<Condition>),
-}
-
-impl Condition {
-    fn holds(&self, state: &[Value]) -> bool {
-        match self {
-            Condition::True => true,
-            Condition::Equal(index, value) => state[*index] == *value,
-            Condition::Not(condition) => !condition.holds(state),
-            Condition::All(conditions) => conditions.iter().all(|condition| condition.holds(state)),
-            Condition::Any(conditions) => conditions.iter().any(|condition| condition.holds(state)),
-        }
+        Ok(Outcomes::new(&program, values, None, None))
     }
 }
 
@@ -323,43 +338,10 @@ fn register_variable(thread: usize, name: &str) -> Variable {
     }
 }
 
-fn mention<'a>(condition: &'a Syntax, names: &mut Vec<&'a At<Name>>) {
-    match condition {
-        Syntax::True => (),
-        Syntax::Equal(name, _) => names.push(name),
-        Syntax::Not(condition) => mention(condition, names),
-        Syntax::All(conditions) | Syntax::Any(conditions) => {
-            conditions.iter().for_each(|condition| mention(condition, names))
-        }
-    }
-}
-
-/// Every name in the condition is one of the variables: [`mention`] found it.
-fn resolve(condition: &Syntax, variables: &[&Variable]) -> Condition {
-    let all =
-        |conditions: &[Syntax]| conditions.iter().map(|condition| resolve(condition, variables)).collect();
-    match condition {
-        Syntax::True => Condition::True,
-        Syntax::Equal(name, value) => {
-            let wanted = Name { thread: name.it.thread, name: name.it.name.clone() };
-            let is = |variable: &Variable| match wanted.thread {
-                Some(thread) => *variable == register_variable(thread, &wanted.name),
-                None => {
-                    matches!(variable, Variable::Shared(name) | Variable::Private(name) if *name == wanted.name)
-                }
-            };
-            let index = variables.iter().position(|variable| is(variable));
-            index.map_or(Condition::Any(Vec::new()), |index| Condition::Equal(index, *value))
-        }
-        Syntax::Not(condition) => Condition::Not(Box::new(resolve(condition, variables))),
-        Syntax::All(conditions) => Condition::All(all(conditions)),
-        Syntax::Any(conditions) => Condition::Any(all(conditions)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::candidates::lkmm::Axiom;
     use crate::memory::Unforgetting;
     use crate::search::{Options, explore};
 
@@ -367,10 +349,11 @@ mod tests {
 
     /// The final states under RC11, and under one that forgets nothing.
     fn states(test: &Test) -> Option<(States, States)> {
-        let lowered = lower::lower(&test.syntax, &test.text, Memory::Rc11).ok()?;
+        let program = resolve::resolve(&test.syntax, &test.text).ok()?;
+        let lowered = lower::lower(&program, &test.text, Memory::Rc11).ok()?;
         let mut values = BTreeSet::new();
         explore::<Unforgetting>(&lowered.program, Memory::Rc11, Options::default(), |end| {
-            values.insert(lowered.variables.iter().map(|(_, source)| source.value(end)).collect());
+            values.insert(lowered.sources.iter().map(|source| source.value(end)).collect());
             None
         })
         .unwrap();
@@ -385,6 +368,58 @@ mod tests {
         let compared =
             compared.inspect(|(name, (forgetting, all))| assert_eq!(forgetting, all, "{name}")).count();
         assert_eq!(compared, 915);
+    }
+
+    /// Executions and final states of the kernel tests under the kernel's model without one of its axioms.
+    fn found_without(axiom: Option<Axiom>) -> Vec<(String, u64, States)> {
+        let files = [
+            include_str!("../../litmus/kernel.litmus"),
+            include_str!("../../litmus/wakeup-core-kernel.litmus"),
+        ];
+        let found = |test: &Test| {
+            let program = resolve::resolve(&test.syntax, &test.text).unwrap();
+            let rules = Rules::Lkmm { left_out: axiom };
+            let found = candidates::executions(&program, &test.text, rules).unwrap();
+            (test.name().to_owned(), found.executions, found.states)
+        };
+        files.iter().flat_map(|file| Test::parse_all(file).unwrap()).map(|test| found(&test)).collect()
+    }
+
+    /// By axioms on candidate executions, and by the clocks of the exact engine.
+    #[test]
+    fn rc11_is_the_same_by_candidates_and_by_the_exact_engine() {
+        let tests = Test::parse_all(include_str!("../../litmus/herd.litmus")).unwrap();
+        let mut executions = 0;
+        for test in &tests {
+            let program = resolve::resolve(&test.syntax, &test.text).unwrap();
+            let found = candidates::executions(&program, &test.text, Rules::Rc11).unwrap();
+            let exact = test.run(Memory::Rc11).unwrap();
+            assert_eq!(
+                (found.states, Some(found.executions)),
+                (exact.values, exact.executions),
+                "{}",
+                test.name()
+            );
+            executions += found.executions;
+        }
+        assert_eq!((tests.len(), executions), (1020, 30_423));
+    }
+
+    #[test]
+    fn without_any_one_of_its_axioms_the_kernels_model_allows_more() {
+        let all = found_without(None);
+        let more = Axiom::ALL.map(|axiom| {
+            let without = found_without(Some(axiom));
+            let pairs = || all.iter().zip(&without);
+            assert!(
+                pairs().all(|(all, without)| all.2.is_subset(&without.2) && all.1 <= without.1),
+                "{axiom:?}"
+            );
+            let (executions, states) = (pairs().filter(|(all, without)| all.1 < without.1), pairs());
+            (executions.count(), states.filter(|(all, without)| all.2 != without.2).count())
+        });
+        // Tests with more executions, and tests with more final states.
+        assert_eq!(more, [(0, 0); 5]);
     }
 
     #[test]

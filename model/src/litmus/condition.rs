@@ -1,0 +1,67 @@
+//! Conditions over the values of a final state.
+
+use super::program::Binary;
+use super::syntax::{At, Condition as Syntax, Name};
+use super::{Variable, register_variable};
+use crate::memory::Value;
+
+/// A condition, with the variables by their numbers.
+pub(crate) enum Condition {
+    True,
+    Compare(usize, Binary, Value),
+    Not(Box<Condition>),
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+}
+
+impl Condition {
+    pub fn holds(&self, state: &[Value]) -> bool {
+        match self {
+            Condition::True => true,
+            Condition::Compare(index, comparison, value) => comparison.apply(state[*index], *value) != 0,
+            Condition::Not(condition) => !condition.holds(state),
+            Condition::All(conditions) => conditions.iter().all(|condition| condition.holds(state)),
+            Condition::Any(conditions) => conditions.iter().any(|condition| condition.holds(state)),
+        }
+    }
+}
+
+/// The names in a condition, in their order.
+pub(super) fn mention<'a>(condition: &'a Syntax, names: &mut Vec<&'a At<Name>>) {
+    match condition {
+        Syntax::True | Syntax::False => (),
+        Syntax::Compare(name, ..) => names.push(name),
+        Syntax::Not(condition) => mention(condition, names),
+        Syntax::All(conditions) | Syntax::Any(conditions) => {
+            conditions.iter().for_each(|condition| mention(condition, names))
+        }
+    }
+}
+
+/// Every name in the condition is one of the variables: [`mention`] found it.
+pub(super) fn resolve<E>(
+    condition: &Syntax,
+    variables: &[&Variable],
+    value: &impl Fn(&super::syntax::Constant) -> Result<Value, E>,
+) -> Result<Condition, E> {
+    let all = |conditions: &[Syntax]| {
+        conditions.iter().map(|condition| resolve(condition, variables, value)).collect::<Result<_, _>>()
+    };
+    Ok(match condition {
+        Syntax::True => Condition::True,
+        Syntax::False => Condition::Any(Vec::new()),
+        Syntax::Compare(name, comparison, constant) => {
+            let is = |variable: &Variable| match name.it.thread {
+                Some(thread) => *variable == register_variable(thread, &name.it.name),
+                None => {
+                    matches!(variable, Variable::Shared(known) | Variable::Private(known) if *known == name.it.name)
+                }
+            };
+            let index = variables.iter().position(|variable| is(variable));
+            Condition::Compare(index.expect("each name was mentioned"), *comparison, value(constant)?)
+        }
+        Syntax::Not(condition) => Condition::Not(Box::new(resolve(condition, variables, value)?)),
+        Syntax::All(conditions) => Condition::All(all(conditions)?),
+        Syntax::Any(conditions) => Condition::Any(all(conditions)?),
+    })
+}
