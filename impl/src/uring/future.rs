@@ -11,8 +11,9 @@ use std::task::{Context, Poll};
 
 use super::error::Closed;
 use super::handle::{Handle, Ticket};
-use super::op::Operation;
-use super::request::Request;
+use super::op::{Multishot, Operation};
+use super::request::{Request, Shot};
+use super::stream::{Shots, shots};
 use crate::pool::{self, Work};
 use crate::slot::Slot;
 use crate::sync::Native;
@@ -39,11 +40,12 @@ use crate::sync::Native;
 /// ```
 pub struct AsyncHandle<T: Send + 'static> {
     handle: Handle<T>,
+    in_worker: bool,
 }
 
 impl<T: Send + 'static> Clone for AsyncHandle<T> {
     fn clone(&self) -> Self {
-        Self { handle: self.handle.clone() }
+        Self { handle: self.handle.clone(), ..*self }
     }
 }
 
@@ -55,7 +57,17 @@ impl<T: Send + 'static> std::fmt::Debug for AsyncHandle<T> {
 
 impl<T: Send + 'static> AsyncHandle<T> {
     pub(super) fn new(handle: Handle<T>) -> Self {
-        Self { handle }
+        Self { handle, in_worker: false }
+    }
+
+    /// The same reactor, where each operation is [done by the kernel's own workers](Request::in_worker) from the start.
+    pub fn in_worker(&self) -> Self {
+        Self { handle: self.handle.clone(), in_worker: true }
+    }
+
+    fn request(&self, request: Request<T>) -> Option<Ticket> {
+        let request = if self.in_worker { request.in_worker() } else { request };
+        self.handle.submit(request).ok()
     }
 
     /// Has the reactor submit an operation, at once.
@@ -75,8 +87,24 @@ impl<T: Send + 'static> AsyncHandle<T> {
             None
         });
         // If it is dropped right here, the promise is broken and the future says so.
-        let ticket = self.handle.submit(request).ok();
+        let ticket = self.request(request);
         Submitted { slot, ticket, handle: self.handle.clone() }
+    }
+
+    /// Has the reactor submit an operation that completes again and again, at once.
+    ///
+    /// Dropping what it returns cancels the operation; what came up to then and was not taken is dropped.
+    pub fn stream<O: Multishot>(&self, operation: O) -> Shots<O::Item, T>
+    where
+        O::Item: Send,
+    {
+        let (feed, taken) = shots();
+        let request = Request::silent_multishot(operation, move |shot: Shot<O::Item>| {
+            feed.give(shot.item);
+            None
+        });
+        let ticket = self.request(request);
+        Shots::new(taken, ticket, self.handle.clone())
     }
 
     /// Has the reactor's pool run a closure, at once.

@@ -71,26 +71,45 @@
 //! | the kernel lacks, forbids or cannot afford a ring | an [`Error`] that says what to do |
 
 mod bell;
+mod buffer;
 mod error;
 mod executor;
+mod fixed;
 mod future;
 mod handle;
 mod op;
 mod parker;
 mod process;
+mod provided;
 mod reactor;
 mod request;
+mod stream;
+mod support;
 mod task;
+mod whole;
 
 pub use crate::completion::Gone;
+pub use buffer::{IoBuf, IoBufMut, Slice};
 pub use error::{Closed, Error};
 pub use executor::{Executor, Task};
+pub use fixed::Fixed;
 pub use future::{AsyncHandle, Submitted};
 pub use handle::{Handle, Ticket};
+// What a program's own operations are made of.
+pub use io_uring::{cqueue, opcode, squeue, types};
 pub use op::{
-    Accept, Done, LinkTimeout, Multishot, Nop, Operation, Poll, PollFlags, Raw, Read, Timeout, Write,
+    Accept, Close, Connect, Done, Fsync, IoFile, LinkTimeout, Multishot, Nop, Openat, Operation, Poll, Raw, Read,
+    Received, Recv, RecvMsg, RecvMulti, Send, SendMsg, SendZc, Shutdown, Splice, Statx, Timeout, Write,
 };
 pub use parker::RingParker;
+pub use provided::{BufferRing, Provided};
 pub use reactor::{Cancellation, Completing, Config, Counts, Full, Reactor, Sleep};
 pub use request::{Request, Shot, Token};
+pub use rustix::event::PollFlags;
+pub use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
+pub use rustix::net::addr::SocketAddrArg;
+pub use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix};
+pub use rustix::pipe::SpliceFlags;
+pub use stream::Shots;
+pub use support::Unsupported;
 pub use task::{Spawned, Spawner, TaskError};
