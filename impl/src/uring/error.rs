@@ -35,7 +35,9 @@ pub enum Error {
         capacity: usize,
     },
     /// The table of fixed files is full.
-    #[error("there are {0} fixed files already: set the reactor up with a larger table (`Config::fixed_files`)")]
+    #[error(
+        "there are {0} fixed files already: set the reactor up with a larger table (`Config::fixed_files`)"
+    )]
     TooManyFixed(
         /// So many slots it has.
         u32,

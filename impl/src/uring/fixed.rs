@@ -80,7 +80,8 @@ impl Table {
         if !self.released.any.load(Relaxed) || !self.released.any.swap(false, Acquire) {
             return Ok(());
         }
-        let released = std::mem::take(&mut *self.released.list.lock().unwrap_or_else(PoisonError::into_inner));
+        let released =
+            std::mem::take(&mut *self.released.list.lock().unwrap_or_else(PoisonError::into_inner));
         for index in released {
             const NONE: i32 = -1;
             ring.submitter().register_files_update(index, &[NONE])?;

@@ -53,7 +53,7 @@
 //!
 //! # Who owns what the kernel writes to
 //!
-//! The [operation](Operation) owns its buffer and its file; the reactor owns the operation from the submission to the
+//! The [operation](Operation) owns its [buffer](IoBufMut) and its [file](IoFile); the reactor owns the operation from the submission to the
 //! last completion, whatever becomes of those who asked for it. A future that is dropped asks for cancellation and
 //! leaves the buffer where it is. A reactor that is dropped cancels what is in flight, waits for the last completions,
 //! and frees the buffers then; if the ring refuses even that, it leaks them, since closing a ring does not wait for its
@@ -66,6 +66,7 @@
 //! | the submission queue is full | [`submit`](Reactor::submit) hands the kernel what is there, [`try_submit`](Reactor::try_submit) gives the request back |
 //! | the kernel's completion queue is full | the kernel keeps the rest, which [`turn`](Reactor::turn) fetches; nothing is lost, the order is kept |
 //! | the kernel takes no requests before its completions are taken | they are taken, and kept for the next turn |
+//! | the kernel lacks an operation | its error holds an [`Unsupported`] that names it |
 //! | a signal | the turn returns early |
 //! | the process forks | the ring stays its parent's: the child gets [`Error::Forked`], and what it drops does nothing. Its copies of handles still reach its own copy of the completion queue and its parent's eventfd: of no use, and harmless. Pools have no threads there |
 //! | the kernel lacks, forbids or cannot afford a ring | an [`Error`] that says what to do |
@@ -98,8 +99,8 @@ pub use handle::{Handle, Ticket};
 // What a program's own operations are made of.
 pub use io_uring::{cqueue, opcode, squeue, types};
 pub use op::{
-    Accept, Close, Connect, Done, Fsync, IoFile, LinkTimeout, Multishot, Nop, Openat, Operation, Poll, Raw, Read,
-    Received, Recv, RecvMsg, RecvMulti, Send, SendMsg, SendZc, Shutdown, Splice, Statx, Timeout, Write,
+    Accept, Close, Connect, Done, Fsync, IoFile, LinkTimeout, Multishot, Nop, Openat, Operation, Poll, Raw,
+    Read, Received, Recv, RecvMsg, RecvMulti, Send, SendMsg, SendZc, Shutdown, Splice, Statx, Timeout, Write,
 };
 pub use parker::RingParker;
 pub use provided::{BufferRing, Provided};

@@ -58,12 +58,12 @@ impl BufferRing {
         let buffers = Ring { group, memory, count, size, lacks, tail };
         let (address, group) = (buffers.memory.begin.as_ptr() as u64, buffers.group.0);
         // SAFETY: the memory is the ring's as long as the reactor, which keeps this; it leaks what it cannot end.
-        unsafe { ring.submitter().register_buf_ring_with_flags(address, count, group, 0) }.map_err(|error| {
-            match error.kind() {
+        unsafe { ring.submitter().register_buf_ring_with_flags(address, count, group, 0) }.map_err(
+            |error| match error.kind() {
                 io::ErrorKind::InvalidInput => Error::TooOld("IORING_REGISTER_PBUF_RING (Linux 5.19)"),
                 _ => Error::Other(error),
-            }
-        })?;
+            },
+        )?;
         let mut tail = buffers.tail();
         (0..count).for_each(|buffer| buffers.put_back(&mut tail, buffer));
         drop(tail);

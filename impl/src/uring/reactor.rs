@@ -957,7 +957,9 @@ mod tests {
     #[test]
     fn what_the_kernel_lacks_is_an_error_of_its_own_type_and_what_is_invalid_is_not() {
         type Result = (io::Result<()>, io::Result<u32>);
-        let Ok(mut reactor) = Reactor::<Result>::new(Config::default()) else { return eprintln!("SKIPPED: no io_uring") };
+        let Ok(mut reactor) = Reactor::<Result>::new(Config::default()) else {
+            return eprintln!("SKIPPED: no io_uring");
+        };
         let mut ask = |lacks: bool| {
             if lacks {
                 reactor.support = Support::nothing();

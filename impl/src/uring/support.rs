@@ -83,7 +83,9 @@ impl Support {
 /// The result of a request, `lacks` told by its entry.
 pub(super) fn explain(result: io::Result<u32>, lacks: Option<Unsupported>) -> io::Result<u32> {
     match (result, lacks) {
-        (Err(error), Some(lacks)) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Err(lacks.into()),
+        (Err(error), Some(lacks)) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+            Err(lacks.into())
+        }
         (result, _) => result,
     }
 }

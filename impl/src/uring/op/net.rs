@@ -287,7 +287,12 @@ impl Message {
     }
 
     /// Where the message is when all is in its place.
-    fn lend(&mut self, parts: Vec<libc::iovec>, name: *mut libc::c_void, name_length: u32) -> *mut libc::msghdr {
+    fn lend(
+        &mut self,
+        parts: Vec<libc::iovec>,
+        name: *mut libc::c_void,
+        name_length: u32,
+    ) -> *mut libc::msghdr {
         self.parts = parts;
         self.header.msg_iov = self.parts.as_mut_ptr();
         self.header.msg_iovlen = self.parts.len() as _;

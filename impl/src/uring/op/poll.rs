@@ -58,4 +58,3 @@ unsafe impl<F: IoFile> Multishot for Poll<F> {
         ready(done)
     }
 }
-

@@ -93,4 +93,3 @@ unsafe impl Operation for LinkTimeout {
         timed(done)
     }
 }
-
