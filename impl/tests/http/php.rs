@@ -131,6 +131,7 @@ fn a_script_is_told_the_request_and_its_answer_is_passed_on() {
             format!("POST a=b {length} field name /script.php {sum}")
         );
     }
+    drop(client);
     assert_eq!(serving.get("/none.php", "").status, 404);
     assert_eq!(serving.get("/up/secret.php", "").status, 403);
     end(&site, serving);

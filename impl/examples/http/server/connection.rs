@@ -11,7 +11,7 @@ use reveille::uring::{IoBuf, IoBufMut, Recv, SendFlags};
 use rustix::net::{Shutdown, shutdown, sockopt};
 
 use super::Server;
-use super::request::{Head, Parsed, Request, parse, reason};
+use super::request::{Head, Parsed, Request, parse};
 
 pub struct Connection {
     pub server: Rc<Server>,
@@ -84,7 +84,9 @@ impl Connection {
                 match parse(&buffer) {
                     Parsed::Head(request, length) if length <= limits.head => break (request, length),
                     Parsed::Refused(status) => return self.refuse(status).await,
-                    _ if buffer.len() >= limits.head => return self.refuse(431).await,
+                    _ if buffer.len() >= limits.head => {
+                        return self.refuse("431 Request Header Fields Too Large").await;
+                    }
                     _ => {}
                 }
                 if buffer.is_empty() {
@@ -105,7 +107,7 @@ impl Connection {
             };
             buffer.drain(..length);
             if request.body > limits.body {
-                return self.refuse(413).await;
+                return self.refuse("413 Content Too Large").await;
             }
             let body = request.body as usize;
             if request.expects_continue && buffer.len() < body {
@@ -150,27 +152,26 @@ impl Connection {
         }
         match request.method.as_str() {
             "GET" | "HEAD" => self.file(request).await,
-            _ => self.say(request, 405, &[("Allow", "GET, HEAD")]).await,
+            _ => self.say(request, "405 Method Not Allowed", &[("Allow", "GET, HEAD")]).await,
         }
     }
 
-    /// A status, and nothing else but its name.
-    pub async fn say(&self, request: &Request, status: u16, fields: &[(&str, &str)]) -> io::Result<bool> {
-        let (name, keep_alive) =
-            (if status == 301 { "301 Moved Permanently" } else { reason(status) }, self.keeps_alive(request));
-        let head = Head::new(name, &self.server.date());
+    /// A status, and nothing else.
+    pub async fn say(&self, request: &Request, status: &str, fields: &[(&str, &str)]) -> io::Result<bool> {
+        let keep_alive = self.keeps_alive(request);
+        let head = Head::new(status, &self.server.date());
         let head = fields.iter().fold(head, |head, (name, value)| head.field(name, value));
-        let head = head.field("Content-Type", "text/plain").field("Content-Length", name.len() + 1);
+        let head = head.field("Content-Type", "text/plain").field("Content-Length", status.len() + 1);
         let mut answer = head.end(keep_alive);
         if request.method != "HEAD" {
-            answer.extend_from_slice(format!("{name}\n").as_bytes());
+            answer.extend_from_slice(format!("{status}\n").as_bytes());
         }
         self.send(answer, SendFlags::empty()).await?;
         Ok(keep_alive)
     }
 
     /// An answer to what was not understood, which is the last one.
-    async fn refuse(&self, status: u16) -> io::Result<()> {
+    async fn refuse(&self, status: &'static str) -> io::Result<()> {
         self.say(&Request::default(), status, &[]).await?;
         self.close().await
     }

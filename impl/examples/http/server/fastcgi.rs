@@ -68,7 +68,7 @@ impl Connection {
         // That it is there, and in the directory.
         match self.open(&request.path).await {
             Ok((_, stat)) if FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile => {}
-            Ok(_) => return self.say(request, 403, &[]).await,
+            Ok(_) => return self.say(request, "403 Forbidden", &[]).await,
             Err(error) => return self.say(request, status_of(&error), &[]).await,
         }
         self.allow(self.server.options.limits.php);
@@ -79,7 +79,9 @@ impl Connection {
         match answered {
             // Its client has part of an answer, and sees by the end of the connection that it is not whole.
             Err(error) if begun => Err(error),
-            Err(_) => self.say(request, if late { 504 } else { 502 }, &[]).await,
+            Err(_) => {
+                self.say(request, if late { "504 Gateway Timeout" } else { "502 Bad Gateway" }, &[]).await
+            }
             answered => answered,
         }
     }
@@ -111,7 +113,8 @@ impl Connection {
             self.more(&upstream, &mut answer).await?;
         };
         // Short ones come whole, and their length is known.
-        let length = length.or_else(|| answer.ended.then(|| answer.output.len().to_string()));
+        let length = length
+            .or_else(|| (answer.ended && request.method != "HEAD").then(|| answer.output.len().to_string()));
         let chunked = length.is_none() && request.version == 1;
         let keep_alive = self.keeps_alive(request) && (length.is_some() || chunked);
         let mut head = Head::new(&status, &self.server.date());

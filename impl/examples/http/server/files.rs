@@ -11,6 +11,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use reveille::pool::Work;
 use reveille::uring::{
@@ -23,7 +24,7 @@ use rustix::pipe::{PipeFlags, pipe_with, splice};
 
 use super::Blocking;
 use super::connection::Connection;
-use super::request::{Head, Request, date, range};
+use super::request::{Head, Request, range};
 
 pub struct Pipe {
     reader: Arc<OwnedFd>,
@@ -57,11 +58,15 @@ impl Connection {
                     if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
                 // As it was sent, but with one slash: two would name a host.
                 let raw = request.target.split('?').next().unwrap_or_default().trim_start_matches('/');
-                return self.say(request, 301, &[("Location", &format!("/{raw}/{query}"))]).await;
+                return self
+                    .say(request, "301 Moved Permanently", &[("Location", &format!("/{raw}/{query}"))])
+                    .await;
             }
-            _ => return self.say(request, 403, &[]).await,
+            _ => return self.say(request, "403 Forbidden", &[]).await,
         }
-        let (length, modified) = (stat.stx_size, date(stat.stx_mtime.tv_sec));
+        let (length, seconds) = (stat.stx_size, u64::try_from(stat.stx_mtime.tv_sec).unwrap_or_default());
+        let changed = UNIX_EPOCH + Duration::from_secs(seconds);
+        let modified = httpdate::fmt_http_date(changed);
         let tag = format!("\"{:x}-{:x}-{length:x}\"", stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec);
         let head = |status| {
             let head = Head::new(status, &self.server.date()).field("Last-Modified", &modified);
@@ -72,7 +77,8 @@ impl Connection {
             (Some(tags), _) => {
                 tags.split(',').map(str::trim).any(|t| t == "*" || t.trim_start_matches("W/") == tag)
             }
-            (None, since) => since.as_ref() == Some(&modified),
+            (None, Some(since)) => httpdate::parse_http_date(since).is_ok_and(|since| changed <= since),
+            (None, None) => false,
         };
         if unchanged {
             self.send(head("304 Not Modified").end(keep_alive), SendFlags::empty()).await?;
@@ -258,13 +264,15 @@ fn moved(bytes: io::Result<usize>) -> io::Result<usize> {
     bytes.and_then(|bytes| if bytes == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) })
 }
 
-pub fn status_of(error: &io::Error) -> u16 {
+pub fn status_of(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => 404,
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => "404 Not Found",
         // XDEV: out of the directory. AGAIN: something was moved just then, and the kernel is not sure.
-        Some(Errno::ACCESS | Errno::PERM | Errno::XDEV | Errno::LOOP | Errno::NXIO | Errno::AGAIN) => 403,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => 503,
-        _ => 500,
+        Some(Errno::ACCESS | Errno::PERM | Errno::XDEV | Errno::LOOP | Errno::NXIO | Errno::AGAIN) => {
+            "403 Forbidden"
+        }
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => "503 Service Unavailable",
+        _ => "500 Internal Server Error",
     }
 }
 

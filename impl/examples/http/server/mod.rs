@@ -219,10 +219,11 @@ impl Server {
 
     /// The present time as HTTP has it, made once a second.
     fn date(&self) -> Rc<str> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = SystemTime::now();
+        let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut date = self.date.borrow_mut();
-        if date.0 != now {
-            *date = (now, request::date(now as i64).into());
+        if date.0 != second {
+            *date = (second, httpdate::fmt_http_date(now).into());
         }
         date.1.clone()
     }

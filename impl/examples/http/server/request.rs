@@ -31,10 +31,12 @@ pub enum Parsed {
     /// The head, and its length.
     Head(Box<Request>, usize),
     /// It is answered with this status, and the connection closed: where the next request begins is not known.
-    Refused(u16),
+    Refused(&'static str),
 }
 
 const FIELDS: usize = 64;
+
+const BAD: &str = "400 Bad Request";
 
 pub fn parse(bytes: &[u8]) -> Parsed {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
@@ -45,13 +47,13 @@ pub fn parse(bytes: &[u8]) -> Parsed {
             Ok(request) => Parsed::Head(Box::new(request), length),
             Err(status) => Parsed::Refused(status),
         },
-        Err(httparse::Error::TooManyHeaders) => Parsed::Refused(431),
-        Err(httparse::Error::Version) => Parsed::Refused(505),
-        Err(_) => Parsed::Refused(400),
+        Err(httparse::Error::TooManyHeaders) => Parsed::Refused("431 Request Header Fields Too Large"),
+        Err(httparse::Error::Version) => Parsed::Refused("505 HTTP Version Not Supported"),
+        Err(_) => Parsed::Refused(BAD),
     }
 }
 
-fn understand(head: &httparse::Request<'_, '_>) -> Result<Request, u16> {
+fn understand(head: &httparse::Request<'_, '_>) -> Result<Request, &'static str> {
     let (method, version) = (head.method.unwrap_or_default().to_owned(), head.version.unwrap_or_default());
     let mut request = Request { method, version, keep_alive: version == 1, ..Request::default() };
     let (mut hosts, mut lengths) = (0, 0);
@@ -69,10 +71,10 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<Request, u16> {
             // Digits only: a parser that takes more, as `+1`, disagrees with a proxy in front about where a request ends.
             "content-length" => {
                 let digits = value.ok().filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
-                request.body = digits.and_then(|digits| digits.parse().ok()).ok_or(400_u16)?;
+                request.body = digits.and_then(|digits| digits.parse().ok()).ok_or(BAD)?;
                 lengths += 1;
             }
-            "transfer-encoding" => return Err(501),
+            "transfer-encoding" => return Err("501 Not Implemented"),
             "expect" => request.expects_continue = true,
             "range" => request.range = text(),
             "if-range" => request.if_range = text(),
@@ -83,9 +85,9 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<Request, u16> {
         request.fields.push((field.name.to_owned(), field.value.to_owned()));
     }
     if lengths > 1 || hosts > 1 || version == 1 && hosts == 0 {
-        return Err(400);
+        return Err(BAD);
     }
-    let target = origin(head.path.unwrap_or_default()).ok_or(400_u16)?;
+    let target = origin(head.path.unwrap_or_default()).ok_or(BAD)?;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     request.path = decode(path)?;
     (request.target, request.query) = (target.to_owned(), query.to_owned());
@@ -102,28 +104,28 @@ fn origin(target: &str) -> Option<&str> {
 
 /// Decodes a path, once: what is encoded twice is a name with a percent sign in it. A part that begins with a dot is refused,
 /// which is all of `.`, `..`, and what was not meant to be seen; so is what is no text, and what no path can hold.
-fn decode(path: &str) -> Result<String, u16> {
+fn decode(path: &str) -> Result<String, &'static str> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         bytes.push(match byte {
             b'%' => {
-                let (digits, tail) = rest.split_at_checked(2).ok_or(400_u16)?;
-                let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits).ok_or(400_u16)?;
+                let (digits, tail) = rest.split_at_checked(2).ok_or(BAD)?;
+                let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits).ok_or(BAD)?;
                 rest = tail;
-                u8::from_str_radix(str::from_utf8(digits).map_err(|_| 400_u16)?, 16).map_err(|_| 400_u16)?
+                u8::from_str_radix(str::from_utf8(digits).map_err(|_| BAD)?, 16).map_err(|_| BAD)?
             }
             byte => byte,
         });
     }
-    let text = String::from_utf8(bytes).map_err(|_| 400_u16)?;
+    let text = String::from_utf8(bytes).map_err(|_| BAD)?;
     let path = format!("/{}", text.trim_start_matches('/'));
     if path.chars().any(char::is_control) {
-        return Err(400);
+        return Err(BAD);
     }
     if path.split('/').any(|part| part.starts_with('.')) {
-        return Err(403);
+        return Err("403 Forbidden");
     }
     Ok(path)
 }
@@ -143,26 +145,6 @@ pub fn range(field: &str, length: u64) -> Option<Option<(u64, u64)>> {
         }
     };
     Some((first < end).then(|| (first, end - first)))
-}
-
-/// A time as HTTP writes it, of seconds since 1970.
-pub fn date(seconds: i64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Years begin in March, so that the day that comes and goes is the last one. An era has 400 of them.
-    let from_march = days + 719_468;
-    let (era, day) = (from_march.div_euclid(146_097), from_march.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, january) = (day - (153 * month + 2) / 5 + 1, month >= 10);
-    let year = era * 400 + year + i64::from(january);
-    let month = MONTHS[if january { month - 10 } else { month + 2 } as usize];
-    let weekday = DAYS[days.rem_euclid(7) as usize];
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
 /// The head of an answer, in the making.
@@ -185,23 +167,5 @@ impl Head {
             "Connection: close\r\n\r\n"
         });
         self.0.into_bytes()
-    }
-}
-
-/// What a status is called.
-pub fn reason(status: u16) -> &'static str {
-    match status {
-        400 => "400 Bad Request",
-        403 => "403 Forbidden",
-        404 => "404 Not Found",
-        405 => "405 Method Not Allowed",
-        413 => "413 Content Too Large",
-        431 => "431 Request Header Fields Too Large",
-        501 => "501 Not Implemented",
-        502 => "502 Bad Gateway",
-        503 => "503 Service Unavailable",
-        504 => "504 Gateway Timeout",
-        505 => "505 HTTP Version Not Supported",
-        _ => "500 Internal Server Error",
     }
 }
