@@ -11,7 +11,8 @@ use reveille::uring::{IoBuf, IoBufMut, Recv, SendFlags};
 use rustix::net::{Shutdown, shutdown, sockopt};
 
 use super::Server;
-use super::request::{Head, Parsed, Request, parse};
+use super::answer::Asked;
+use super::request::{Parsed, Request, parse};
 
 pub struct Connection {
     pub server: Rc<Server>,
@@ -121,7 +122,7 @@ impl Connection {
                 self.progress(buffer.len() - before);
             }
             self.allow(limits.step);
-            let keep_alive = self.answer(&request, &buffer[..body]).await?;
+            let keep_alive = self.answer(request, &buffer[..body]).await?;
             if !keep_alive {
                 return self.close().await;
             }
@@ -140,39 +141,32 @@ impl Connection {
         Ok(received? > 0)
     }
 
-    /// Whether the connection stays after a request.
-    pub fn keeps_alive(&self, request: &Request) -> bool {
-        request.keep_alive && !self.server.stopping.get()
+    fn asked(&self, request: Arc<Request>) -> Asked {
+        let keep_alive = request.keep_alive && !self.server.stopping.get();
+        Asked { request, date: self.server.date(), keep_alive }
     }
 
-    /// Whether it stays.
-    async fn answer(&self, request: &Request, body: &[u8]) -> io::Result<bool> {
-        if self.server.options.php.is_some() && request.path.ends_with(".php") {
-            return self.run(request, body).await;
+    /// Whether the connection stays.
+    async fn answer(&self, request: Arc<Request>, body: &[u8]) -> io::Result<bool> {
+        let asked = self.asked(request);
+        let keep_alive = asked.keep_alive;
+        if self.server.options.php.is_some() && asked.request.path.ends_with(".php") {
+            return self.run(&asked, body).await;
         }
-        match request.method.as_str() {
-            "GET" | "HEAD" => self.file(request).await,
-            _ => self.say(request, "405 Method Not Allowed", &[("Allow", "GET, HEAD")]).await,
+        match asked.request.method.as_str() {
+            "GET" | "HEAD" => self.file(asked).await?,
+            _ => {
+                self.send(asked.status("405 Method Not Allowed", "Allow: GET, HEAD\r\n"), SendFlags::empty())
+                    .await?
+            }
         }
-    }
-
-    /// A status, and nothing else.
-    pub async fn say(&self, request: &Request, status: &str, fields: &[(&str, &str)]) -> io::Result<bool> {
-        let keep_alive = self.keeps_alive(request);
-        let head = Head::new(status, &self.server.date());
-        let head = fields.iter().fold(head, |head, (name, value)| head.field(name, value));
-        let head = head.field("Content-Type", "text/plain").field("Content-Length", status.len() + 1);
-        let mut answer = head.end(keep_alive);
-        if request.method != "HEAD" {
-            answer.extend_from_slice(format!("{status}\n").as_bytes());
-        }
-        self.send(answer, SendFlags::empty()).await?;
         Ok(keep_alive)
     }
 
     /// An answer to what was not understood, which is the last one.
-    async fn refuse(&self, status: &'static str) -> io::Result<()> {
-        self.say(&Request::default(), status, &[]).await?;
+    async fn refuse(&self, status: &str) -> io::Result<()> {
+        let asked = self.asked(Arc::default());
+        self.send(asked.status(status, ""), SendFlags::empty()).await?;
         self.close().await
     }
 

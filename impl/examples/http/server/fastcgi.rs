@@ -12,9 +12,9 @@ use reveille::uring::{Connect, IoBufMut, Recv, SendFlags, SocketAddrUnix};
 use rustix::fs::FileType;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
+use super::answer::{Asked, status_of};
 use super::connection::Connection;
-use super::files::status_of;
-use super::request::{Head, Request};
+use super::request::Request;
 
 const BEGIN: u8 = 1;
 const END: u8 = 3;
@@ -64,29 +64,32 @@ impl Answer {
 
 impl Connection {
     /// Has PHP answer. Whether the connection stays.
-    pub async fn run(&self, request: &Request, body: &[u8]) -> io::Result<bool> {
-        // That it is there, and in the directory.
-        match self.open(&request.path).await {
-            Ok((_, stat)) if FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile => {}
-            Ok(_) => return self.say(request, "403 Forbidden", &[]).await,
-            Err(error) => return self.say(request, status_of(&error), &[]).await,
-        }
-        self.allow(self.server.options.limits.php);
+    pub async fn run(&self, asked: &Asked, body: &[u8]) -> io::Result<bool> {
         let mut begun = false;
-        let answered = self.ask(request, body, &mut begun).await;
-        let late = self.upstream.borrow_mut().take().is_none();
-        self.allow(self.server.options.limits.step);
-        match answered {
-            // Its client has part of an answer, and sees by the end of the connection that it is not whole.
-            Err(error) if begun => Err(error),
-            Err(_) => {
-                self.say(request, if late { "504 Gateway Timeout" } else { "502 Bad Gateway" }, &[]).await
+        // That it is there, and in the directory.
+        let status = match self.open(&asked.request.path).await {
+            Ok((_, stat)) if FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile => {
+                self.allow(self.server.options.limits.php);
+                let answered = self.ask(asked, body, &mut begun).await;
+                let late = self.upstream.borrow_mut().take().is_none();
+                self.allow(self.server.options.limits.step);
+                match answered {
+                    Ok(keep_alive) => return Ok(keep_alive),
+                    // Its client has part of an answer, and sees by the end of the connection that it is not whole.
+                    Err(error) if begun => return Err(error),
+                    Err(_) if late => "504 Gateway Timeout",
+                    Err(_) => "502 Bad Gateway",
+                }
             }
-            answered => answered,
-        }
+            Ok(_) => "403 Forbidden",
+            Err(error) => status_of(&error),
+        };
+        self.send(asked.status(status, ""), SendFlags::empty()).await?;
+        Ok(asked.keep_alive)
     }
 
-    async fn ask(&self, request: &Request, body: &[u8], begun: &mut bool) -> io::Result<bool> {
+    async fn ask(&self, asked: &Asked, body: &[u8], begun: &mut bool) -> io::Result<bool> {
+        let request = &*asked.request;
         let place = self.server.options.php.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         let upstream = Arc::new(socket);
@@ -116,17 +119,16 @@ impl Connection {
         let length = length
             .or_else(|| (answer.ended && request.method != "HEAD").then(|| answer.output.len().to_string()));
         let chunked = length.is_none() && request.version == 1;
-        let keep_alive = self.keeps_alive(request) && (length.is_some() || chunked);
-        let mut head = Head::new(&status, &self.server.date());
-        for (name, value) in &fields {
-            head = head.field(name, value);
+        let keep_alive = asked.keep_alive && (length.is_some() || chunked);
+        let mut head =
+            Asked { request: asked.request.clone(), date: asked.date.clone(), keep_alive }.head(&status);
+        fields.iter().for_each(|(name, value)| head.extend([name, ": ", value, "\r\n"]));
+        match &length {
+            Some(length) => head.extend(["Content-Length: ", length, "\r\n\r\n"]),
+            None if chunked => head.push_str("Transfer-Encoding: chunked\r\n\r\n"),
+            None => head.push_str("\r\n"),
         }
-        head = match &length {
-            Some(length) => head.field("Content-Length", length),
-            None if chunked => head.field("Transfer-Encoding", "chunked"),
-            None => head,
-        };
-        let mut bytes = head.end(keep_alive);
+        let mut bytes = head.into_bytes();
         let mut sent = 0;
         loop {
             let part = std::mem::take(&mut answer.output);

@@ -7,6 +7,7 @@
 //! body, by the answer. A look now and then shuts the sockets whose time is over, and that ends whatever their tasks wait for.
 //! So no request needs a timeout of its own, and a client that says one byte a second gets no further than one that says none.
 
+mod answer;
 mod connection;
 mod fastcgi;
 mod files;
@@ -99,7 +100,7 @@ struct Server {
     stopping: Cell<bool>,
     accepting: Cell<bool>,
     /// The second, and its date.
-    date: RefCell<(u64, Rc<str>)>,
+    date: RefCell<(u64, Arc<str>)>,
 }
 
 /// Serves until `stop` is readable or hung up, and returns when the last connection has ended.
@@ -218,7 +219,7 @@ impl Server {
     }
 
     /// The present time as HTTP has it, made once a second.
-    fn date(&self) -> Rc<str> {
+    fn date(&self) -> Arc<str> {
         let now = SystemTime::now();
         let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut date = self.date.borrow_mut();

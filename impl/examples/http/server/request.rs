@@ -1,6 +1,6 @@
 //! The head of a request.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// What a client wants, as far as this server understands it.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub struct Request {
 pub enum Parsed {
     Partial,
     /// The head, and its length.
-    Head(Box<Request>, usize),
+    Head(Arc<Request>, usize),
     /// It is answered with this status, and the connection closed: where the next request begins is not known.
     Refused(&'static str),
 }
@@ -44,7 +44,7 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     match head.parse(bytes) {
         Ok(httparse::Status::Partial) => Parsed::Partial,
         Ok(httparse::Status::Complete(length)) => match understand(&head) {
-            Ok(request) => Parsed::Head(Box::new(request), length),
+            Ok(request) => Parsed::Head(Arc::new(request), length),
             Err(status) => Parsed::Refused(status),
         },
         Err(httparse::Error::TooManyHeaders) => Parsed::Refused("431 Request Header Fields Too Large"),
@@ -145,27 +145,4 @@ pub fn range(field: &str, length: u64) -> Option<Option<(u64, u64)>> {
         }
     };
     Some((first < end).then(|| (first, end - first)))
-}
-
-/// The head of an answer, in the making.
-pub struct Head(String);
-
-impl Head {
-    pub fn new(status: &str, date: &str) -> Self {
-        Self(format!("HTTP/1.1 {status}\r\nServer: reveille\r\nDate: {date}\r\n"))
-    }
-
-    pub fn field(mut self, name: &str, value: impl std::fmt::Display) -> Self {
-        let _ = write!(self.0, "{name}: {value}\r\n"); // a string takes everything
-        self
-    }
-
-    pub fn end(mut self, request_keeps_alive: bool) -> Vec<u8> {
-        self.0.push_str(if request_keeps_alive {
-            "Connection: keep-alive\r\n\r\n"
-        } else {
-            "Connection: close\r\n\r\n"
-        });
-        self.0.into_bytes()
-    }
 }
