@@ -1365,3 +1365,18 @@ fn an_accepted_connection_whose_future_was_dropped_is_closed_and_one_that_was_to
     TcpStream::from(accepted.try_clone().unwrap()).write_all(b"!").unwrap();
     assert_eq!(client.read(&mut [0; 1]).unwrap(), 1);
 }
+
+#[test]
+fn a_task_that_the_kernel_wakes_does_not_ring_for_its_own_executor() {
+    let Some(mut executor) = executor() else { return };
+    let ring = executor.handle();
+    let main = async {
+        for _ in 0..20 {
+            ring.submit(Timeout::after(Duration::from_millis(1))).await.unwrap().unwrap();
+        }
+    };
+    executor.block_on(main).unwrap();
+    let counts = executor.counts();
+    assert!(counts.sleeps >= 20, "{counts:?}");
+    assert_eq!(counts.wakes, 0, "{counts:?}");
+}

@@ -20,8 +20,8 @@
 //!   4. submit everything, the read if none is out,
 //!      and sleep until the ring has a completion:
 //!      one system call
-//!   5. take the ring's completions
-//!   6. not woken by the eventfd? disarm
+//!   5. take the ring's completions;
+//!   6. at the first that is not the eventfd's, disarm
 //!   7. take what the completion queue has
 //! ```
 //!
@@ -36,8 +36,9 @@
 //! then awake or about to be, and step 7 comes after the wake: it sees both.
 //!
 //! *The kernel ends the sleep.* The reactor is awake and armed still, and every publisher would write to the eventfd
-//! for nothing, until one did. So it disarms (step 6), and looks after that (step 7), and again before the next sleep
-//! (step 3). A write that was already on its way is heard later, and wakes once for nothing.
+//! for nothing, until one did: itself first of all, where a completion wakes a task of its own. So it disarms (step 6)
+//! before it makes anything of the completion, and looks after that (step 7), and again before the next sleep (step 3).
+//! A write that was already on its way is heard later, and wakes once for nothing.
 //!
 //! The kernel does its part of a completion in the reactor's thread, as task work, and with `DEFER_TASKRUN` only when
 //! the thread asks for completions. Step 4 asks; an epoll on the ring does not, and would never be told. Therefore a

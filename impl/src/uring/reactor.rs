@@ -648,7 +648,8 @@ impl<T: Send + 'static> Reactor<T> {
             if self.room() == before {
                 // The kernel takes no more before its completions are taken.
                 let Self { ring, listener, flights, early, events, .. } = self;
-                if reap(ring, listener, flights, *events, early)? == 0 {
+                // Armed, it stays so: nobody may look at the completion queue before the sleep.
+                if reap(ring, listener, flights, *events, early, || {})? == 0 {
                     return Err(io::Error::from(Errno::BUSY).into());
                 }
             }
@@ -676,7 +677,12 @@ impl<T: Send + 'static> Reactor<T> {
 
     /// Takes the kernel's completions.
     fn reap(&mut self, events: &mut Vec<T>) -> Result<usize, Error> {
-        reap(&mut self.ring, &mut self.listener, &mut self.flights, self.events, events)
+        let Self { ring, listener, flights, armed, consumer, .. } = self;
+        reap(ring, listener, flights, self.events, events, || {
+            if armed.take().is_some() {
+                consumer.awake();
+            }
+        })
     }
 
     /// Takes what the pool and other threads have posted.
@@ -835,16 +841,23 @@ impl<T: Send + 'static> Drop for Delivery<T> {
 ///
 /// Each is off the ring before its event is made. If that panics, those behind it stay for the next time, and those
 /// before it are in `events`, which therefore is no place on the stack. Where nobody wants events, nobody gets the panic.
+///
+/// Before an event is made `awake` is called: the kernel has ended the sleep, if there was one, and what is made may post to
+/// this reactor, as a waker of its own tasks does. That should not ring.
 fn reap<T: 'static>(
     ring: &mut IoUring,
     listener: &mut Listener,
     flights: &mut Flights<T>,
     wanted: Events,
     events: &mut Vec<T>,
+    mut awake: impl FnMut(),
 ) -> Result<usize, Error> {
     let mut reaped = 0;
     for entry in ring.completion() {
         reaped += 1;
+        if entry.user_data() != BELL {
+            awake();
+        }
         match (entry.user_data(), wanted) {
             (BELL, _) => listener.completed(entry.result())?,
             (IGNORED, _) => {}

@@ -160,6 +160,7 @@ unsafe impl<F: IoFile, B: IoBuf> Operation for Send<F, B> {
 /// Sends a buffer without a copy (Linux 6.0). The buffer comes back when the network has done with it, which is later than
 /// the send itself: with the kernel's second completion.
 ///
+/// That may take as long as the other end does not read, and no cancellation ends it: a reactor that is dropped waits for it.
 /// Not every kind of socket can: one of the local kind says `EOPNOTSUPP`.
 #[derive(Debug)]
 pub struct SendZc<F, B> {
