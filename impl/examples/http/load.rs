@@ -1,4 +1,5 @@
-//! A client that asks the same thing again and again, on many connections at once, and compares every answer with the first.
+//! A client that asks the same thing again and again, on many connections at once, and compares every answer
+//! with the first.
 //!
 //! It is to be run in a process of its own: what it costs is not the server's.
 

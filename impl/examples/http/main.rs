@@ -1,6 +1,7 @@
 //! An HTTP/1.1 server for static files, and for PHP by way of FastCGI.
 //!
-//! `cargo run --release -p reveille --example http -- DIR [--listen ADDRESS] [--php SOCKET] [--work WHO] [--sleep WHERE]`
+//! `cargo run --release -p reveille --example http -- DIR [--listen ADDRESS] [--php SOCKET] [--work WHO]
+//! [--sleep WHERE]`
 
 mod load;
 mod server;
@@ -15,7 +16,8 @@ use reveille::pool::Layout;
 use reveille::uring::Sleep;
 use server::{Blocking, Limits, Options};
 
-const USAGE: &str = "http DIR [--listen ADDRESS] [--php SOCKET] [--work kernel|one-lock|account|sharded] [--sleep ring|epoll]
+const USAGE: &str = "http DIR [--listen ADDRESS] [--php SOCKET] [--work kernel|one-lock|account|sharded]
+     [--sleep ring|epoll]
 http --load ADDRESS PATH CONNECTIONS SECONDS
 
   --listen  where clients connect; 127.0.0.1:8080

@@ -1,23 +1,24 @@
 //! Buffers that go to the kernel and come back.
 //!
-//! What the kernel reads is any `AsRef<[u8]>`. What it writes has a second length: a `Vec::with_capacity(4096)` holds no
-//! byte and has room for 4096, and a read that looked at the first number only would read nothing and call it an end of
-//! file. [`IoBufMut`] knows both numbers. A [`Slice`] lends a part of a buffer, and gives the whole back.
+//! What the kernel reads is any `AsRef<[u8]>`. What it writes has a second length: a `Vec::with_capacity(4096)`
+//! holds no byte and has room for 4096, and a read that looked at the first number only would read nothing and
+//! call it an end of file. [`IoBufMut`] knows both numbers. A [`Slice`] lends a part of a buffer, and gives the
+//! whole back.
 
 use std::io;
 use std::ops::{Bound, RangeBounds};
 
 use super::op::Done;
 
-/// A buffer that the kernel may fill: its first bytes hold values, [`as_mut`](AsMut::as_mut) has them; behind them there may
-/// be spare capacity.
+/// A buffer that the kernel may fill: its first bytes hold values, [`as_mut`](AsMut::as_mut) has them; behind
+/// them there may be spare capacity.
 ///
 /// A type that has none needs nothing but the `impl` line.
 ///
 /// # Safety
-/// The memory that [`memory`](IoBufMut::memory) names is valid for reads and writes of so many bytes as long as the buffer
-/// is neither moved nor touched. Its first bytes are those of `as_mut`, which are never fewer than they were, and which
-/// [`set_init`](IoBufMut::set_init) makes more.
+/// The memory that [`memory`](IoBufMut::memory) names is valid for reads and writes of so many bytes as long as
+/// the buffer is neither moved nor touched. Its first bytes are those of `as_mut`, which are never fewer than
+/// they were, and which [`set_init`](IoBufMut::set_init) makes more.
 pub unsafe trait IoBufMut: AsMut<[u8]> + Send + 'static {
     /// Where the buffer begins, and how many bytes have room there, those that hold values and the spare ones.
     fn memory(&mut self) -> (*mut u8, usize) {
@@ -139,8 +140,8 @@ impl<B: AsMut<[u8]>> AsMut<[u8]> for Slice<B> {
     }
 }
 
-// SAFETY: a part of the buffer's memory. It begins where bytes hold values, so there are none between those and what is
-// told to hold values.
+// SAFETY: a part of the buffer's memory. It begins where bytes hold values, so there are none between those and
+// what is told to hold values.
 unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
     fn memory(&mut self) -> (*mut u8, usize) {
         let (begin, length) = self.buffer.memory();
@@ -176,7 +177,8 @@ pub(super) fn target(buffer: &mut impl IoBufMut) -> (*mut u8, u32) {
 /// How many bytes came into the buffer, which is told.
 ///
 /// # Safety
-/// The request was one that writes from the buffer's beginning on, and its result is how many bytes it has written there.
+/// The request was one that writes from the buffer's beginning on, and its result is how many bytes it has
+/// written there.
 pub(super) unsafe fn filled(buffer: &mut impl IoBufMut, done: Done) -> io::Result<usize> {
     let bytes = done.result? as usize;
     // SAFETY: the kernel has written them, where there is room for them.

@@ -1,7 +1,8 @@
 //! A small executor for one thread, which sleeps in a reactor.
 //!
-//! The reactor's stream is its run queue: the event of an executor's reactor is "this task can go on". A task's waker
-//! posts it, from whatever thread, and so wakes the executor through the completion queue like everything else.
+//! The reactor's stream is its run queue: the event of an executor's reactor is "this task can go on". A task's
+//! waker posts it, from whatever thread, and so wakes the executor through the completion queue like everything
+//! else.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -35,8 +36,8 @@ const MAIN: usize = usize::MAX;
 
 /// Runs futures in the thread that made it, and sleeps in `io_uring_enter` when none can go on.
 ///
-/// A task that panics ends, and whoever [awaits it](super::Spawned) is told; the others go on. A panic of the future that
-/// [`block_on`](Executor::block_on) was given goes on to its caller.
+/// A task that panics ends, and whoever [awaits it](super::Spawned) is told; the others go on. A panic of the
+/// future that [`block_on`](Executor::block_on) was given goes on to its caller.
 ///
 /// ```
 /// use reveille::uring::{Config, Error, Executor, Nop};
@@ -171,8 +172,8 @@ impl Executor {
         }
     }
 
-    /// Polls the tasks that can go on; sleeps until there is one, no longer than `timeout`. For a loop of one's own, in the place
-    /// of [`block_on`](Executor::block_on), as [`Reactor::turn`] is.
+    /// Polls the tasks that can go on; sleeps until there is one, no longer than `timeout`. For a loop of one's
+    /// own, in the place of [`block_on`](Executor::block_on), as [`Reactor::turn`] is.
     ///
     /// # Errors
     /// Of the ring.
@@ -185,8 +186,8 @@ impl Executor {
         self.reactor.poll_fd()
     }
 
-    /// Announces that the thread is going to wait for [that](Executor::poll_fd), as [`Reactor::prepare_to_sleep`]. False if a
-    /// task can go on.
+    /// Announces that the thread is going to wait for [that](Executor::poll_fd), as
+    /// [`Reactor::prepare_to_sleep`]. False if a task can go on.
     ///
     /// # Errors
     /// Of the ring.
@@ -195,7 +196,8 @@ impl Executor {
         Ok(self.ready.is_empty() && self.reactor.prepare_to_sleep()?)
     }
 
-    /// One turn of the reactor, and a poll of each task that can go on by then, or `main` in the place of the main future's.
+    /// One turn of the reactor, and a poll of each task that can go on by then, or `main` in the place of the
+    /// main future's.
     fn run_batch(&mut self, timeout: Option<Duration>, mut main: impl FnMut()) -> Result<(), Error> {
         self.start();
         let turned = self.reactor.turn(&mut self.events, timeout);
@@ -225,7 +227,8 @@ impl Executor {
         let waker = Waker::from(task.waker.clone());
         let polled =
             contain::<Native, _>("a task", || task.future.as_mut().poll(&mut Context::from_waker(&waker)));
-        // Its own panics a task keeps for who awaits it. What comes to here is of its destructor, when it is over.
+        // Its own panics a task keeps for who awaits it. What comes to here is of its destructor, when it is
+        // over.
         if polled != Some(Poll::Pending) {
             discard::<Native>("the destructor of a task", self.tasks.remove(key).future);
             give_back(&mut self.tasks);
@@ -235,8 +238,8 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        // First: a task that is dropped may spawn others. And tasks that have not started may hold spawners, and so the list
-        // that they are on.
+        // First: a task that is dropped may spawn others. And tasks that have not started may hold spawners,
+        // and so the list that they are on.
         let not_started = self.spawner.close();
         let started = self.tasks.drain().map(|task| task.future);
         discard_all::<Native, _>("the destructor of a task", started.chain(not_started));

@@ -1,5 +1,5 @@
-//! Files in a ring's own table (`IOSQE_FIXED_FILE`): a request for one of them need not look its descriptor up, nor count
-//! another reference to the file.
+//! Files in a ring's own table (`IOSQE_FIXED_FILE`): a request for one of them need not look its descriptor up,
+//! nor count another reference to the file.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -11,8 +11,9 @@ use io_uring::IoUring;
 
 use super::error::Error;
 
-/// A file in a reactor's table, for requests of that reactor: to another one it names whatever that one has there. Cheap to
-/// clone. With the last clone it leaves the table, in the reactor's next turn; requests in flight keep the file open.
+/// A file in a reactor's table, for requests of that reactor: to another one it names whatever that one has
+/// there. Cheap to clone. With the last clone it leaves the table, in the reactor's next turn; requests in
+/// flight keep the file open.
 #[derive(Debug, Clone)]
 pub struct Fixed(Arc<Slot>);
 

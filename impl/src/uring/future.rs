@@ -1,8 +1,8 @@
 //! Operations and closures as futures.
 //!
-//! A future makes no event of the reactor's stream. The reactor leaves the result in a slot of its own and calls the waker
-//! that is there. If that is the waker of an [`Executor`](super::Executor)'s task it posts an event of that executor's
-//! reactor; another executor does as it likes.
+//! A future makes no event of the reactor's stream. The reactor leaves the result in a slot of its own and
+//! calls the waker that is there. If that is the waker of an [`Executor`](super::Executor)'s task it posts an
+//! event of that executor's reactor; another executor does as it likes.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,8 +18,8 @@ use crate::pool::{self, Work};
 use crate::slot::Slot;
 use crate::sync::Native;
 
-/// A reactor, as seen from futures, whatever executor they run on: somebody has to [turn](super::Reactor::turn) the
-/// reactor meanwhile. Cheap to clone. It does not keep the reactor alive.
+/// A reactor, as seen from futures, whatever executor they run on: somebody has to [turn](super::Reactor::turn)
+/// the reactor meanwhile. Cheap to clone. It does not keep the reactor alive.
 ///
 /// An [`Executor`](super::Executor) turns its own:
 ///
@@ -60,7 +60,8 @@ impl<T: Send + 'static> AsyncHandle<T> {
         Self { handle, in_worker: false }
     }
 
-    /// The same reactor, where each operation is [done by the kernel's own workers](Request::in_worker) from the start.
+    /// The same reactor, where each operation is [done by the kernel's own workers](Request::in_worker) from
+    /// the start.
     pub fn in_worker(&self) -> Self {
         Self { handle: self.handle.clone(), in_worker: true }
     }
@@ -72,9 +73,9 @@ impl<T: Send + 'static> AsyncHandle<T> {
 
     /// Has the reactor submit an operation, at once.
     ///
-    /// Dropping the future cancels it; its buffer and its file are the reactor's until the kernel has done with them. If the
-    /// operation has succeeded by then, or does before the cancellation comes, its result is dropped, and nobody is told: an
-    /// [accepted](super::Accept) connection is closed, what was read is gone.
+    /// Dropping the future cancels it; its buffer and its file are the reactor's until the kernel has done with
+    /// them. If the operation has succeeded by then, or does before the cancellation comes, its result is
+    /// dropped, and nobody is told: an [accepted](super::Accept) connection is closed, what was read is gone.
     /// [`Closed`] says that the reactor went away before the operation had ended.
     pub fn submit<O: Operation>(&self, operation: O) -> Submitted<O::Output, T>
     where

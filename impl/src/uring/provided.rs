@@ -1,15 +1,18 @@
-//! Buffers that the kernel takes from when something has arrived, and not before: ten thousand idle connections need none.
+//! Buffers that the kernel takes from when something has arrived, and not before: ten thousand idle connections
+//! need none.
 //!
-//! The buffers are on a ring that the kernel reads: an entry names one that is free. The kernel takes the next entry when it
-//! has something to put into it, and its completion says which buffer that was. A [`Provided`] is this buffer, until it is
-//! dropped: then it goes to the ring's end.
+//! The buffers are on a ring that the kernel reads: an entry names one that is free. The kernel takes the next
+//! entry when it has something to put into it, and its completion says which buffer that was. A [`Provided`] is
+//! this buffer, until it is dropped: then it goes to the ring's end.
 //!
-//! *Who writes when.* The kernel writes into buffers that are on the ring only, and reads entries before the tail only. A
-//! buffer is on the ring or a `Provided`, never both: it comes off with the completion that names it, and goes back when the
-//! one `Provided` that was made of it is dropped. Entries are written under the lock, before the tail is.
+//! *Who writes when.* The kernel writes into buffers that are on the ring only, and reads entries before the
+//! tail only. A buffer is on the ring or a `Provided`, never both: it comes off with the completion that names
+//! it, and goes back when the one `Provided` that was made of it is dropped. Entries are written under the
+//! lock, before the tail is.
 //!
-//! *Whose ring.* The kernel knows it by a number, and a request brings the number only. So no two rings of this process have
-//! the same: a request that goes to another reactor than its buffers finds no ring there, and fails.
+//! *Whose ring.* The kernel knows it by a number, and a request brings the number only. So no two rings of this
+//! process have the same: a request that goes to another reactor than its buffers finds no ring there, and
+//! fails.
 
 use std::io;
 use std::ops::Deref;
@@ -28,8 +31,8 @@ use slab::Slab;
 use super::error::Error;
 use super::support::{Support, Unsupported, explain};
 
-/// A ring of buffers that the kernel takes from: [`Reactor::provide_buffers`](super::Reactor::provide_buffers). Cheap to
-/// clone. The reactor has it as long as it lives.
+/// A ring of buffers that the kernel takes from: [`Reactor::provide_buffers`](super::Reactor::provide_buffers).
+/// Cheap to clone. The reactor has it as long as it lives.
 #[derive(Debug, Clone)]
 pub struct BufferRing(Arc<Ring>);
 
@@ -106,8 +109,8 @@ impl Ring {
     /// Puts a free buffer to the ring's end.
     fn put_back(&self, tail: &mut u16, buffer: u16) {
         let first = self.memory.begin.cast::<BufRingEntry>();
-        // SAFETY: one of the ring's entries. It is no one's now: there are not more buffers than entries, and this one is off
-        // the ring. The kernel reads it when the tail says so.
+        // SAFETY: one of the ring's entries. It is no one's now: there are not more buffers than entries, and
+        // this one is off the ring. The kernel reads it when the tail says so.
         let entry = unsafe { first.add(usize::from(*tail & (self.count - 1))).as_mut() };
         entry.set_addr(self.buffer(buffer).as_ptr() as u64);
         entry.set_len(self.size as u32);
@@ -115,8 +118,8 @@ impl Ring {
         *tail = tail.wrapping_add(1);
         // SAFETY: the ring's memory, aligned to a page, which is zero or has been written.
         let shared = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(first.as_ptr()).cast_mut()) };
-        // Release: pairs with the kernel's acquire load of the tail, which makes it see the entry; and what the last reader
-        // of the buffer has read, it has read before the kernel writes there.
+        // Release: pairs with the kernel's acquire load of the tail, which makes it see the entry; and what the
+        // last reader of the buffer has read, it has read before the kernel writes there.
         shared.store(*tail, Release);
     }
 }
@@ -135,8 +138,8 @@ impl Deref for Provided {
 
     fn deref(&self) -> &[u8] {
         match self.buffer {
-            // SAFETY: the buffer is off the ring, so nobody writes to it; the kernel has written so many bytes, or else they
-            // are zero.
+            // SAFETY: the buffer is off the ring, so nobody writes to it; the kernel has written so many bytes,
+            // or else they are zero.
             Some(buffer) => unsafe { slice::from_raw_parts(self.ring.buffer(buffer).as_ptr(), self.length) },
             None => &[],
         }

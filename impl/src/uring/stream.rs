@@ -11,8 +11,8 @@ use crate::burst::give_back;
 use crate::sync::Native;
 use crate::unwind::contain;
 
-/// What [`AsyncHandle::stream`](super::AsyncHandle::stream) returns: the completions of a multishot operation, one after the
-/// other. Those that nobody has taken yet are kept.
+/// What [`AsyncHandle::stream`](super::AsyncHandle::stream) returns: the completions of a multishot operation,
+/// one after the other. Those that nobody has taken yet are kept.
 #[must_use = "dropping it cancels the operation"]
 pub struct Shots<I, T: Send + 'static> {
     kept: Kept<I>,
@@ -26,8 +26,8 @@ impl<I, T: Send + 'static> Shots<I, T> {
         Self { kept, ticket, handle }
     }
 
-    /// The next one, when there is one; `None` after the last, as when the kernel has ended the operation or the reactor is
-    /// gone. To go on, submit it again.
+    /// The next one, when there is one; `None` after the last, as when the kernel has ended the operation or
+    /// the reactor is gone. To go on, submit it again.
     pub async fn next(&mut self) -> Option<I> {
         poll_fn(|cx| self.poll_next(cx)).await
     }

@@ -1,7 +1,8 @@
 //! Which operations the kernel has.
 //!
-//! A kernel that lacks an operation says `EINVAL`, as it does to a hundred other things. So a ring is asked once, when it is
-//! set up, and the `EINVAL` of a request for an operation that it lacks becomes an [`Unsupported`].
+//! A kernel that lacks an operation says `EINVAL`, as it does to a hundred other things. So a ring is asked
+//! once, when it is set up, and the `EINVAL` of a request for an operation that it lacks becomes an
+//! [`Unsupported`].
 
 use std::io;
 
@@ -68,8 +69,8 @@ impl Support {
         Some(Unsupported { name: known.map_or("such operation", |(_, name)| name) })
     }
 
-    /// The same of a multishot receive: a flag of an older operation, of which a kernel does not tell. It came with zero-copy
-    /// sends.
+    /// The same of a multishot receive: a flag of an older operation, of which a kernel does not tell. It came
+    /// with zero-copy sends.
     pub fn lacks_multishot_recv(&self) -> Option<Unsupported> {
         let lacks = Unsupported { name: "multishot IORING_OP_RECV (Linux 6.0)" };
         (!self.has(opcode::SendZc::CODE)).then_some(lacks)

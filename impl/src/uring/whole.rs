@@ -1,7 +1,7 @@
 //! Transfers of all bytes of a buffer, however few the kernel moves at a time.
 //!
-//! A read of a pipe ends with what is there, a send with what has room, and a signal ends either. That is no error, and no
-//! end of the file.
+//! A read of a pipe ends with what is there, a send with what has room, and a signal ends either. That is no
+//! error, and no end of the file.
 
 use std::future::Future;
 use std::io;

@@ -170,8 +170,8 @@ impl Connection {
         self.close().await
     }
 
-    /// Has the client see the end of the last answer: a socket that is closed with bytes unread resets the connection, and
-    /// that overtakes what was sent. So what it still says is read, for a while.
+    /// Has the client see the end of the last answer: a socket that is closed with bytes unread resets the
+    /// connection, and that overtakes what was sent. So what it still says is read, for a while.
     async fn close(&self) -> io::Result<()> {
         _ = shutdown(&self.socket, Shutdown::Write);
         self.allow(self.server.options.limits.step.min(Duration::from_secs(2)));

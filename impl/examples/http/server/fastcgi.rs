@@ -1,7 +1,8 @@
 //! `.php`: a FastCGI server on a unix socket is asked, with a connection for each request.
 //!
-//! A request is one record that begins it, the parameters, and the body; each of the latter two ends with an empty record. An
-//! answer is records of output, which begin with CGI fields as of a head, and one that ends it.
+//! A request is one record that begins it, the parameters, and the body; each of the latter two ends with an
+//! empty record. An answer is records of output, which begin with CGI fields as of a head, and one that ends
+//! it.
 
 use std::io;
 use std::net::TcpStream;
@@ -75,7 +76,8 @@ impl Connection {
                 self.allow(self.server.options.limits.step);
                 match answered {
                     Ok(keep_alive) => return Ok(keep_alive),
-                    // Its client has part of an answer, and sees by the end of the connection that it is not whole.
+                    // Its client has part of an answer, and sees by the end of the connection that it is not
+                    // whole.
                     Err(error) if begun => return Err(error),
                     Err(_) if late => "504 Gateway Timeout",
                     Err(_) => "502 Bad Gateway",

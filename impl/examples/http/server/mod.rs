@@ -1,11 +1,12 @@
 //! The server: who is connected, how long each may take, and how it all ends.
 //!
-//! One thread runs all connections as tasks of an executor. What may block, opening a file and moving it to a socket, is
-//! done [elsewhere](files): by the kernel's workers or by the pool's.
+//! One thread runs all connections as tasks of an executor. What may block, opening a file and moving it to a
+//! socket, is done [elsewhere](files): by the kernel's workers or by the pool's.
 //!
-//! *One clock for all.* A connection has a deadline, which its task moves on as it makes progress: bytes by the head, by the
-//! body, by the answer. A look now and then shuts the sockets whose time is over, and that ends whatever their tasks wait for.
-//! So no request needs a timeout of its own, and a client that says one byte a second gets no further than one that says none.
+//! *One clock for all.* A connection has a deadline, which its task moves on as it makes progress: bytes by the
+//! head, by the body, by the answer. A look now and then shuts the sockets whose time is over, and that ends
+//! whatever their tasks wait for. So no request needs a timeout of its own, and a client that says one byte a
+//! second gets no further than one that says none.
 
 mod answer;
 mod connection;

@@ -68,7 +68,8 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<Request, &'static str>
                     request.keep_alive |= version == 0 && word.eq_ignore_ascii_case("keep-alive");
                 }
             }
-            // Digits only: a parser that takes more, as `+1`, disagrees with a proxy in front about where a request ends.
+            // Digits only: a parser that takes more, as `+1`, disagrees with a proxy in front about where a
+            // request ends.
             "content-length" => {
                 let digits = value.ok().filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
                 request.body = digits.and_then(|digits| digits.parse().ok()).ok_or(BAD)?;
@@ -102,8 +103,9 @@ fn origin(target: &str) -> Option<&str> {
     }
 }
 
-/// Decodes a path, once: what is encoded twice is a name with a percent sign in it. A part that begins with a dot is refused,
-/// which is all of `.`, `..`, and what was not meant to be seen; so is what is no text, and what no path can hold.
+/// Decodes a path, once: what is encoded twice is a name with a percent sign in it. A part that begins with a
+/// dot is refused, which is all of `.`, `..`, and what was not meant to be seen; so is what is no text, and
+/// what no path can hold.
 fn decode(path: &str) -> Result<String, &'static str> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
@@ -130,8 +132,8 @@ fn decode(path: &str) -> Result<String, &'static str> {
     Ok(path)
 }
 
-/// Which bytes of a file of this length a `Range` field asks for: the first, and how many. `None` is no such range; what is
-/// not understood, or asks for several, is as if it were not there.
+/// Which bytes of a file of this length a `Range` field asks for: the first, and how many. `None` is no such
+/// range; what is not understood, or asks for several, is as if it were not there.
 pub fn range(field: &str, length: u64) -> Option<Option<(u64, u64)>> {
     let (first, last) = field.strip_prefix("bytes=")?.trim().split_once('-')?;
     let number =

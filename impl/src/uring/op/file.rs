@@ -13,10 +13,11 @@ use rustix::pipe::SpliceFlags;
 use super::{Done, IoFile, Operation, directory, owned, with_file};
 use crate::uring::buffer::{IoBuf, IoBufMut, filled, source, target};
 
-/// Reads into a buffer from a file, a pipe or a socket: over what it holds, and on into its spare capacity. The buffer comes
-/// back with the number of bytes read; 0 is the end of the file, or of the room.
+/// Reads into a buffer from a file, a pipe or a socket: over what it holds, and on into its spare capacity. The
+/// buffer comes back with the number of bytes read; 0 is the end of the file, or of the room.
 ///
-/// The file is kept open until the read has ended: give an `Arc<File>`, or the file itself to have it closed then.
+/// The file is kept open until the read has ended: give an `Arc<File>`, or the file itself to have it closed
+/// then.
 #[derive(Debug)]
 pub struct Read<F, B> {
     file: F,
@@ -27,7 +28,8 @@ pub struct Read<F, B> {
 /// The offset that means "where the file stands", for files that have no positions as well.
 const CURRENT: u64 = u64::MAX;
 
-/// A position, which is never taken for [`CURRENT`]: for the kernel the one before the last is as impossible as the last.
+/// A position, which is never taken for [`CURRENT`]: for the kernel the one before the last is as impossible as
+/// the last.
 fn position(offset: u64) -> u64 {
     offset.min(CURRENT - 1)
 }
@@ -44,8 +46,8 @@ impl<F, B> Read<F, B> {
     }
 }
 
-// SAFETY: the file and the buffer are owned. The buffer's memory is valid while it is neither moved nor touched, and nobody
-// but the kernel touches it between `entry` and `finish`.
+// SAFETY: the file and the buffer are owned. The buffer's memory is valid while it is neither moved nor
+// touched, and nobody but the kernel touches it between `entry` and `finish`.
 unsafe impl<F: IoFile, B: IoBufMut> Operation for Read<F, B> {
     type Output = (io::Result<usize>, B);
 
@@ -60,8 +62,8 @@ unsafe impl<F: IoFile, B: IoBufMut> Operation for Read<F, B> {
     }
 }
 
-/// Writes a buffer to a file, a pipe or a socket, as far as the kernel takes it. The buffer comes back with the number
-/// of bytes written.
+/// Writes a buffer to a file, a pipe or a socket, as far as the kernel takes it. The buffer comes back with the
+/// number of bytes written.
 ///
 /// The file is kept open until the write has ended, as for [`Read`].
 #[derive(Debug)]
@@ -83,8 +85,8 @@ impl<F, B> Write<F, B> {
     }
 }
 
-// SAFETY: the file and the buffer are owned. The slice is valid while the buffer is borrowed, and nobody touches the buffer
-// between `entry` and `finish`, which is as good; the kernel only reads it.
+// SAFETY: the file and the buffer are owned. The slice is valid while the buffer is borrowed, and nobody
+// touches the buffer between `entry` and `finish`, which is as good; the kernel only reads it.
 unsafe impl<F: IoFile, B: IoBuf> Operation for Write<F, B> {
     type Output = (io::Result<usize>, B);
 
@@ -175,7 +177,8 @@ impl<D> Openat<D> {
         Self { directory, path, flags: flags | OFlags::CLOEXEC, mode, how, resolve }
     }
 
-    /// The same, where the path may not lead everywhere: `ResolveFlags::BENEATH` keeps it in the directory. As `openat2(2)`.
+    /// The same, where the path may not lead everywhere: `ResolveFlags::BENEATH` keeps it in the directory. As
+    /// `openat2(2)`.
     pub fn resolve(self, resolve: ResolveFlags) -> Self {
         Self { resolve, ..self }
     }
@@ -294,7 +297,8 @@ impl Close {
     }
 }
 
-// SAFETY: there are no addresses in the entry. The descriptor is owned until the kernel closes it, and given up then.
+// SAFETY: there are no addresses in the entry. The descriptor is owned until the kernel closes it, and given up
+// then.
 unsafe impl Operation for Close {
     type Output = io::Result<()>;
 
@@ -305,8 +309,8 @@ unsafe impl Operation for Close {
     fn finish(self, done: Done) -> Self::Output {
         let untouched = |error: &io::Error| {
             let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-            // Cancelled before it began, or no operation that this kernel has. After anything else the descriptor is closed,
-            // or another file's by now.
+            // Cancelled before it began, or no operation that this kernel has. After anything else the
+            // descriptor is closed, or another file's by now.
             matches!(errno, None | Some(Errno::CANCELED | Errno::INVAL))
         };
         match done.result {

@@ -1,8 +1,8 @@
 //! Operations that own what the kernel reads and writes.
 //!
-//! A submission queue entry is full of addresses: of the buffer, of a time, of a path. The kernel uses them until the
-//! request has ended, whatever has become of the code that asked for it. So an [`Operation`] owns all of it, the file
-//! included, and the reactor owns the operation until the request has ended.
+//! A submission queue entry is full of addresses: of the buffer, of a time, of a path. The kernel uses them
+//! until the request has ended, whatever has become of the code that asked for it. So an [`Operation`] owns all
+//! of it, the file included, and the reactor owns the operation until the request has ended.
 
 mod file;
 mod net;
@@ -26,8 +26,8 @@ use super::support::{Unsupported, explain};
 /// What the kernel says of a request in a completion queue entry.
 #[derive(Debug)]
 pub struct Done {
-    /// The result: the number that the system call of the same name returns, or its error. If the kernel lacks the operation,
-    /// the error holds an [`Unsupported`].
+    /// The result: the number that the system call of the same name returns, or its error. If the kernel lacks
+    /// the operation, the error holds an [`Unsupported`].
     pub result: io::Result<u32>,
     /// The flags of the entry, `IORING_CQE_F_...`.
     pub flags: u32,
@@ -44,10 +44,10 @@ impl Done {
 /// What the kernel is to do, once.
 ///
 /// # Safety
-/// Every address in the entry that [`entry`](Operation::entry) returns must stay valid as long as `self` exists and is
-/// not moved and not touched, and the kernel must be free to read or write there. Every descriptor in it stays open as
-/// long. The entry must not ask for `IOSQE_CQE_SKIP_SUCCESS` (its request would never end), nor for `IOSQE_IO_DRAIN`
-/// (it would wait for the reactor's own read of its eventfd).
+/// Every address in the entry that [`entry`](Operation::entry) returns must stay valid as long as `self` exists
+/// and is not moved and not touched, and the kernel must be free to read or write there. Every descriptor in it
+/// stays open as long. The entry must not ask for `IOSQE_CQE_SKIP_SUCCESS` (its request would never end), nor
+/// for `IOSQE_IO_DRAIN` (it would wait for the reactor's own read of its eventfd).
 pub unsafe trait Operation: std::marker::Send + 'static {
     /// What it comes to: the result, and what was lent to the kernel.
     type Output;
@@ -77,7 +77,8 @@ pub unsafe trait Multishot: std::marker::Send + 'static {
 
 /// What an operation is about: an open file, kept open until the operation has ended.
 ///
-/// Anything with a descriptor: an `Arc<File>`, to keep it; the file itself, to have it closed then. Or a [`Fixed`] file.
+/// Anything with a descriptor: an `Arc<File>`, to keep it; the file itself, to have it closed then. Or a
+/// [`Fixed`] file.
 pub trait IoFile: Target + std::marker::Send + 'static {}
 
 impl<F: Target + std::marker::Send + 'static> IoFile for F {}
@@ -153,7 +154,8 @@ unsafe impl Operation for Nop {
     }
 }
 
-/// Any entry, with whatever has to stay alive until its request has ended. The way to the operations that are not here.
+/// Any entry, with whatever has to stay alive until its request has ended. The way to the operations that are
+/// not here.
 #[derive(Debug)]
 pub struct Raw<P> {
     entry: squeue::Entry,
@@ -164,8 +166,8 @@ impl<P> Raw<P> {
     /// This entry, whose user data is the reactor's to choose.
     ///
     /// # Safety
-    /// What [`Operation`] demands of the entry: its addresses and descriptors stay valid as long as `payload` exists,
-    /// be it moved. And the completions of a multishot request come to a [`Multishot`] request only.
+    /// What [`Operation`] demands of the entry: its addresses and descriptors stay valid as long as `payload`
+    /// exists, be it moved. And the completions of a multishot request come to a [`Multishot`] request only.
     pub unsafe fn new(entry: squeue::Entry, payload: P) -> Self {
         Self { entry, payload }
     }

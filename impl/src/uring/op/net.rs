@@ -17,9 +17,10 @@ use crate::uring::provided::{BufferRing, Provided};
 
 /// Accepts a connection; as a [`Multishot`], one after the other.
 ///
-/// A connection that was accepted and that nobody takes is closed: where the future was dropped, or the reactor, before it
-/// was looked at. A cancellation may come too late for it. Who must not lose one has a [`Request`](super::Request) make an
-/// event of it, and hears of every one by [`shutdown`](super::Reactor::shutdown).
+/// A connection that was accepted and that nobody takes is closed: where the future was dropped, or the
+/// reactor, before it was looked at. A cancellation may come too late for it. Who must not lose one has a
+/// [`Request`](super::Request) make an event of it, and hears of every one by
+/// [`shutdown`](super::Reactor::shutdown).
 #[derive(Debug)]
 pub struct Accept<F> {
     listener: F,
@@ -157,11 +158,11 @@ unsafe impl<F: IoFile, B: IoBuf> Operation for Send<F, B> {
     }
 }
 
-/// Sends a buffer without a copy (Linux 6.0). The buffer comes back when the network has done with it, which is later than
-/// the send itself: with the kernel's second completion.
+/// Sends a buffer without a copy (Linux 6.0). The buffer comes back when the network has done with it, which is
+/// later than the send itself: with the kernel's second completion.
 ///
-/// That may take as long as the other end does not read, and no cancellation ends it: a reactor that is dropped waits for it.
-/// Not every kind of socket can: one of the local kind says `EOPNOTSUPP`.
+/// That may take as long as the other end does not read, and no cancellation ends it: a reactor that is dropped
+/// waits for it. Not every kind of socket can: one of the local kind says `EOPNOTSUPP`.
 #[derive(Debug)]
 pub struct SendZc<F, B> {
     socket: F,
@@ -196,14 +197,14 @@ unsafe impl<F: IoFile, B: IoBuf> Operation for SendZc<F, B> {
     }
 }
 
-/// Of what a flag makes more than was received, the buffer must not be told: `MSG_TRUNC` has the kernel count bytes that it
-/// has not written.
+/// Of what a flag makes more than was received, the buffer must not be told: `MSG_TRUNC` has the kernel count
+/// bytes that it has not written.
 fn received(flags: RecvFlags) -> RecvFlags {
     flags.difference(RecvFlags::TRUNC)
 }
 
-/// Receives into a buffer: over what it holds, and on into its spare capacity. The buffer comes back with the number of bytes
-/// received; 0 is the end of the stream, or of the room.
+/// Receives into a buffer: over what it holds, and on into its spare capacity. The buffer comes back with the
+/// number of bytes received; 0 is the end of the stream, or of the room.
 #[derive(Debug)]
 pub struct Recv<F, B> {
     socket: F,
@@ -241,8 +242,8 @@ unsafe impl<F: IoFile, B: IoBufMut> Operation for Recv<F, B> {
 
 /// Receives again and again (Linux 6.0), each time into a buffer that the kernel takes from a [`BufferRing`].
 ///
-/// It ends with the stream: the last item is empty then. Without a free buffer it ends with `ENOBUFS`: submit it again when
-/// some have been dropped.
+/// It ends with the stream: the last item is empty then. Without a free buffer it ends with `ENOBUFS`: submit
+/// it again when some have been dropped.
 #[derive(Debug)]
 pub struct RecvMulti<F> {
     socket: F,
@@ -256,8 +257,9 @@ impl<F> RecvMulti<F> {
     }
 }
 
-// SAFETY: the socket is owned, and there are no addresses in the entry. The kernel finds its buffers by the number of a ring
-// that no other one has in this process; they are kept as long as the reactor, and as long as one is taken.
+// SAFETY: the socket is owned, and there are no addresses in the entry. The kernel finds its buffers by the
+// number of a ring that no other one has in this process; they are kept as long as the reactor, and as long as
+// one is taken.
 unsafe impl<F: IoFile> Multishot for RecvMulti<F> {
     type Item = io::Result<Provided>;
 
@@ -302,7 +304,8 @@ impl Message {
     }
 }
 
-/// Sends several buffers as one message, as far as the kernel takes it. They come back with the number of bytes sent.
+/// Sends several buffers as one message, as far as the kernel takes it. They come back with the number of bytes
+/// sent.
 pub struct SendMsg<F, B> {
     socket: F,
     buffers: Vec<B>,
@@ -328,8 +331,8 @@ impl<F, B> SendMsg<F, B> {
     }
 }
 
-// SAFETY: the socket, the buffers and the list of them are owned; the address and the message are in `self`. The kernel only
-// reads them.
+// SAFETY: the socket, the buffers and the list of them are owned; the address and the message are in `self`.
+// The kernel only reads them.
 unsafe impl<F: IoFile, B: IoBuf> Operation for SendMsg<F, B> {
     type Output = (io::Result<usize>, Vec<B>);
 
@@ -350,7 +353,8 @@ unsafe impl<F: IoFile, B: IoBuf> Operation for SendMsg<F, B> {
     }
 }
 
-/// Receives a message into several buffers, one after the other, each over what it holds and on into its spare capacity.
+/// Receives a message into several buffers, one after the other, each over what it holds and on into its spare
+/// capacity.
 pub struct RecvMsg<F, B> {
     socket: F,
     buffers: Vec<B>,

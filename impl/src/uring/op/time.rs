@@ -8,8 +8,9 @@ use rustix::io::Errno;
 
 use super::{Done, Multishot, Operation};
 
-/// A century: what is to take longer never ends, as far as anybody will see. The kernel takes seconds as a signed number, and
-/// adds them to its clock in nanoseconds, which overflows after less than three; not every kernel looks out for that.
+/// A century: what is to take longer never ends, as far as anybody will see. The kernel takes seconds as a
+/// signed number, and adds them to its clock in nanoseconds, which overflows after less than three; not every
+/// kernel looks out for that.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A time as the kernel takes it.
