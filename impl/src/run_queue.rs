@@ -77,6 +77,11 @@ impl<T> Ready<T> {
         self.0.extend(batch);
     }
 
+    /// Whether no task is owed a poll.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The next one to be polled.
     #[allow(clippy::should_implement_trait)] // more may come after the last one
     pub fn next(&mut self) -> Option<T> {

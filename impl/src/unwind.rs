@@ -23,7 +23,7 @@
 //! | a predicate of a cancellation, an iterator of a batch | its caller | goes on: nothing has been taken out by then |
 //! | a task | its executor | is its handle's to tell |
 //! | the main future | `Executor::block_on` | goes on, when its batch has been polled |
-//! | `then`, `Operation::entry`, `finish`, `shot` | a turn | goes on: nothing that was taken out is on the stack |
+//! | `then`, `Operation::entry`, `finish`, `shot`, what a buffer does in these | a turn | goes on: nothing that was taken out is on the stack |
 //! | the same, and destructors | the drop of a reactor, an executor, a completion queue | ends here |
 //!
 //! Rust itself sets a limit: a value with two parts that both panic when they are dropped aborts the process.

@@ -19,8 +19,8 @@ use reveille::parker::FutexParker;
 use reveille::pool::{self, Cancel, Outcome, Pool, Shutdown, Work};
 use reveille::sync::Parker;
 use reveille::uring::{
-    Accept, Cancellation, Closed, Completing, Config, Error, Executor, Full, Gone, LinkTimeout, Nop, Poll,
-    PollFlags, Reactor, Read, Request, Shot, Sleep, Timeout, Write,
+    Accept, Cancellation, Closed, Completing, Config, Error, Executor, Full, Gone, IoBufMut, LinkTimeout,
+    Nop, Poll, PollFlags, Reactor, Read, Request, Shot, Sleep, Timeout, Write,
 };
 use reveille::wait_queue::Wakeup;
 use rustix::event::Timespec;
@@ -141,6 +141,9 @@ impl AsMut<[u8]> for Watched {
         &mut self.bytes
     }
 }
+
+// SAFETY: no spare capacity.
+unsafe impl IoBufMut for Watched {}
 
 impl Drop for Watched {
     fn drop(&mut self) {
@@ -1132,6 +1135,8 @@ fn an_operation_that_panics_before_it_is_submitted_leaves_the_reactor_usable() {
             panic!("on purpose")
         }
     }
+    // SAFETY: it never lends any memory.
+    unsafe impl IoBufMut for Broken {}
     let Some(mut reactor) = reactor::<u8>() else { return };
     let broken = Request::new(Read::new(io::stdin(), Broken), |_| 1);
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| reactor.submit(broken)));
@@ -1359,4 +1364,19 @@ fn an_accepted_connection_whose_future_was_dropped_is_closed_and_one_that_was_to
     let [Ok(accepted)] = &mut events[..] else { panic!("{events:?}") };
     TcpStream::from(accepted.try_clone().unwrap()).write_all(b"!").unwrap();
     assert_eq!(client.read(&mut [0; 1]).unwrap(), 1);
+}
+
+#[test]
+fn a_task_that_the_kernel_wakes_does_not_ring_for_its_own_executor() {
+    let Some(mut executor) = executor() else { return };
+    let ring = executor.handle();
+    let main = async {
+        for _ in 0..20 {
+            ring.submit(Timeout::after(Duration::from_millis(1))).await.unwrap().unwrap();
+        }
+    };
+    executor.block_on(main).unwrap();
+    let counts = executor.counts();
+    assert!(counts.sleeps >= 20, "{counts:?}");
+    assert_eq!(counts.wakes, 0, "{counts:?}");
 }

@@ -17,7 +17,8 @@ use common::have;
 use io_uring::squeue;
 use reveille::pool::Shutdown;
 use reveille::uring::{
-    Config, Done, Error, Executor, Nop, Operation, Reactor, Read, Request, Spawner, TaskError, Timeout,
+    Config, Done, Error, Executor, IoBufMut, Nop, Operation, Reactor, Read, Request, Spawner, TaskError,
+    Timeout, Write,
 };
 
 fn executor() -> Option<Executor> {
@@ -53,6 +54,9 @@ impl AsMut<[u8]> for Bomb {
         &mut []
     }
 }
+
+// SAFETY: no memory at all.
+unsafe impl IoBufMut for Bomb {}
 
 /// Turns until there are so many events, whatever panics meanwhile; and how often that was.
 fn collect<T: Send + 'static>(reactor: &mut Reactor<T>, wanted: usize) -> (Vec<T>, usize) {
@@ -293,6 +297,8 @@ fn of_a_chain_with_an_operation_that_cannot_be_submitted_nothing_is() {
             unwind()
         }
     }
+    // SAFETY: it never lends any memory.
+    unsafe impl IoBufMut for Broken {}
     let Some(mut reactor) = reactor::<u8>(16) else { return };
     let held = Arc::new(());
     let chain = |held: &Arc<()>| {
@@ -343,4 +349,69 @@ fn a_shutdown_out_of_which_an_event_panics_ends_all_the_same() {
     let ended = caught(|| reactor.shutdown(Shutdown::Cancel, &mut Vec::new()));
     assert!(ended.is_none(), "the panic is the caller's");
     assert_eq!(dropped.load(SeqCst), 1);
+}
+
+/// Panics when it is told what it holds, as a buffer whose length is not its own may.
+struct Untold(Vec<u8>, #[expect(dead_code, reason = "it tells when it is dropped")] Arc<()>);
+
+impl AsMut<[u8]> for Untold {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+// SAFETY: no spare capacity.
+unsafe impl IoBufMut for Untold {
+    unsafe fn set_init(&mut self, _: usize) {
+        unwind()
+    }
+}
+
+#[test]
+fn a_buffer_that_panics_when_it_is_filled_is_freed_and_disturbs_no_other_request() {
+    let Some(mut reactor) = reactor::<usize>(16) else { return };
+    let held = Arc::new(());
+    let zero = Arc::new(std::fs::File::open("/dev/zero").unwrap());
+    let read = |i| {
+        let buffers = [Untold(vec![1; 8], held.clone()), Untold(vec![1; 8], held.clone())];
+        let [one, two] = buffers;
+        match i % 2 {
+            0 => Request::new(Read::new(zero.clone(), one), move |_| i),
+            _ => Request::new(Read::new(zero.clone(), two.slice_mut(4..)), move |_| i),
+        }
+    };
+    for i in 0..4 {
+        reactor.submit(read(i)).unwrap();
+        reactor
+            .submit(Request::new(Read::new(zero.clone(), vec![1; 8]), move |(n, _)| i + n.unwrap()))
+            .unwrap();
+    }
+    let (mut events, panics) = collect(&mut reactor, 4);
+    let mut more = 0;
+    while reactor.in_flight() > 0 {
+        more += usize::from(caught(|| reactor.turn(&mut events, None).unwrap()).is_none());
+    }
+    events.sort();
+    assert_eq!((events, panics + more), (vec![8, 9, 10, 11], 4));
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[test]
+fn a_buffer_that_panics_when_it_is_lent_is_the_callers_affair_and_a_dropped_future_frees_it() {
+    struct Unlent(#[expect(dead_code, reason = "it tells when it is dropped")] Arc<()>);
+    impl AsRef<[u8]> for Unlent {
+        fn as_ref(&self) -> &[u8] {
+            unwind()
+        }
+    }
+    let Some(mut reactor) = reactor::<usize>(16) else { return };
+    let held = Arc::new(());
+    let write = || Write::new(io::stdout(), Unlent(held.clone()));
+    assert!(caught(|| reactor.submit(Request::new(write(), |_| 0))).is_none());
+    // From a future it is the turn that panics, and the future hears that nothing will come.
+    let ring = reactor.handle().into_async();
+    let mut future = pin!(ring.submit(write()));
+    assert!(caught(|| reactor.turn(&mut Vec::new(), Some(Duration::ZERO))).is_none());
+    assert!(matches!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_))));
+    assert_eq!((reactor.in_flight(), Arc::strong_count(&held)), (0, 1));
 }

@@ -34,6 +34,14 @@ pub enum Error {
         /// So many the submission queue holds.
         capacity: usize,
     },
+    /// The table of fixed files is full.
+    #[error(
+        "there are {0} fixed files already: set the reactor up with a larger table (`Config::fixed_files`)"
+    )]
+    TooManyFixed(
+        /// So many slots it has.
+        u32,
+    ),
     /// The kernel had completions to deliver, and no memory to keep them in. Their requests will never end.
     #[error(
         "the kernel ran out of memory and dropped completions: their requests are lost, set up a larger completion queue"

@@ -1,8 +1,8 @@
 //! Operations and closures as futures.
 //!
-//! A future makes no event of the reactor's stream. The reactor leaves the result in a slot of its own and calls the waker
-//! that is there. If that is the waker of an [`Executor`](super::Executor)'s task it posts an event of that executor's
-//! reactor; another executor does as it likes.
+//! A future makes no event of the reactor's stream. The reactor leaves the result in a slot of its own and
+//! calls the waker that is there. If that is the waker of an [`Executor`](super::Executor)'s task it posts an
+//! event of that executor's reactor; another executor does as it likes.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,14 +11,15 @@ use std::task::{Context, Poll};
 
 use super::error::Closed;
 use super::handle::{Handle, Ticket};
-use super::op::Operation;
-use super::request::Request;
+use super::op::{Multishot, Operation};
+use super::request::{Request, Shot};
+use super::stream::{Shots, shots};
 use crate::pool::{self, Work};
 use crate::slot::Slot;
 use crate::sync::Native;
 
-/// A reactor, as seen from futures, whatever executor they run on: somebody has to [turn](super::Reactor::turn) the
-/// reactor meanwhile. Cheap to clone. It does not keep the reactor alive.
+/// A reactor, as seen from futures, whatever executor they run on: somebody has to [turn](super::Reactor::turn)
+/// the reactor meanwhile. Cheap to clone. It does not keep the reactor alive.
 ///
 /// An [`Executor`](super::Executor) turns its own:
 ///
@@ -39,11 +40,12 @@ use crate::sync::Native;
 /// ```
 pub struct AsyncHandle<T: Send + 'static> {
     handle: Handle<T>,
+    in_worker: bool,
 }
 
 impl<T: Send + 'static> Clone for AsyncHandle<T> {
     fn clone(&self) -> Self {
-        Self { handle: self.handle.clone() }
+        Self { handle: self.handle.clone(), ..*self }
     }
 }
 
@@ -55,14 +57,25 @@ impl<T: Send + 'static> std::fmt::Debug for AsyncHandle<T> {
 
 impl<T: Send + 'static> AsyncHandle<T> {
     pub(super) fn new(handle: Handle<T>) -> Self {
-        Self { handle }
+        Self { handle, in_worker: false }
+    }
+
+    /// The same reactor, where each operation is [done by the kernel's own workers](Request::in_worker) from
+    /// the start.
+    pub fn in_worker(&self) -> Self {
+        Self { handle: self.handle.clone(), in_worker: true }
+    }
+
+    fn request(&self, request: Request<T>) -> Option<Ticket> {
+        let request = if self.in_worker { request.in_worker() } else { request };
+        self.handle.submit(request).ok()
     }
 
     /// Has the reactor submit an operation, at once.
     ///
-    /// Dropping the future cancels it; its buffer and its file are the reactor's until the kernel has done with them. If the
-    /// operation has succeeded by then, or does before the cancellation comes, its result is dropped, and nobody is told: an
-    /// [accepted](super::Accept) connection is closed, what was read is gone.
+    /// Dropping the future cancels it; its buffer and its file are the reactor's until the kernel has done with
+    /// them. If the operation has succeeded by then, or does before the cancellation comes, its result is
+    /// dropped, and nobody is told: an [accepted](super::Accept) connection is closed, what was read is gone.
     /// [`Closed`] says that the reactor went away before the operation had ended.
     pub fn submit<O: Operation>(&self, operation: O) -> Submitted<O::Output, T>
     where
@@ -75,8 +88,24 @@ impl<T: Send + 'static> AsyncHandle<T> {
             None
         });
         // If it is dropped right here, the promise is broken and the future says so.
-        let ticket = self.handle.submit(request).ok();
+        let ticket = self.request(request);
         Submitted { slot, ticket, handle: self.handle.clone() }
+    }
+
+    /// Has the reactor submit an operation that completes again and again, at once.
+    ///
+    /// Dropping what it returns cancels the operation; what came up to then and was not taken is dropped.
+    pub fn stream<O: Multishot>(&self, operation: O) -> Shots<O::Item, T>
+    where
+        O::Item: Send,
+    {
+        let (feed, taken) = shots();
+        let request = Request::silent_multishot(operation, move |shot: Shot<O::Item>| {
+            feed.give(shot.item);
+            None
+        });
+        let ticket = self.request(request);
+        Shots::new(taken, ticket, self.handle.clone())
     }
 
     /// Has the reactor's pool run a closure, at once.

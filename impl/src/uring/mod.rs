@@ -20,8 +20,8 @@
 //!   4. submit everything, the read if none is out,
 //!      and sleep until the ring has a completion:
 //!      one system call
-//!   5. take the ring's completions
-//!   6. not woken by the eventfd? disarm
+//!   5. take the ring's completions;
+//!   6. at the first that is not the eventfd's, disarm
 //!   7. take what the completion queue has
 //! ```
 //!
@@ -36,8 +36,9 @@
 //! then awake or about to be, and step 7 comes after the wake: it sees both.
 //!
 //! *The kernel ends the sleep.* The reactor is awake and armed still, and every publisher would write to the eventfd
-//! for nothing, until one did. So it disarms (step 6), and looks after that (step 7), and again before the next sleep
-//! (step 3). A write that was already on its way is heard later, and wakes once for nothing.
+//! for nothing, until one did: itself first of all, where a completion wakes a task of its own. So it disarms (step 6)
+//! before it makes anything of the completion, and looks after that (step 7), and again before the next sleep (step 3).
+//! A write that was already on its way is heard later, and wakes once for nothing.
 //!
 //! The kernel does its part of a completion in the reactor's thread, as task work, and with `DEFER_TASKRUN` only when
 //! the thread asks for completions. Step 4 asks; an epoll on the ring does not, and would never be told. Therefore a
@@ -53,7 +54,7 @@
 //!
 //! # Who owns what the kernel writes to
 //!
-//! The [operation](Operation) owns its buffer and its file; the reactor owns the operation from the submission to the
+//! The [operation](Operation) owns its [buffer](IoBufMut) and its [file](IoFile); the reactor owns the operation from the submission to the
 //! last completion, whatever becomes of those who asked for it. A future that is dropped asks for cancellation and
 //! leaves the buffer where it is. A reactor that is dropped cancels what is in flight, waits for the last completions,
 //! and frees the buffers then; if the ring refuses even that, it leaks them, since closing a ring does not wait for its
@@ -66,31 +67,51 @@
 //! | the submission queue is full | [`submit`](Reactor::submit) hands the kernel what is there, [`try_submit`](Reactor::try_submit) gives the request back |
 //! | the kernel's completion queue is full | the kernel keeps the rest, which [`turn`](Reactor::turn) fetches; nothing is lost, the order is kept |
 //! | the kernel takes no requests before its completions are taken | they are taken, and kept for the next turn |
+//! | the kernel lacks an operation | its error holds an [`Unsupported`] that names it |
 //! | a signal | the turn returns early |
 //! | the process forks | the ring stays its parent's: the child gets [`Error::Forked`], and what it drops does nothing. Its copies of handles still reach its own copy of the completion queue and its parent's eventfd: of no use, and harmless. Pools have no threads there |
 //! | the kernel lacks, forbids or cannot afford a ring | an [`Error`] that says what to do |
 
 mod bell;
+mod buffer;
 mod error;
 mod executor;
+mod fixed;
 mod future;
 mod handle;
 mod op;
 mod parker;
 mod process;
+mod provided;
 mod reactor;
 mod request;
+mod stream;
+mod support;
 mod task;
+mod whole;
 
 pub use crate::completion::Gone;
+pub use buffer::{IoBuf, IoBufMut, Slice};
 pub use error::{Closed, Error};
 pub use executor::{Executor, Task};
+pub use fixed::Fixed;
 pub use future::{AsyncHandle, Submitted};
 pub use handle::{Handle, Ticket};
+// What a program's own operations are made of.
+pub use io_uring::{cqueue, opcode, squeue, types};
 pub use op::{
-    Accept, Done, LinkTimeout, Multishot, Nop, Operation, Poll, PollFlags, Raw, Read, Timeout, Write,
+    Accept, Close, Connect, Done, Fsync, IoFile, LinkTimeout, Multishot, Nop, Openat, Operation, Poll, Raw,
+    Read, Received, Recv, RecvMsg, RecvMulti, Send, SendMsg, SendZc, Shutdown, Splice, Statx, Timeout, Write,
 };
 pub use parker::RingParker;
+pub use provided::{BufferRing, Provided};
 pub use reactor::{Cancellation, Completing, Config, Counts, Full, Reactor, Sleep};
 pub use request::{Request, Shot, Token};
+pub use rustix::event::PollFlags;
+pub use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
+pub use rustix::net::addr::SocketAddrArg;
+pub use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix};
+pub use rustix::pipe::SpliceFlags;
+pub use stream::Shots;
+pub use support::Unsupported;
 pub use task::{Spawned, Spawner, TaskError};

@@ -13,10 +13,13 @@ use smallvec::SmallVec;
 
 use super::bell::Listener;
 use super::error::Error;
+use super::fixed::{Fixed, Table};
 use super::handle::{Command, Handle, Posted, Shared, check_length};
 use super::op::timespec;
 use super::process;
+use super::provided::BufferRing;
 use super::request::{BELL, Events, Flights, IGNORED, Prepared, Request, Token, link};
+use super::support::Support;
 use crate::burst::give_back;
 use crate::completion::{CompletionQueue, Consumer};
 use crate::pool::{self, Context, Jobs, Outcome, Pool, Shell, Shutdown, Submitter, Work};
@@ -39,6 +42,8 @@ pub struct Config {
     /// the reactor and of workers, where closures are short. Where they are long, or where another program wants the CPU, the
     /// reactor notices and does so seldom. 0 for never.
     pub yields: usize,
+    /// How many [fixed files](Reactor::fix) there may be. 0 by default.
+    pub fixed_files: u32,
     /// The pool that closures are offloaded to. It starts no thread before the first one.
     pub pool: pool::Config,
 }
@@ -50,6 +55,7 @@ impl Default for Config {
             completions: None,
             sleep: Sleep::InRing,
             yields: YIELDS,
+            fixed_files: 0,
             pool: pool::Config::default(),
         }
     }
@@ -74,6 +80,11 @@ impl Config {
     /// The same, yielding so often before it sleeps.
     pub fn yields(self, yields: usize) -> Self {
         Self { yields, ..self }
+    }
+
+    /// The same, with a table of so many fixed files.
+    pub fn fixed_files(self, fixed_files: u32) -> Self {
+        Self { fixed_files, ..self }
     }
 
     /// The same, with another pool.
@@ -263,6 +274,10 @@ pub struct Reactor<T: Send + 'static> {
     events: Events,
     counts: Counts,
     yielder: Yielder,
+    support: Support,
+    fixed: Table,
+    /// Into which the kernel may write until the ring has come to its end.
+    provided: Vec<BufferRing>,
     /// Whose ring it is.
     process: u32,
     not_send: PhantomData<*const ()>,
@@ -310,6 +325,7 @@ impl<T: Send + 'static> Reactor<T> {
         consumer.set_waker(&listener.waker());
         let shared = Arc::new(Shared::new(posted, submitter.clone(), ring.params().sq_entries() as usize));
         let yielder = Yielder::new(config.yields);
+        let (support, fixed) = (Support::of(&ring), Table::new(&ring, config.fixed_files)?);
         Ok(Self {
             ring,
             completing,
@@ -328,6 +344,9 @@ impl<T: Send + 'static> Reactor<T> {
             events: Events::Wanted,
             counts: Counts::default(),
             yielder,
+            support,
+            fixed,
+            provided: Vec::new(),
             process: process::current(),
             not_send: PhantomData,
         })
@@ -357,6 +376,28 @@ impl<T: Send + 'static> Reactor<T> {
     /// to be slept in, as an epoll might never hear of it. [`prepare_to_sleep`](Reactor::prepare_to_sleep) before.
     pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         (self.config.sleep == Sleep::Elsewhere).then(|| self.ring.as_fd())
+    }
+
+    /// Sets up so many buffers of this size, rounded up to a power of two and 32,768 at most, from which the kernel takes
+    /// one when something has [arrived](super::RecvMulti). They stay as long as the reactor.
+    ///
+    /// # Errors
+    /// [`Error::TooOld`] before Linux 5.19; and of the ring, if there is no memory for them.
+    pub fn provide_buffers(&mut self, count: u16, size: u32) -> Result<BufferRing, Error> {
+        self.is_ours()?;
+        let buffers = BufferRing::new(&self.ring, &self.support, count, size)?;
+        self.provided.push(buffers.clone());
+        Ok(buffers)
+    }
+
+    /// Puts a file into the ring's table, which has room for [so many](Config::fixed_files): operations take the [`Fixed`]
+    /// one in its place, and save the kernel the way from the descriptor to the file. The descriptor may be closed.
+    ///
+    /// # Errors
+    /// [`Error::TooManyFixed`] if the table is full; and of the ring.
+    pub fn fix(&mut self, file: impl AsFd) -> Result<Fixed, Error> {
+        self.is_ours()?;
+        self.fixed.fix(&self.ring, &file)
     }
 
     /// Hands a request over, to be submitted with the next [`turn`](Reactor::turn). If the submission queue is full,
@@ -469,6 +510,7 @@ impl<T: Send + 'static> Reactor<T> {
     /// Of the ring. The events so far are in `events`; turn again, if it was lack of memory or so.
     pub fn turn(&mut self, events: &mut Vec<T>, timeout: Option<Duration>) -> Result<(), Error> {
         self.is_ours()?;
+        self.fixed.sweep(&self.ring)?;
         let before = events.len();
         events.append(&mut self.early);
         give_back(&mut self.early);
@@ -606,7 +648,8 @@ impl<T: Send + 'static> Reactor<T> {
             if self.room() == before {
                 // The kernel takes no more before its completions are taken.
                 let Self { ring, listener, flights, early, events, .. } = self;
-                if reap(ring, listener, flights, *events, early)? == 0 {
+                // Armed, it stays so: nobody may look at the completion queue before the sleep.
+                if reap(ring, listener, flights, *events, early, || {})? == 0 {
                     return Err(io::Error::from(Errno::BUSY).into());
                 }
             }
@@ -621,7 +664,7 @@ impl<T: Send + 'static> Reactor<T> {
 
     /// There is room.
     fn push(&mut self, request: Prepared<T>) -> Token {
-        let (token, entry) = self.flights.start(request);
+        let (token, entry) = self.flights.start(request, &self.support);
         self.push_entry(&entry);
         token
     }
@@ -634,7 +677,12 @@ impl<T: Send + 'static> Reactor<T> {
 
     /// Takes the kernel's completions.
     fn reap(&mut self, events: &mut Vec<T>) -> Result<usize, Error> {
-        reap(&mut self.ring, &mut self.listener, &mut self.flights, self.events, events)
+        let Self { ring, listener, flights, armed, consumer, .. } = self;
+        reap(ring, listener, flights, self.events, events, || {
+            if armed.take().is_some() {
+                consumer.awake();
+            }
+        })
     }
 
     /// Takes what the pool and other threads have posted.
@@ -762,6 +810,7 @@ impl<T: Send + 'static> Drop for Reactor<T> {
                 // Closing the ring ends what is left, but not before it has returned. So the memory of that is leaked:
                 // the flights do so by themselves.
                 self.listener.abandon();
+                std::mem::forget(std::mem::take(&mut self.provided));
             }
         }
     }
@@ -792,16 +841,23 @@ impl<T: Send + 'static> Drop for Delivery<T> {
 ///
 /// Each is off the ring before its event is made. If that panics, those behind it stay for the next time, and those
 /// before it are in `events`, which therefore is no place on the stack. Where nobody wants events, nobody gets the panic.
+///
+/// Before an event is made `awake` is called: the kernel has ended the sleep, if there was one, and what is made may post to
+/// this reactor, as a waker of its own tasks does. That should not ring.
 fn reap<T: 'static>(
     ring: &mut IoUring,
     listener: &mut Listener,
     flights: &mut Flights<T>,
     wanted: Events,
     events: &mut Vec<T>,
+    mut awake: impl FnMut(),
 ) -> Result<usize, Error> {
     let mut reaped = 0;
     for entry in ring.completion() {
         reaped += 1;
+        if entry.user_data() != BELL {
+            awake();
+        }
         match (entry.user_data(), wanted) {
             (BELL, _) => listener.completed(entry.result())?,
             (IGNORED, _) => {}
@@ -846,7 +902,7 @@ mod tests {
     use super::*;
     use crate::gate::{Gate, PerEntry};
     use crate::sync::Primitives;
-    use crate::uring::{Nop, Timeout};
+    use crate::uring::{Nop, Timeout, Unsupported};
 
     /// A test of the verdict says of this gate that it is the one called sound.
     #[test]
@@ -909,6 +965,35 @@ mod tests {
             reactor.turn(&mut events, None).unwrap();
         }
         assert_eq!((events, reactor.counts().strays), (vec![1], 1));
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_an_error_of_its_own_type_and_what_is_invalid_is_not() {
+        type Result = (io::Result<()>, io::Result<u32>);
+        let Ok(mut reactor) = Reactor::<Result>::new(Config::default()) else {
+            return eprintln!("SKIPPED: no io_uring");
+        };
+        let mut ask = |lacks: bool| {
+            if lacks {
+                reactor.support = Support::nothing();
+            }
+            // No request stands before it, so the kernel calls it invalid.
+            let invalid = crate::uring::LinkTimeout::after(Duration::ZERO);
+            // SAFETY: there are no addresses in the entry.
+            let no_file = unsafe { crate::uring::Raw::new(opcode::Fsync::new(types::Fd(-1)).build(), ()) };
+            reactor.submit(Request::new(invalid, |done| (done, Ok(0)))).unwrap();
+            reactor.submit(Request::new(no_file, |(done, ())| (Ok(()), done.result))).unwrap();
+            let mut events = Vec::new();
+            while events.len() < 2 {
+                reactor.turn(&mut events, None).unwrap();
+            }
+            let invalid = events.iter().find_map(|event| event.0.as_ref().err()).unwrap();
+            let no_file = events.iter().find_map(|event| event.1.as_ref().err()).unwrap();
+            assert_eq!(no_file.raw_os_error(), Some(Errno::BADF.raw_os_error()));
+            (Unsupported::of(invalid).map(|lacks| lacks.name), invalid.kind())
+        };
+        assert_eq!(ask(false), (None, io::ErrorKind::InvalidInput));
+        assert_eq!(ask(true), (Some("such operation"), io::ErrorKind::Unsupported));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use io_uring::{cqueue, squeue};
 use slab::Slab;
 
 use super::op::{Done, Multishot, Operation};
+use super::support::{Support, Unsupported};
 use crate::burst::give_back;
 use crate::sync::Native;
 use crate::unwind::discard;
@@ -39,7 +40,15 @@ impl<T: 'static> Request<T> {
     /// will come.
     pub fn multishot<O: Multishot>(
         operation: O,
-        each: impl FnMut(Shot<O::Item>) -> T + Send + 'static,
+        mut each: impl FnMut(Shot<O::Item>) -> T + Send + 'static,
+    ) -> Self {
+        Self::silent_multishot(operation, move |shot| Some(each(shot)))
+    }
+
+    /// As [`multishot`](Request::multishot), of an operation whose completions may make no event.
+    pub(super) fn silent_multishot<O: Multishot>(
+        operation: O,
+        each: impl FnMut(Shot<O::Item>) -> Option<T> + Send + 'static,
     ) -> Self {
         let pending = Repeated { operation: UnsafeCell::new(operation), each: UnsafeCell::new(each) };
         Self { pending: Box::new(pending), flags: squeue::Flags::empty(), multishot: true }
@@ -176,7 +185,7 @@ struct Repeated<O, F> {
     each: UnsafeCell<F>,
 }
 
-impl<T, O: Multishot, F: FnMut(Shot<O::Item>) -> T + Send> Pending<T> for Repeated<O, F> {
+impl<T, O: Multishot, F: FnMut(Shot<O::Item>) -> Option<T> + Send> Pending<T> for Repeated<O, F> {
     fn entry(&mut self) -> squeue::Entry {
         self.operation.get_mut().entry()
     }
@@ -186,13 +195,13 @@ impl<T, O: Multishot, F: FnMut(Shot<O::Item>) -> T + Send> Pending<T> for Repeat
         let item = unsafe { &*self.operation.get() }.shot(done);
         // SAFETY: the kernel knows nothing of `each`, and the flight that holds us makes one call at a time.
         let each = unsafe { &mut *self.each.get() };
-        (events == Events::Wanted).then(|| each(Shot { item, last: false }))
+        if events == Events::Wanted { each(Shot { item, last: false }) } else { None }
     }
 
     fn finish(self: Box<Self>, done: Done, events: Events) -> Option<T> {
         let Self { operation, each } = *self;
         let item = operation.into_inner().shot(done);
-        (events == Events::Wanted).then(|| each.into_inner()(Shot { item, last: true }))
+        if events == Events::Wanted { each.into_inner()(Shot { item, last: true }) } else { None }
     }
 }
 
@@ -239,6 +248,8 @@ pub(super) struct Flights<T> {
 struct Flight<T> {
     token: Token,
     multishot: bool,
+    /// What an `EINVAL` of it means.
+    lacks: Option<Unsupported>,
     /// From [`Placed`].
     pending: NonNull<dyn Pending<T>>,
 }
@@ -254,12 +265,13 @@ impl<T: 'static> Flights<T> {
 
     /// From now on the request is the kernel's. The entry is valid until [`completed`](Flights::completed) has seen the last
     /// completion of the token.
-    pub fn start(&mut self, request: Prepared<T>) -> (Token, squeue::Entry) {
+    pub fn start(&mut self, request: Prepared<T>, support: &Support) -> (Token, squeue::Entry) {
         let Prepared { placed, entry, multishot } = request;
+        let lacks = support.lacks(&entry);
         let vacant = self.slab.vacant_entry();
         self.started = self.started.wrapping_add(1);
         let token = Token::new(vacant.key(), self.started);
-        vacant.insert(Flight { token, multishot, pending: placed.into_flight() });
+        vacant.insert(Flight { token, multishot, lacks, pending: placed.into_flight() });
         (token, entry.user_data(token.user_data()))
     }
 
@@ -288,16 +300,16 @@ impl<T: 'static> Flights<T> {
             return None;
         }
         if cqueue::more(entry.flags()) {
-            let pending = self.slab[token.key()].pending;
+            let Flight { pending, lacks, .. } = self.slab[token.key()];
             // SAFETY: the pointer is from a box that exists until the last completion. `shot` may run while the kernel
             // uses the operation.
-            return unsafe { (*pending.as_ptr()).shot(Done::new(entry), events) };
+            return unsafe { (*pending.as_ptr()).shot(Done::new(entry, lacks), events) };
         }
         let flight = self.slab.remove(token.key());
         give_back(&mut self.slab);
         // SAFETY: the pointer is from a box, this is the last completion, and the flight is off the slab: nobody else
         // will make a box of it.
         let pending = unsafe { Box::from_raw(flight.pending.as_ptr()) };
-        pending.finish(Done::new(entry), events)
+        pending.finish(Done::new(entry, flight.lacks), events)
     }
 }

@@ -18,7 +18,7 @@ use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use reveille::uring::Error;
+use reveille::uring::{Error, IoBufMut};
 use serde::{Deserialize, Serialize};
 
 use super::{PATIENCE, Sums, one, plus, reactor::files, threads};
@@ -240,6 +240,9 @@ impl AsMut<[u8]> for Item {
         &mut []
     }
 }
+
+// SAFETY: no memory at all.
+unsafe impl IoBufMut for Item {}
 
 /// Unparks a thread.
 struct Unpark(Thread);
