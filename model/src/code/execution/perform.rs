@@ -122,6 +122,15 @@ impl Execution {
         None
     }
 
+    /// See [`is_settled`](crate::code::is_settled).
+    pub fn is_settled(&self, location: u32) -> bool {
+        let own = &self.graph.threads[self.running].events;
+        let (_, before) = self.graph.before(EventId::new(self.running, own.len()));
+        let writes = self.graph.locations.get(location as usize).map(|location| &location.writes);
+        self.taken_down
+            || writes.is_none_or(|writes| writes.iter().skip(1).all(|&write| before.contains(write)))
+    }
+
     /// Whether the access of a cell races with one that is there.
     pub(super) fn find_race(&mut self, id: EventId, cell: u32) {
         let graph = &self.graph;

@@ -1,0 +1,91 @@
+//! Objects that get their number when they are first used in an execution.
+
+use std::panic::Location as Source;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::object::{Kind, Named};
+use super::{Location, execution, fiber};
+use crate::graphs::{Op, Value};
+
+/// An object that can be made anywhere, at compile time too. In each execution it begins anew.
+///
+/// It is used by value of its [`Location`], which is good for one run of the program. An object may be moved; one in a static
+/// may be used by several searches at a time.
+#[derive(Debug)]
+pub struct Late {
+    /// The run that has last used it, and its number there. 0 before the first one.
+    last: AtomicU64,
+    source: &'static Source<'static>,
+}
+
+/// The numbers of runs are kept in the high bits.
+const NUMBER: u32 = 24;
+
+impl Late {
+    /// A new one.
+    #[track_caller]
+    pub const fn new() -> Self {
+        Late { last: AtomicU64::new(0), source: Source::caller() }
+    }
+
+    /// Where it was made.
+    pub fn source(&self) -> &'static Source<'static> {
+        self.source
+    }
+
+    /// The location that it is in the execution that runs. At its first use it gets a number and `initial` is
+    /// called: with the value that it had in the beginning in an earlier run of the same execution, if this
+    /// is a repetition.
+    ///
+    /// # Panics
+    /// Outside of an execution.
+    #[inline]
+    pub fn location(
+        &self,
+        label: &'static str,
+        kind: Kind,
+        initial: impl FnOnce(Option<Value>) -> Value,
+    ) -> Location {
+        let Some(execution) = execution::current() else {
+            panic!("`{label}` ({}) is used outside of an execution", self.source)
+        };
+        // Only threads of a search write, each the runs of its own: another number is that of another run.
+        let last = self.last.load(Relaxed);
+        let generation = execution.generation;
+        if last >> NUMBER == execution.serial {
+            let number = (last & ((1 << NUMBER) - 1)) as u32;
+            return Location { number: number_of(number), generation };
+        }
+        let address = std::ptr::from_ref(self).addr();
+        // An object that had been used before is one of an earlier run, or one in a static that another
+        // search has used meanwhile. Then the address tells.
+        let known = (last != 0).then(|| execution.places.get(&address).copied()).flatten();
+        let number = known.unwrap_or_else(|| {
+            let named = Named { label, kind, source: Some(self.source) };
+            // The program's own: what it calls may be the program's too.
+            let number = execution.late_object(named, initial);
+            execution.places.insert(address, number);
+            number
+        });
+        self.last.store(execution.serial << NUMBER | u64::from(number & ((1 << NUMBER) - 1)), Relaxed);
+        Location { number, generation }
+    }
+}
+
+impl Default for Late {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Numbers of objects that were made while an execution is taken down count downwards from the greatest.
+fn number_of(kept: u32) -> u32 {
+    const TOP: u32 = 1 << NUMBER;
+    if kept >= TOP / 2 { kept | !(TOP - 1) } else { kept }
+}
+
+/// The operation that the running thread does next, if this is a repetition of what it has done.
+pub fn expected() -> Option<Op> {
+    execution::current().and_then(|execution| fiber::in_engine(|| execution.expected()))
+}
