@@ -37,6 +37,9 @@ impl Late {
     /// called: with the value that it had in the beginning in an earlier run of the same execution, if this
     /// is a repetition.
     ///
+    /// It is for the thread's **next** operation, which has to be one on this object: that is how a repetition
+    /// knows which number it has.
+    ///
     /// # Panics
     /// Outside of an execution.
     #[inline]

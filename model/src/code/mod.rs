@@ -383,8 +383,8 @@ pub fn spawn_at(
     Thread(number as u8)
 }
 
-/// Whether every write of a location happens before what the running thread does next, so that it may be accessed as if
-/// it were not atomic.
+/// Whether every write of a location happens before the last operation of the running thread, or after it, so that
+/// this may be an access that is not atomic.
 pub fn is_settled(location: Location) -> bool {
     execution::current().is_none_or(|execution| execution.is_settled(location.number))
 }

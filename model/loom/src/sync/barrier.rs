@@ -1,10 +1,11 @@
 //! A barrier: who comes last wakes the others. loom has the name only.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::{mem, panic};
 
-use reveille_model::code::{Kind, Late, Location};
+use reveille_model::code::{Kind, Late};
 
 use super::Mutex;
 use crate::rt;
@@ -12,7 +13,7 @@ use crate::rt;
 /// A place where so many threads wait for one another.
 pub struct Barrier {
     count: usize,
-    waiting: Mutex<Vec<Location>>,
+    waiting: Mutex<Vec<Arc<Late>>>,
 }
 
 /// Whether a thread is the one of those that have met that is told apart.
@@ -42,19 +43,19 @@ impl Barrier {
     #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
         let source = panic::Location::caller();
-        let late = Late::new();
+        let location = |token: &Late| token.location("Barrier's wait", Kind::Token, |_| 0);
         let mut waiting = self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if waiting.len() + 1 < self.count {
-            let token = late.location("Barrier's wait", Kind::Token, |_| 0);
-            waiting.push(token);
+            let token = Arc::new(Late::new());
+            waiting.push(token.clone());
             drop(waiting);
-            rt::take(token, Acquire, source);
+            rt::take(location(&token), Acquire, source);
             return BarrierWaitResult(false);
         }
         let others = mem::take(&mut *waiting);
         drop(waiting);
         for token in others {
-            rt::put(token, Release, source);
+            rt::put(location(&token), Release, source);
         }
         BarrierWaitResult(true)
     }

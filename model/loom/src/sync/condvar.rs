@@ -6,11 +6,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::Location as Source;
-use std::sync::LockResult;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, LockResult};
 use std::time::Duration;
 
-use reveille_model::code::{self, Kind, Late, Location};
+use reveille_model::code::{self, Kind, Late};
 use reveille_model::graphs::{Op, Value};
 
 use super::MutexGuard;
@@ -26,13 +26,18 @@ pub struct Condvar {
 struct Waiting {
     /// In which run: one in a static begins anew in each
     run: u64,
-    tokens: Vec<Location>,
+    tokens: Vec<Arc<Late>>,
 }
 
 // SAFETY: the list is used under the lock, and the engine runs one thread at a time.
 unsafe impl Sync for Condvar {}
 // SAFETY: the same.
 unsafe impl Send for Condvar {}
+
+/// The token of a wait. It is for the next operation.
+fn location(token: &Late) -> code::Location {
+    token.location("Condvar's wait", Kind::Token, |_| 0)
+}
 
 /// Whether a wait has ended because its time was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +58,7 @@ impl Condvar {
     }
 
     /// Does something with the list, under the lock.
-    fn locked<R>(&self, source: At, body: impl FnOnce(&mut Vec<Location>) -> R) -> R {
+    fn locked<R>(&self, source: At, body: impl FnOnce(&mut Vec<Arc<Late>>) -> R) -> R {
         let lock = self.late.location("Condvar", Kind::Lock, |_| 0);
         rt::acquire(lock, Relaxed, source);
         let result = {
@@ -112,21 +117,20 @@ impl Condvar {
 
     /// Whether the time was over.
     fn wait_at<T: ?Sized>(&self, guard: &MutexGuard<'_, T>, has_limit: bool, source: At) -> bool {
-        let late = Late::new();
-        let token = late.location("Condvar's wait", Kind::Token, |_| 0);
-        self.locked(source, |waiting| waiting.push(token));
+        let token = Arc::new(Late::new());
+        self.locked(source, |waiting| waiting.push(token.clone()));
         guard.mutex.release(source);
         let is_over = has_limit && rt::happens(Freak::Timeout, source);
         let mut timed_out = false;
         if is_over || rt::happens(Freak::SpuriousWake, source) {
             // Who was notified meanwhile is not waiting any more: then that was the reason.
             let was_waiting = self.locked(source, |waiting| {
-                let place = waiting.iter().position(|&other| other == token);
+                let place = waiting.iter().position(|other| Arc::ptr_eq(other, &token));
                 place.map(|place| waiting.remove(place)).is_some()
             });
             timed_out = is_over && was_waiting;
         } else {
-            rt::take(token, Relaxed, source);
+            rt::take(location(&token), Relaxed, source);
         }
         guard.mutex.acquire(source);
         timed_out
@@ -147,7 +151,7 @@ impl Condvar {
         });
         rt::store(lock, 0, Relaxed, source);
         if let Some(token) = token {
-            rt::put(token, Relaxed, source);
+            rt::put(location(&token), Relaxed, source);
         }
     }
 
@@ -161,7 +165,7 @@ impl Condvar {
     pub fn notify_all(&self) {
         let source = Source::caller();
         for token in self.locked(source, std::mem::take) {
-            rt::put(token, Relaxed, source);
+            rt::put(location(&token), Relaxed, source);
         }
     }
 }

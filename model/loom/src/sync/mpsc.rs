@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError};
 use std::time::Duration;
 
-use reveille_model::code::{self, Kind, Late, Location};
+use reveille_model::code::{self, Kind, Late};
 
 use crate::rt::{self, At, Freak};
 
@@ -22,11 +22,11 @@ struct Channel<T> {
 }
 
 struct State<T> {
-    messages: VecDeque<(Location, T)>,
+    messages: VecDeque<(code::Location, T)>,
     senders: usize,
     has_receiver: bool,
     /// The receiver's token, while it waits
-    waiting: Option<Location>,
+    waiting: Option<Arc<Late>>,
 }
 
 // SAFETY: the state is used under the lock, and the engine runs one thread at a time.
@@ -36,16 +36,21 @@ unsafe impl<T: Send> Send for Channel<T> {}
 
 impl<T> Channel<T> {
     /// Does something under the lock. What it wakes is woken after that.
-    fn locked<R>(&self, source: At, body: impl FnOnce(&mut State<T>) -> (R, Option<Location>)) -> R {
+    fn locked<R>(&self, source: At, body: impl FnOnce(&mut State<T>) -> (R, Option<Arc<Late>>)) -> R {
         let lock = self.late.location("channel", Kind::Lock, |_| 0);
         rt::acquire(lock, Relaxed, source);
         let (result, woken) = body(&mut self.state.borrow_mut());
         rt::store(lock, 0, Relaxed, source);
         if let Some(token) = woken {
-            rt::put(token, Relaxed, source);
+            rt::put(location(&token), Relaxed, source);
         }
         result
     }
+}
+
+/// The token of a receiver that waits. It is for the next operation.
+fn location(token: &Late) -> code::Location {
+    token.location("channel's wait", Kind::Token, |_| 0)
 }
 
 /// The end that messages are put into.
@@ -151,12 +156,11 @@ impl<T> Receiver<T> {
 
     fn recv_at(&self, has_limit: bool, source: At) -> Result<T, RecvTimeoutError> {
         loop {
-            let late = Late::new();
-            let token = late.location("channel's wait", Kind::Token, |_| 0);
+            let token = Arc::new(Late::new());
             let found = self.channel.locked(source, |state| {
                 let message = state.messages.pop_front();
                 if message.is_none() && state.senders > 0 {
-                    state.waiting = Some(token);
+                    state.waiting = Some(token.clone());
                 }
                 ((message, state.senders == 0), None)
             });
@@ -170,7 +174,7 @@ impl<T> Receiver<T> {
                 (None, false) if has_limit && rt::happens(Freak::Timeout, source) => {
                     return Err(RecvTimeoutError::Timeout);
                 }
-                (None, false) => rt::take(token, Relaxed, source),
+                (None, false) => rt::take(location(&token), Relaxed, source),
             }
         }
     }

@@ -40,13 +40,12 @@ impl Notify {
     #[track_caller]
     pub fn wait(&self) {
         let source = Source::caller();
-        let location = self.location();
         let run = code::run();
         if self.spurious.load(Relaxed) != run && rt::perform(Op::Choose { outcomes: 2 }, source) == 1 {
             self.spurious.store(run, Relaxed);
             return;
         }
-        rt::take(location, Acquire, source);
+        rt::take(self.location(), Acquire, source);
     }
 }
 

@@ -99,11 +99,11 @@ pub fn park_timeout(duration: Duration) {
 }
 
 fn park_at(has_limit: bool, source: At) {
-    let token = current().inner.token.location("parker", Kind::Token, |_| 0);
     if has_limit && rt::happens(Freak::Timeout, source) || rt::happens(Freak::SpuriousWake, source) {
         return;
     }
-    rt::take(token, Acquire, source);
+    let thread = current();
+    rt::take(thread.inner.token.location("parker", Kind::Token, |_| 0), Acquire, source);
 }
 
 /// Lets others run. To the search this is a [hint](crate::hint::spin_loop): it tries all orders in any case.

@@ -124,11 +124,15 @@ impl Execution {
 
     /// See [`is_settled`](crate::code::is_settled).
     pub fn is_settled(&self, location: u32) -> bool {
-        let own = &self.graph.threads[self.running].events;
-        let (_, before) = self.graph.before(EventId::new(self.running, own.len()));
-        let writes = self.graph.locations.get(location as usize).map(|location| &location.writes);
-        self.taken_down
-            || writes.is_none_or(|writes| writes.iter().skip(1).all(|&write| before.contains(write)))
+        let Some(last) = self.threads[self.running].done.checked_sub(1).filter(|_| !self.taken_down) else {
+            return true;
+        };
+        let last = EventId::new(self.running, last);
+        let before = &self.graph.event(last).happens_before;
+        let writes = self.graph.location(location).writes.iter().skip(1);
+        writes
+            .into_iter()
+            .all(|&write| before.contains(write) || self.graph.event(write).happens_before.contains(last))
     }
 
     /// Whether the access of a cell races with one that is there.

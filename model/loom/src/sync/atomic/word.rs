@@ -150,6 +150,9 @@ impl<T: Bits> Word<T> {
             return self.initial;
         }
         let location = self.location();
+        let value = T::of(rt::load(location, Relaxed, source));
+        // A write that is not ordered before this read is there already, or revisits it: then this is repeated,
+        // and the last that the thread repeats.
         if !code::is_repeating() && !code::is_settled(location) {
             panic!(
                 "Causality violation: a race on `{}` (made at {}): it is accessed alone at {source}, and a write of \
@@ -158,7 +161,7 @@ impl<T: Bits> Word<T> {
                 self.late.source()
             );
         }
-        T::of(rt::load(location, Relaxed, source))
+        value
     }
 
     #[track_caller]
