@@ -1,13 +1,11 @@
 //! Hints.
 
-use std::panic::Location;
-
 use crate::rt::spin;
 
 /// Says that the thread is in a loop that waits. See the README: *spin loops*.
 #[track_caller]
 pub fn spin_loop() {
-    spin::hint(Location::caller());
+    spin::hint();
 }
 
 /// Says that this place is never reached.

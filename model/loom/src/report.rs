@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
-use reveille_model::code::{Failure, Kind, Performed};
+use reveille_model::code::{Failure, Kind, Limit, Performed};
 use reveille_model::explore::Failed;
 use reveille_model::graphs::{EventId, Op, Value, linearize};
 
@@ -36,6 +36,10 @@ pub(crate) fn headline(failed: &Failed) -> String {
                 thread(second),
             )
         }
+        Failure::Limit(limit @ Limit::Events { .. }) => format!(
+            "the execution cannot be explored: {limit}. A loop that waits says so by `thread::yield_now` or \
+             `hint::spin_loop`"
+        ),
         Failure::Limit(limit) => format!("the execution cannot be explored: {limit}"),
     }
 }

@@ -292,3 +292,32 @@ fn threads_of_a_scope_borrow() {
     });
     assert_eq!(all, [(1, 2), (2, 2)].into());
 }
+
+#[test]
+fn a_loop_around_a_lock_is_a_wait() {
+    let run = |sets: bool| {
+        move || {
+            let flag = Arc::new(Mutex::new(false));
+            let other = {
+                let flag = flag.clone();
+                thread::spawn(move || *flag.lock().unwrap() = sets)
+            };
+            while !*flag.lock().unwrap() {
+                thread::yield_now();
+            }
+            other.join().unwrap();
+        }
+    };
+    loom::model(run(true));
+    let wrong = wrong(run(false));
+    assert!(wrong.contains("again and again"), "{wrong}");
+}
+
+#[test]
+fn a_loop_without_an_end_is_said_to_be_one() {
+    let wrong = wrong(|| {
+        let flag = AtomicBool::new(false);
+        while !flag.load(Relaxed) {}
+    });
+    assert!(wrong.contains("yield_now"), "{wrong}");
+}

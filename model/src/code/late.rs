@@ -92,3 +92,75 @@ fn number_of(kept: u32) -> u32 {
 pub fn expected() -> Option<Op> {
     execution::current().and_then(|execution| fiber::in_engine(|| execution.expected()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+    use super::*;
+    use crate::code::spawn;
+    use crate::explore::{Options, Report, explore};
+    use crate::graphs::{Modify, Until};
+    use crate::memory::Memory;
+
+    fn word(late: &Late, initial: Value) -> Location {
+        late.location("word", Kind::Word, |_| initial)
+    }
+
+    /// Two threads use the same objects, and either may be the first.
+    fn run(x: &'static Late, y: &'static Late) -> Report {
+        explore(Memory::Rc11, Options { workers: 2, ..Options::default() }, move || {
+            let other = spawn("other", move || {
+                word(y, 5).store(1, Release);
+                word(x, 3).load(Acquire);
+            });
+            word(x, 3).store(1, Release);
+            let read = word(y, 5).load(Acquire);
+            assert!(read == 1 || read == 5);
+            other.join();
+        })
+    }
+
+    #[test]
+    fn late_objects_are_the_same_ones_whoever_comes_first() {
+        static OBJECTS: [Late; 2] = [Late::new(), Late::new()];
+        let report = run(&OBJECTS[0], &OBJECTS[1]);
+        assert!(report.complete, "{:?}", report.failed);
+        assert_eq!(report.executions, 4);
+    }
+
+    #[test]
+    fn a_static_is_used_by_two_searches_at_a_time() {
+        static OBJECTS: [Late; 2] = [Late::new(), Late::new()];
+        std::thread::scope(|scope| {
+            let searches =
+                [0, 1].map(|_| scope.spawn(|| (0..20).map(|_| run(&OBJECTS[0], &OBJECTS[1])).collect()));
+            for search in searches {
+                let reports: Vec<Report> = search.join().unwrap();
+                assert!(reports.iter().all(|report| report.complete && report.executions == 4));
+            }
+        });
+    }
+
+    #[test]
+    fn a_late_lock_excludes() {
+        let report = explore(Memory::Rc11, Options::default(), || {
+            let objects = std::sync::Arc::new([Late::new(), Late::new()]);
+            let increment = |objects: &[Late; 2]| {
+                let lock = || objects[0].location("lock", Kind::Lock, |_| 0);
+                lock().wait_modify(Until::Is(0), Modify::Swap(1), Acquire);
+                let value = word(&objects[1], 0).load(Relaxed);
+                word(&objects[1], 0).store(value + 1, Relaxed);
+                lock().store(0, Release);
+            };
+            let others = [0, 1].map(|_| {
+                let objects = objects.clone();
+                spawn("other", move || increment(&objects))
+            });
+            others.into_iter().for_each(|other| other.join());
+            assert_eq!(word(&objects[1], 0).load(Relaxed), 2);
+        });
+        assert!(report.complete && report.stale == 0, "{:?}", report.failed);
+        assert_eq!(report.executions, 2);
+    }
+}

@@ -12,7 +12,7 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 use reveille_model::code::{self, Kind, Late, Location};
 use reveille_model::graphs::{Modify, Op};
 
-use crate::rt::{self, At};
+use crate::rt::{self, At, spin};
 
 /// A lock around a value.
 pub struct Mutex<T: ?Sized> {
@@ -106,12 +106,12 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     pub(super) fn acquire(&self, source: At) {
-        rt::acquire(self.location(), Acquire, source);
+        spin::section(|| rt::acquire(self.location(), Acquire, source));
     }
 
     pub(super) fn release(&self, source: At) {
         if code::is_running() {
-            rt::store(self.location(), 0, Release, source);
+            spin::section(|| rt::store(self.location(), 0, Release, source));
         }
     }
 }
@@ -127,6 +127,7 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
+        spin::changes();
         // SAFETY: the lock is held.
         unsafe { &mut *self.mutex.value.get() }
     }

@@ -109,14 +109,14 @@ fn park_at(has_limit: bool, source: At) {
 /// Lets others run. To the search this is a [hint](crate::hint::spin_loop): it tries all orders in any case.
 #[track_caller]
 pub fn yield_now() {
-    spin::hint(Location::caller());
+    spin::hint();
 }
 
 /// No time passes in an execution: the same as [`yield_now`].
 #[track_caller]
 pub fn sleep(duration: Duration) {
     let _ = duration;
-    spin::hint(Location::caller());
+    spin::hint();
 }
 
 /// What a thread leaves when it ends.

@@ -122,3 +122,176 @@ pub(in crate::code) fn go_in_circles(turn: usize, source: &'static Source<'stati
         fiber::suspend();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+    use std::ops::ControlFlow::Continue;
+    use std::rc::Rc;
+    use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+    use std::sync::{Arc, Mutex};
+
+    use super::super::RunEnd;
+    use crate::code::{Failure, Location, at_end, go_in_circles, is_taken_down, spawn};
+    use crate::explore::{Options, explore, explore_with};
+    use crate::graphs::{Graph, Modify, Until};
+    use crate::memory::Memory;
+
+    /// What a thread does: a store of a value, a load, or a wait for a value.
+    #[derive(Clone, Copy, Debug)]
+    enum Do {
+        Store(usize, u64),
+        Load(usize),
+        Wait(usize, u64),
+        Add(usize),
+    }
+
+    /// How a run ends, with what its threads have read: how often it comes up.
+    type Ends = BTreeMap<(bool, Vec<Vec<u64>>), u64>;
+
+    fn ends(memory: Memory, threads: &[Vec<Do>], is_loop: bool) -> (Ends, bool) {
+        let all: Arc<Mutex<Ends>> = Arc::default();
+        let (seen, threads) = (all.clone(), threads.to_vec());
+        // What a thread has read, without what it has read in vain.
+        let read = |graph: &Graph, thread: usize| -> Vec<u64> {
+            let events = &graph.threads[thread].events;
+            let mut read: Vec<u64> = Vec::new();
+            for (nth, event) in events.iter().enumerate() {
+                let is_again = events.get(nth + 1).is_some_and(|next| next.source == event.source);
+                if event.op.reads() && !event.blocked && !is_again {
+                    read.push(event.read);
+                }
+            }
+            read
+        };
+        let options = Options { workers: 1, more_after_failure: u64::MAX, ..Options::default() };
+        let program = move || {
+            let words = [Location::new("x", 0), Location::new("y", 0)];
+            for body in threads.clone() {
+                spawn("thread", move || {
+                    for step in body {
+                        match step {
+                            Do::Store(word, value) => words[word].store(value, Release),
+                            Do::Load(word) => {
+                                words[word].load(Relaxed);
+                            }
+                            Do::Add(word) => {
+                                words[word].modify(Modify::Add(1), Relaxed, Relaxed);
+                            }
+                            Do::Wait(word, value) if is_loop => {
+                                while words[word].load(Acquire) != value {
+                                    go_in_circles(1);
+                                }
+                            }
+                            Do::Wait(word, value) => {
+                                words[word].wait(Until::Is(value), Acquire);
+                            }
+                        }
+                    }
+                });
+            }
+        };
+        let report = explore_with(memory, options, program, move |graph, end| {
+            let is_stuck = match end {
+                RunEnd::Stale => return Continue(()),
+                RunEnd::Complete => false,
+                _ => true,
+            };
+            let mut key: Vec<Vec<u64>> = (1..graph.threads.len()).map(|thread| read(graph, thread)).collect();
+            if is_stuck {
+                // What it has read in vain is an event in both, and blocked in one.
+                key.clear();
+            }
+            *seen.lock().unwrap().entry((is_stuck, key)).or_default() += 1;
+            Continue(())
+        });
+        let is_stuck = matches!(report.failed.map(|failed| failed.failure), Some(Failure::Stuck));
+        (std::mem::take(&mut *all.lock().unwrap()), is_stuck)
+    }
+
+    #[test]
+    fn a_loop_that_goes_in_circles_is_a_wait() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let (mut stuck, mut complete) = (0, 0);
+        for _ in 0..400 {
+            let threads: Vec<Vec<Do>> = (0..random.usize(2..=3))
+                .map(|_| {
+                    let step = |random: &mut fastrand::Rng| {
+                        let (word, value) = (random.usize(..2), random.u64(1..=2));
+                        match random.usize(..5) {
+                            0 | 1 => Do::Store(word, value),
+                            2 => Do::Load(word),
+                            3 => Do::Add(word),
+                            _ => Do::Wait(word, value),
+                        }
+                    };
+                    (0..random.usize(2..=3)).map(|_| step(&mut random)).collect()
+                })
+                .collect();
+            let memory = [Memory::Sc, Memory::Tso, Memory::Rc11][random.usize(..3)];
+            let (by_loop, by_wait) = (ends(memory, &threads, true), ends(memory, &threads, false));
+            assert_eq!(by_loop, by_wait, "{memory:?} {threads:?}");
+            stuck += u64::from(by_loop.1);
+            complete +=
+                by_loop.0.iter().filter(|((is_stuck, _), _)| !is_stuck).map(|(_, count)| count).sum::<u64>();
+        }
+        assert!(stuck > 50 && complete > 1_000, "{stuck} {complete}");
+    }
+
+    #[test]
+    fn spinlocks_that_swap_in_vain_wait_for_each_other_for_ever() {
+        let report = explore(Memory::Rc11, Options::default(), || {
+            let lock = Location::new("lock", 1);
+            for _ in 0..2 {
+                spawn("thread", move || {
+                    while lock.modify(Modify::Swap(1), Acquire, Relaxed) == 1 {
+                        go_in_circles(1);
+                    }
+                });
+            }
+        });
+        let failed = report.failed.expect("nobody gives the lock back");
+        assert_eq!(failed.failure, Failure::Stuck);
+        assert_eq!(failed.circles.len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_at_the_end_of_a_complete_execution_fails_it() {
+        let report = explore(Memory::Rc11, Options::default(), || {
+            at_end(|is_complete| is_complete.then(|| "left over".to_owned()));
+        });
+        let failure = report.failed.expect("it is wrong").failure;
+        assert_eq!(failure, Failure::Panic { thread: 0, message: "left over".to_owned() });
+    }
+
+    #[test]
+    fn threads_are_taken_down_before_those_that_started_them() {
+        struct Says(&'static str, Rc<Cell<String>>);
+        impl Drop for Says {
+            fn drop(&mut self) {
+                assert!(is_taken_down());
+                self.1.set(self.1.take() + self.0);
+            }
+        }
+        let order: Arc<Mutex<String>> = Arc::default();
+        let seen = order.clone();
+        let report = explore(Memory::Rc11, Options { workers: 1, ..Options::default() }, move || {
+            let never = Location::new("never", 0);
+            let said = Rc::new(Cell::new(String::new()));
+            let (seen, in_the_end) = (seen.clone(), said.clone());
+            at_end(move |_| {
+                *seen.lock().unwrap() = in_the_end.take();
+                None
+            });
+            let _first = Says("a", said.clone());
+            spawn("b", move || {
+                let _second = Says("b", said);
+                never.wait(Until::Is(1), Relaxed);
+            });
+            never.wait(Until::Is(1), Relaxed);
+        });
+        assert_eq!(report.failed.map(|failed| failed.failure), Some(Failure::Stuck));
+        assert_eq!(*order.lock().unwrap(), "ba");
+    }
+}

@@ -433,42 +433,6 @@ impl Execution {
         }
     }
 
-    /// A new object of the running thread.
-    pub fn object(&mut self, label: &'static str, kind: Kind, initial: Value) -> u32 {
-        if self.taken_down {
-            return self.aftermath.object(initial);
-        }
-        let running = self.running;
-        let nth = self.threads[running].locations as usize;
-        self.threads[running].locations += 1;
-        if self.numbers.len() <= running {
-            self.numbers.resize_with(running + 1, Vec::new);
-        }
-        let known = self.numbers[running].get(nth).copied();
-        let number = known.unwrap_or_else(|| {
-            let number = self.shared.lock().expect("no worker panics").of(running, nth);
-            self.numbers[running].push(number);
-            number
-        });
-        self.name(number, Named { label, kind, source: None });
-        if let Some(known) = self.graph.locations.get(number as usize)
-            && (known.writes.len() > 1 || !known.reads.is_empty())
-            && known.initial != initial
-            && let Some(before) = self.next_recorded(running)
-        {
-            self.diverged(before, Instead::Makes(label));
-        }
-        self.graph.declare(number, initial, kind.is_ordered() && self.waits == Waits::Retry);
-        number
-    }
-
-    fn name(&mut self, number: u32, named: Named) {
-        if self.names.len() <= number as usize {
-            self.names.resize(number as usize + 1, Named { label: "", kind: Kind::Word, source: None });
-        }
-        self.names[number as usize] = named;
-    }
-
     /// Starts a thread with the number that its [`Op::Spawn`] has returned.
     pub fn spawn(&mut self, number: Value, name: &'static str, body: Body) {
         if self.taken_down {
