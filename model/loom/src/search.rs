@@ -68,7 +68,6 @@ pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
             break outcome;
         }
     };
-    rt::quarantine::empty();
     let seconds = start.elapsed().as_secs_f64();
     match outcome {
         Outcome::Complete(executions) => {

@@ -92,13 +92,16 @@ pub(crate) fn own<R>(body: impl FnOnce(&mut Own) -> R) -> R {
 
 /// A run begins, on its first thread.
 pub(crate) fn begin(bounds: Bounds, counts: counts::Mode) {
-    quarantine::empty();
     // What an unfinished run has left is not dropped: its destructors would be operations of this one.
     let before = with(|run| std::mem::replace(run, Run { bounds, ..Run::default() }));
     let Run { threads, lazies, .. } = before;
     threads.into_iter().flat_map(|own| own.locals).for_each(std::mem::forget);
     lazies.into_iter().for_each(std::mem::forget);
     with(|run| run.counts.begin(counts));
+    code::at_end(|_| {
+        quarantine::empty();
+        None
+    });
     code::at_end(|is_complete| is_complete.then(|| with(|run| run.counts.leaked())).flatten());
     code::at_end(|_| {
         // In the order in which they were made, as static things are.

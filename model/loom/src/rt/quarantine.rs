@@ -1,6 +1,6 @@
 //! The program's memory: an address does not come up twice in one run.
 //!
-//! What the program frees is kept until its next run begins. So whether two pointers are equal does not
+//! What the program frees is kept until the run is over. So whether two pointers are equal does not
 //! depend on what the system's allocator gives out again, which changes from run to run; and a use after free
 //! reads what was there instead of ending the process.
 //!
@@ -86,7 +86,7 @@ unsafe impl GlobalAlloc for Quarantine {
     }
 }
 
-/// Frees what is kept on this thread of the machine: a run begins, or the last one is over.
+/// Frees what is kept on this thread of the machine: a run is over.
 pub(crate) fn empty() {
     let mut kept = KEPT.replace(std::ptr::null_mut());
     while !kept.is_null() {

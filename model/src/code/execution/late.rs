@@ -12,7 +12,7 @@
 use super::{Execution, Instead, Performed};
 use crate::code::object::{Kind, Named};
 use crate::graphs::wait::Waits;
-use crate::graphs::{Op, Value};
+use crate::graphs::{Location, Op, Value};
 
 /// Where [`Numbers`](crate::code::Numbers) keeps the numbers of late objects: no thread has this number.
 const NO_THREAD: usize = u8::MAX as usize;
@@ -133,6 +133,14 @@ impl Execution {
         self.late.numbers.contains(&number)
     }
 
+    /// Whether the graph has an operation on this object, or a wait that has looked at it in vain.
+    fn is_used(&self, number: u32) -> bool {
+        let location = self.graph.locations.get(number as usize);
+        let has_operation = |location: &Location| location.writes.len() > 1 || !location.reads.is_empty();
+        let mut looks = self.graph.threads.iter().flat_map(|thread| &thread.looks);
+        location.is_some_and(has_operation) || looks.any(|look| look.op.location() == Some(number))
+    }
+
     /// A number that nothing in the graph has.
     fn first_free(&mut self) -> u32 {
         let mut nth = self.late.first_free;
@@ -142,11 +150,7 @@ impl Execution {
                 self.late.numbers.push(number);
             }
             let number = self.late.numbers[nth];
-            let is_used = self
-                .graph
-                .locations
-                .get(number as usize)
-                .is_some_and(|location| location.writes.len() > 1 || !location.reads.is_empty());
+            let is_used = self.is_used(number);
             if !self.late.is_taken(number) && !is_used {
                 return number;
             }
