@@ -26,7 +26,7 @@ use foldhash::fast::FixedState;
 use super::aftermath::Aftermath;
 use super::failure::{Diverged, Failure, Instead, Last, Limit, Limits, Performed};
 use super::fiber::{self, Body, Ended, Fiber, STACK, TakeDown};
-use super::object::{Kind, Named, Numbers};
+use super::object::{Named, Numbers};
 use super::pulse::Pulse;
 use crate::graphs::wait::Waits;
 use crate::graphs::{EventId, Graph, Op, Value};
