@@ -25,7 +25,12 @@ impl Late {
     /// A new one.
     #[track_caller]
     pub const fn new() -> Self {
-        Late { last: AtomicU64::new(0), source: Source::caller() }
+        Self::made_at(Source::caller())
+    }
+
+    /// A new one that a layer above makes for the code at this place.
+    pub const fn made_at(source: &'static Source<'static>) -> Self {
+        Late { last: AtomicU64::new(0), source }
     }
 
     /// Where it was made.

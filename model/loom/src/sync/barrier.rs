@@ -46,7 +46,7 @@ impl Barrier {
         let location = |token: &Late| token.location("Barrier's wait", Kind::Token, |_| 0);
         let mut waiting = self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if waiting.len() + 1 < self.count {
-            let token = Arc::new(Late::new());
+            let token = Arc::new(Late::made_at(source));
             waiting.push(token.clone());
             drop(waiting);
             rt::take(location(&token), Acquire, source);

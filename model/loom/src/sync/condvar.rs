@@ -117,7 +117,7 @@ impl Condvar {
 
     /// Whether the time was over.
     fn wait_at<T: ?Sized>(&self, guard: &MutexGuard<'_, T>, has_limit: bool, source: At) -> bool {
-        let token = Arc::new(Late::new());
+        let token = Arc::new(Late::made_at(source));
         self.locked(source, |waiting| waiting.push(token.clone()));
         guard.mutex.release(source);
         let is_over = has_limit && rt::happens(Freak::Timeout, source);

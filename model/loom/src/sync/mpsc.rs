@@ -79,7 +79,7 @@ impl<T> Sender<T> {
     #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         let source = Source::caller();
-        let late = Late::new();
+        let late = Late::made_at(source);
         let sent = late.location("message", Kind::Token, |_| 0);
         rt::put(sent, Release, source);
         self.channel.locked(source, |state| {
@@ -156,7 +156,7 @@ impl<T> Receiver<T> {
 
     fn recv_at(&self, has_limit: bool, source: At) -> Result<T, RecvTimeoutError> {
         loop {
-            let token = Arc::new(Late::new());
+            let token = Arc::new(Late::made_at(source));
             let found = self.channel.locked(source, |state| {
                 let message = state.messages.pop_front();
                 if message.is_none() && state.senders > 0 {
