@@ -40,7 +40,8 @@ pub mod thread;
 pub use crate::model::model;
 pub use crate::model::{MAX_THREADS, explore, skip_branch, stop_exploring};
 
-/// Declares statics of which each thread of an execution has its own, as the macro of this name of the standard library does.
+/// Declares statics of which each thread of an execution has its own, as the macro of this name of the
+/// standard library does.
 #[macro_export]
 macro_rules! thread_local {
     () => {};
@@ -62,7 +63,8 @@ macro_rules! thread_local {
     };
 }
 
-/// Declares statics that each execution makes anew at their first use, as the macro of this name of the crate `lazy_static` does.
+/// Declares statics that each execution makes anew at their first use, as the macro of this name of the crate
+/// `lazy_static` does.
 #[macro_export]
 macro_rules! lazy_static {
     () => {};

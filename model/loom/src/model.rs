@@ -11,7 +11,8 @@ use reveille_model::memory::Memory;
 use crate::rt::Bounds;
 use crate::search::{self, Config};
 
-/// The number that loom allows. Here it is the value of [`Builder::max_threads`] that means: no bound but the engine's, 200.
+/// The number that loom allows. Here it is the value of [`Builder::max_threads`] that means: no bound but the
+/// engine's, 200.
 pub const MAX_THREADS: usize = 5;
 
 /// No model is searched longer than this, if nothing else is said.

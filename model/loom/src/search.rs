@@ -1,8 +1,8 @@
 //! How a model is searched: complete if that ends within the time, else as much as the time allows.
 //!
-//! A search begins with some executions depth first: most models have no more. Then come some ways down the tree of choices at
-//! random, which find most of what is there to be found and tell about how large the tree is; then depth first to the end. If that
-//! does not end in time, the rest goes to ways at random.
+//! A search begins with some executions depth first: most models have no more. Then come some ways down the
+//! tree of choices at random, which find most of what is there to be found and tell about how large the tree
+//! is; then depth first to the end. If that does not end in time, the rest goes to ways at random.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::Ordering::Relaxed;

@@ -9,8 +9,8 @@ use crate::graphs::{Op, Value};
 
 /// An object that can be made anywhere, at compile time too. In each execution it begins anew.
 ///
-/// It is used by value of its [`Location`], which is good for one run of the program. An object may be moved; one in a static
-/// may be used by several searches at a time.
+/// It is used by value of its [`Location`], which is good for one run of the program. An object may be moved;
+/// one in a static may be used by several searches at a time.
 #[derive(Debug)]
 pub struct Late {
     /// The run that has last used it, and its number there. 0 before the first one.

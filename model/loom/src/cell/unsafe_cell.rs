@@ -1,8 +1,8 @@
 //! An `UnsafeCell` that is reached through pointers which know when they are used.
 //!
-//! An access lasts from when the pointer is asked for until it is gone. It is one event, at its beginning; and another one at its end, if the
-//! thread has done other operations in between: what another thread did after the beginning may be before the end, or
-//! not.
+//! An access lasts from when the pointer is asked for until it is gone. It is one event, at its beginning;
+//! and another one at its end, if the thread has done other operations in between: what another thread did
+//! after the beginning may be before the end, or not.
 //!
 //! In the graph only threads race. That one thread reads what it is writing, by a pointer within a
 //! pointer's life, is seen by who has borrowed the cell.

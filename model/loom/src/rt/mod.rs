@@ -9,8 +9,9 @@
 //! | [`quarantine`] | no address comes up twice in a run |
 //!
 //! The engine runs all threads of one execution on one thread of the machine, and a run again from its start
-//! to go on in another way. So the state of a run is kept in a `thread_local!`, which [`begin`] clears. What is in it is
-//! the running thread's own, or is used in the order of program order and reads-from: a repetition comes to the same.
+//! to go on in another way. So the state of a run is kept in a `thread_local!`, which [`begin`] clears. What
+//! is in it is the running thread's own, or is used in the order of program order and reads-from: a
+//! repetition comes to the same.
 
 pub(crate) mod counts;
 pub(crate) mod pointers;

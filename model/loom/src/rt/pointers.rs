@@ -1,8 +1,8 @@
 //! Pointers as values of the graph.
 //!
-//! The engine runs the program again and again and compares what it does with what it did: the operations and their values. Addresses are
-//! others each time. So the graph has *names* of pointers: small numbers, of which only equality counts, as of
-//! pointers. A run knows which pointer has which name.
+//! The engine runs the program again and again and compares what it does with what it did: the operations and
+//! their values. Addresses are others each time. So the graph has *names* of pointers: small numbers, of
+//! which only equality counts, as of pointers. A run knows which pointer has which name.
 //!
 //! Whether a pointer gets the same name in a repetition does not depend on who comes first: in the
 //! repetition a thread that writes a pointer without a name does what stands in the graph, and the name stands there

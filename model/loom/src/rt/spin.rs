@@ -16,7 +16,8 @@
 //! as the program counts its turns; it finds the same at the first. And a loop that would end by itself
 //! after more turns is taken for an endless one.
 //!
-//! "Nothing but read": loads, exchanges that fail, read-modify-writes that leave the value as it was, fences, reads of cells.
+//! "Nothing but read": loads, exchanges that fail, read-modify-writes that leave the value as it was, fences,
+//! reads of cells.
 //!
 //! A loop that takes a `Mutex`, looks at what is in it and gives it back is another case: what it reads is memory
 //! of the program, which another thread may have changed by the time the thread does the same again. Its turns

@@ -1,7 +1,8 @@
 //! Shared ownership. Handles are counted, and what is still there at the end has been leaked.
 //!
 //! All handles together hold one count of a standard `Arc`. Which handle is the last one is decided by the graph, where
-//! [counts](crate::rt::counts) are operations: the thread whose decrement reads 1, wherever the others are with theirs in this run.
+//! [counts](crate::rt::counts) are operations: the thread whose decrement reads 1, wherever the others are
+//! with theirs in this run.
 
 use std::borrow::Borrow;
 use std::mem::ManuallyDrop;

@@ -124,7 +124,8 @@ struct Outcome<T> {
     value: UnsafeCell<Option<T>>,
 }
 
-// SAFETY: it is written by the thread before its end, and read by who has waited for that; the engine runs one thread at a time.
+// SAFETY: it is written by the thread before its end, and read by who has waited for that; the engine runs
+// one thread at a time.
 unsafe impl<T> Sync for Outcome<T> {}
 // SAFETY: the same. What a thread leaves may be of a type that is not `Send`: it stays on this thread of the machine.
 unsafe impl<T> Send for Outcome<T> {}

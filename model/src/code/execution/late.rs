@@ -1,7 +1,7 @@
 //! The objects of a run and their numbers.
 //!
-//! Most are known from where they are made: the n-th object of a thread is the same one in all runs. Late ones are made known at their
-//! first use: those of constant constructors, and what is in a static.
+//! Most are known from where they are made: the n-th object of a thread is the same one in all runs. Late
+//! ones are made known at their first use: those of constant constructors, and what is in a static.
 //!
 //! Which thread is the first to use an object is not the same in every run: a replay may take the threads in
 //! another order. So the number of such an object is not derived from who uses it. It is a name that the graph
