@@ -37,6 +37,8 @@ pub struct Options {
     pub limits: Limits,
     /// How reads wait
     pub waits: Waits,
+    /// Is told after each execution how many there have been
+    pub progress: Option<fn(u64)>,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             more_after_failure: 2_000,
             limits: Limits::default(),
             waits: Waits::default(),
+            progress: None,
         }
     }
 }
@@ -82,6 +85,8 @@ pub struct Failed {
     pub threads: Vec<&'static str>,
     /// Its remarks: each was made before this event
     pub notes: Vec<(EventId, Value)>,
+    /// The threads that [go in circles](crate::code::go_in_circles) at its end, each with the first event of its last turn
+    pub circles: Vec<(usize, usize)>,
 }
 
 impl fmt::Display for Failed {
@@ -237,6 +242,9 @@ fn worker(shared: &Shared, workers: usize, program: &Program, pulse: Arc<Pulse>)
         if shared.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             shared.stop();
         }
+        if let Some(progress) = shared.options.progress {
+            progress(shared.executions.load(Relaxed));
+        }
         if stack.len() > 1 && shared.hungry.load(Relaxed) > 0 {
             // The oldest ones have the most before them.
             let give = stack.len() / 2;
@@ -341,7 +349,8 @@ impl Failed {
         if matches!(failure, Failure::Limit(_)) {
             // It is not to be read, and may not be repeatable.
             let (names, threads) = (execution.names.clone(), execution.thread_names.clone());
-            return Failed { failure, graph, names, threads, notes: Vec::new() };
+            let (notes, circles) = (Vec::new(), Vec::new());
+            return Failed { failure, graph, names, threads, notes, circles };
         }
         let (descent, others) = (execution.descent.take(), std::mem::take(&mut execution.others));
         execution.notes = Some(Vec::new());
@@ -350,13 +359,20 @@ impl Failed {
         execution.others = others;
         let notes = execution.notes.take().unwrap_or_default();
         let names = execution.names.clone();
-        Failed { failure, graph, names, threads: execution.thread_names.clone(), notes }
+        let (threads, circles) = (execution.thread_names.clone(), execution.circles.clone());
+        Failed { failure, graph, names, threads, notes, circles }
     }
 
     /// What ended a search from outside of it.
     fn without_execution(limit: Limit, memory: Memory) -> Self {
-        let (names, threads, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Failed { failure: Failure::Limit(limit), graph: Graph::new(memory), names, threads, notes }
+        Failed {
+            failure: Failure::Limit(limit),
+            graph: Graph::new(memory),
+            names: Vec::new(),
+            threads: Vec::new(),
+            notes: Vec::new(),
+            circles: Vec::new(),
+        }
     }
 }
 

@@ -195,3 +195,9 @@ pub(super) fn last_message() -> Option<String> {
 pub(super) fn is_running() -> bool {
     !RUNNING.get().is_null()
 }
+
+/// Whether a fiber runs, and the program's code on it.
+#[inline]
+pub(super) fn is_program() -> bool {
+    !RUNNING.get().is_null() && !IN_ENGINE.get()
+}

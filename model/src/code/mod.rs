@@ -3,11 +3,15 @@
 //! The operations may be used in a closure that [`explore`](crate::explore::explore) runs, and in threads that it
 //! [`spawn`]s. Everything else about the code is ordinary Rust. It has to be deterministic: between two operations it depends on
 //! nothing but what its operations have returned. [`Limit::Diverged`] says so if it is not.
+//!
+//! Objects are made in an execution and have their number from then on. A [`Late`] one can be made anywhere, in a
+//! static too, and gets its number when it is used.
 
 mod aftermath;
 mod execution;
 mod failure;
 mod fiber;
+mod late;
 mod object;
 mod overflow;
 mod pulse;
@@ -19,6 +23,7 @@ use std::sync::atomic::Ordering;
 
 pub(crate) use execution::{Descent, Execution, Recorded, RunEnd, Way};
 pub use failure::{Diverged, Failure, Instead, Last, Limit, Limits, Performed};
+pub use late::{Late, expected};
 pub(crate) use object::Numbers;
 pub use object::{Kind, Named};
 pub(crate) use pulse::Pulse;
@@ -53,9 +58,12 @@ fn object(label: &'static str, kind: Kind, initial: Value) -> Location {
 }
 
 impl Location {
-    /// One that may be used as a lock or a token, in any order of accesses.
-    #[cfg(test)]
-    pub(crate) fn of_kind(label: &'static str, kind: Kind) -> Self {
+    /// One of this kind. Only the program sees to it that a lock or a token is used as one: each write of it
+    /// has to come after the last one in the order of program order and reads-from.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn of_kind(label: &'static str, kind: Kind) -> Self {
         object(label, kind, 0)
     }
 
@@ -250,30 +258,38 @@ pub fn choose(outcomes: u8) -> u8 {
 }
 
 /// A thread of the program that can be waited for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Thread(u8);
 
 /// Starts a thread.
 #[track_caller]
 pub fn spawn(name: &'static str, body: impl FnOnce() + 'static) -> Thread {
-    let source = Source::caller();
-    let Some(number) = execution::perform(Op::Spawn, source) else { return Thread(0) };
-    let body = Box::new(move || {
-        body();
-        perform(Op::End, source);
-    });
-    let execution = execution::current().expect("an execution runs");
-    fiber::in_engine(|| execution.spawn(number, name, body));
-    execution::give_way(source);
-    Thread(number as u8)
+    spawn_at(name, body, Source::caller())
 }
 
 impl Thread {
+    /// Its number.
+    pub fn number(&self) -> usize {
+        self.0.into()
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn join(self) {
         perform(Op::Join { thread: self.0 }, Source::caller());
     }
+}
+
+/// The number of the run of the program that goes on here, another one for each in this process. 0 outside of all.
+#[inline]
+pub fn run() -> u64 {
+    execution::current().map_or(0, |execution| execution.serial)
+}
+
+/// Whether an execution runs on this thread of the machine, or is being taken down there.
+#[inline]
+pub fn is_running() -> bool {
+    execution::current().is_some()
 }
 
 /// The number of the running thread.
@@ -291,6 +307,86 @@ pub fn note(note: Value) {
     if let Some(execution) = execution::current() {
         execution.note(note);
     }
+}
+
+/// Says that the running thread goes in circles: so many of its last operations are one turn of a loop, which
+/// has changed nothing and is about to read the same again. A change of what it reads ends the loop in *another*
+/// execution; in this one the thread does no more, and is stuck if all it has read is the newest.
+///
+/// ```
+/// use std::sync::atomic::Ordering::Relaxed;
+/// use reveille_model::{code, explore::{Options, explore}, memory::Memory};
+///
+/// let report = explore(Memory::Rc11, Options::default(), || {
+///     let flag = code::Location::new("flag", 0);
+///     code::spawn("other", move || flag.store(1, Relaxed));
+///     while flag.load(Relaxed) == 0 {
+///         code::go_in_circles(1);
+///     }
+/// });
+/// assert_eq!((report.complete, report.executions), (true, 1));
+/// ```
+#[track_caller]
+pub fn go_in_circles(turn: usize) {
+    execution::go_in_circles(turn, Source::caller());
+}
+
+/// Does something when the execution that runs is over, and all its threads are gone. `then` is told whether
+/// the execution is complete, and may say what is wrong with it: that something has been leaked, say. Operations that it
+/// does are those of destructors while an execution is taken down.
+///
+/// What is asked for last is done first.
+pub fn at_end(then: impl FnOnce(bool) -> Option<String> + 'static) {
+    if let Some(execution) = execution::current() {
+        execution.at_end(Box::new(then));
+    }
+}
+
+/// Whether the code that runs on this thread of the machine is the program's, and not the engine's.
+#[inline]
+pub fn is_program() -> bool {
+    fiber::is_program()
+}
+
+/// Whether the running thread repeats what the graph has, as opposed to what is new in this execution.
+pub fn is_repeating() -> bool {
+    execution::current().is_some_and(|execution| execution.expected().is_some())
+}
+
+/// Performs an operation that stands at this place in the source: for layers above this module that hand on the
+/// place of their own callers.
+///
+/// Its locations come from [`Location::number`]; an [`Op::Spawn`] or [`Op::End`] is not for them.
+///
+/// # Panics
+/// As all operations, outside of an execution.
+#[inline]
+pub fn perform_at(op: Op, source: &'static Source<'static>) -> Value {
+    debug_assert!(!matches!(op, Op::Spawn | Op::End));
+    perform(op, source)
+}
+
+/// [`spawn`], which stands at this place in the source.
+pub fn spawn_at(
+    name: &'static str,
+    body: impl FnOnce() + 'static,
+    source: &'static Source<'static>,
+) -> Thread {
+    let Some(number) = execution::perform(Op::Spawn, source) else { return Thread(0) };
+    let body = Box::new(move || {
+        body();
+        perform(Op::End, source);
+    });
+    let execution = execution::current().expect("an execution runs");
+    fiber::in_engine(|| execution.spawn(number, name, body));
+    execution::give_way(source);
+    Thread(number as u8)
+}
+
+/// Whether every write of a location happens before the last operation of the running thread, or after it, so that
+/// this may be an access that is not atomic.
+pub fn is_settled(location: Location) -> bool {
+    execution::current().is_none_or(|execution| execution.is_settled(location.number))
 }
 
 /// What an operation returns while the execution is taken down is nobody's business.

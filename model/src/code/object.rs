@@ -1,10 +1,15 @@
 //! The objects that operations name, and their numbers.
 
+use std::panic::Location as Source;
+
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An atomic word
     Word,
+    /// An atomic word whose values are names: which ones they are may change from run to run, and whether two
+    /// are the same may not
+    Name,
     /// A lock
     Lock,
     /// A token that is put and taken
@@ -27,10 +32,12 @@ pub struct Named {
     pub label: &'static str,
     /// What it is
     pub kind: Kind,
+    /// Where it was made, if that is known
+    pub source: Option<&'static Source<'static>>,
 }
 
 /// The numbers of the objects, the same ones in all executions and for all workers of a search: the n-th object that a thread makes
-/// is the same one.
+/// is the same one. Of [late](super::late) objects the numbers are kept in the place of a thread that there is not.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     of_threads: Vec<Vec<u32>>,
@@ -49,5 +56,10 @@ impl Numbers {
             self.count += 1;
         }
         own[nth]
+    }
+
+    /// Those of this thread.
+    pub fn all_of(&self, thread: usize) -> &[u32] {
+        self.of_threads.get(thread).map_or(&[], Vec::as_slice)
     }
 }

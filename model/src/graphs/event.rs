@@ -67,6 +67,21 @@ pub enum Modify {
     Or(Value),
     /// Bits that change.
     Xor(Value),
+    /// Of these bits, those that were not set in both.
+    Nand {
+        /// What the value is combined with
+        with: Value,
+        /// The bits that the type has
+        bits: Value,
+    },
+    /// The greater one.
+    Max(Value),
+    /// The lesser one.
+    Min(Value),
+    /// The greater one of two signed numbers.
+    MaxSigned(Value),
+    /// The lesser one of two signed numbers.
+    MinSigned(Value),
     /// Another value, if it was the expected one.
     CompareExchange {
         /// The expected value
@@ -85,6 +100,11 @@ impl Modify {
             Modify::And(mask) => Some(old & mask),
             Modify::Or(mask) => Some(old | mask),
             Modify::Xor(mask) => Some(old ^ mask),
+            Modify::Nand { with, bits } => Some(!(old & with) & bits),
+            Modify::Max(other) => Some(old.max(other)),
+            Modify::Min(other) => Some(old.min(other)),
+            Modify::MaxSigned(other) => Some((old as i64).max(other as i64) as Value),
+            Modify::MinSigned(other) => Some((old as i64).min(other as i64) as Value),
             Modify::CompareExchange { expected, new } => (old == expected).then_some(new),
         }
     }

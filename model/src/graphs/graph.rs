@@ -37,6 +37,8 @@ pub struct Location {
     pub initial: Value,
     /// Whether each of its writes is in the porf prefix of the next one, so that its waits may [retry](super::wait)
     pub ordered: bool,
+    /// Whether its values are names: a run may give the same thing another one
+    pub named: bool,
     /// Its writes in coherence order, the initial one first
     pub writes: SmallVec<[EventId; 8]>,
     /// Its reads, those of read-modify-writes too, in no order
@@ -49,6 +51,7 @@ impl Clone for Location {
         Location {
             initial: self.initial,
             ordered: self.ordered,
+            named: self.named,
             writes: SmallVec::from_slice(&self.writes),
             reads: SmallVec::from_slice(&self.reads),
         }
@@ -114,6 +117,7 @@ impl Graph {
             self.locations.push(Location {
                 initial: 0,
                 ordered: false,
+                named: false,
                 writes: SmallVec::from_slice(&[EventId::INITIAL]),
                 reads: SmallVec::new(),
             });
@@ -462,7 +466,7 @@ impl Graph {
                 }
             }
             let reads = location.reads.iter().copied().filter(kept).collect();
-            Location { initial: location.initial, ordered: location.ordered, writes, reads }
+            Location { writes, reads, ..*location }
         });
         Graph {
             memory: self.memory,

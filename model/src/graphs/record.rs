@@ -213,7 +213,13 @@ fn sum(graph: &Graph) -> u32 {
             | Op::CellRead { location }
             | Op::CellWrite { location } = &mut op
             {
+                let is_named = graph.location(*location).named;
                 *location = 0;
+                if is_named {
+                    // Its values may be others in another run.
+                    add(&format!("{number} {op} {};", event.writes));
+                    continue;
+                }
             }
             add(&format!("{number} {op:?} {} {};", event.read, event.wrote));
         }

@@ -9,23 +9,30 @@
 //! [limit](Limit::Unwinding).
 
 mod descent;
+mod ending;
+mod late;
 mod perform;
 mod repeat;
 mod schedule;
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::panic::Location as Source;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+
+use foldhash::fast::FixedState;
 
 use super::aftermath::Aftermath;
 use super::failure::{Diverged, Failure, Instead, Last, Limit, Limits, Performed};
 use super::fiber::{self, Body, Ended, Fiber, STACK, TakeDown};
-use super::object::{Kind, Named, Numbers};
+use super::object::{Named, Numbers};
 use super::pulse::Pulse;
 use crate::graphs::wait::Waits;
 use crate::graphs::{EventId, Graph, Op, Value};
 
 pub(crate) use descent::{Descent, Way};
+pub(super) use ending::go_in_circles;
 pub(super) use perform::{give_way, perform};
 pub(crate) use repeat::Recorded;
 
@@ -67,6 +74,8 @@ enum State {
     Waiting(Op, &'static Source<'static>),
     /// It waits for a value: the plain form
     Blocked,
+    /// It goes in circles, see [`ending`]: so many of its last events are one turn
+    Circles(usize),
     Ended,
     /// There is none with this number
     Free,
@@ -76,6 +85,12 @@ enum State {
 pub(crate) struct Execution {
     pub graph: Graph,
     waits: Waits,
+    /// The objects that are numbered at their first use
+    late: late::Late,
+    /// The threads that go in circles at the end of the run, each with the first event of its last turn
+    pub circles: Vec<(usize, usize)>,
+    /// What is done at the end of the run
+    at_end: Vec<ending::AtEnd>,
     /// The numbers of all objects that some worker has met
     shared: Arc<Mutex<Numbers>>,
     /// Those that this worker has met, by thread
@@ -86,6 +101,10 @@ pub(crate) struct Execution {
     pub others: Vec<Graph>,
     /// Tells the objects of this run from those of others
     pub generation: u64,
+    /// The number of this run among those of all searches
+    pub serial: u64,
+    /// The late objects by their addresses
+    pub places: HashMap<usize, u32, FixedState>,
     limits: Limits,
     threads: Vec<ThreadState>,
     running: usize,
@@ -116,6 +135,9 @@ pub(crate) struct Execution {
     pub thread_names: Vec<&'static str>,
 }
 
+/// How many runs there have been in this process.
+static RUNS: AtomicU64 = AtomicU64::new(0);
+
 thread_local! {
     static CURRENT: Cell<*mut Execution> = const { Cell::new(std::ptr::null_mut()) };
 }
@@ -139,11 +161,16 @@ impl Execution {
         Execution {
             graph: Graph::new(crate::memory::Memory::Sc),
             waits,
+            late: late::Late::default(),
+            circles: Vec::new(),
+            at_end: Vec::new(),
             shared,
             numbers: Vec::new(),
             names: Vec::new(),
             others: Vec::new(),
             generation: 0,
+            serial: 0,
+            places: HashMap::default(),
             limits,
             threads: Vec::new(),
             running: 0,
@@ -172,11 +199,14 @@ impl Execution {
         self.graph = graph;
         self.graph.close_all();
         self.generation += 1;
+        self.serial = RUNS.fetch_add(1, Relaxed) + 1;
+        self.places.clear();
         self.failure = None;
         self.taken_down = false;
         self.stopped = false;
         self.thread_names.clear();
         self.aftermath.clear();
+        self.late.begin();
         fiber::last_message();
         if let Some(notes) = &mut self.notes {
             notes.clear();
@@ -187,7 +217,10 @@ impl Execution {
         // SAFETY: `self` is borrowed for the length of this call, and used through this pointer only.
         unsafe {
             while Self::step(this) {}
+            (*this).keep_circles();
+            let is_complete = (*this).is_complete();
             Self::take_down(this);
+            Self::finish(this, is_complete);
         }
         CURRENT.set(before);
         if let Some(payload) = self.engine_panic.take() {
@@ -277,18 +310,13 @@ impl Execution {
         if !self.stopped {
             self.graph.show_waits();
         }
-        let graph = &self.graph;
-        let alive = (0..graph.threads.len()).filter(|&thread| graph.is_alive(thread));
-        if alive.clone().all(|thread| graph.has_ended(thread)) {
-            return RunEnd::Complete;
+        if self.has_ended() {
+            RunEnd::Complete
+        } else if self.is_stale() {
+            RunEnd::Stale
+        } else {
+            RunEnd::Stuck
         }
-        let is_stale = |thread: usize| {
-            graph.threads[thread].events.last().is_some_and(|event| {
-                event.blocked
-                    && event.op.location().is_some_and(|location| graph.newest(location) != event.reads_from)
-            })
-        };
-        if alive.clone().any(is_stale) { RunEnd::Stale } else { RunEnd::Stuck }
     }
 
     fn begin_thread(&mut self, number: usize, name: &'static str, body: Body) {
@@ -328,15 +356,19 @@ impl Execution {
     /// # Safety
     /// As [`step`](Self::step).
     unsafe fn take_down(this: *mut Execution) {
-        let (threads, first) = {
+        let (threads, unwinding) = {
             // SAFETY: no fiber runs; the reference ends with this block.
             let execution = unsafe { &mut *this };
             execution.taken_down = true;
-            (if execution.abandoned { 0 } else { execution.threads.len() }, execution.running)
+            let threads = if execution.abandoned { 0 } else { execution.threads.len() };
+            let is_unwinding = |number: &usize| execution.threads[*number].unwinding;
+            (threads, Some(execution.running).filter(|running| *running < threads).filter(is_unwinding))
         };
         // If a panic unwinds a stack, it is that of the thread that ran last. It comes to its end before
-        // others are unwound.
-        for number in (first..threads).chain(0..first.min(threads)) {
+        // others are unwound. Of these the ones that were started last go first: they may have borrowed from
+        // the stacks of those that started them.
+        let others = (0..threads).rev().filter(|&number| Some(number) != unwinding);
+        for number in unwinding.into_iter().chain(others) {
             let (fiber, body) = {
                 // SAFETY: as above.
                 let execution = unsafe { &mut *this };
@@ -399,38 +431,6 @@ impl Execution {
                 std::panic::resume_unwind(Box::new(TakeDown));
             }
         }
-    }
-
-    /// A new object of the running thread.
-    pub fn object(&mut self, label: &'static str, kind: Kind, initial: Value) -> u32 {
-        if self.taken_down {
-            return self.aftermath.object(initial);
-        }
-        let running = self.running;
-        let nth = self.threads[running].locations as usize;
-        self.threads[running].locations += 1;
-        if self.numbers.len() <= running {
-            self.numbers.resize_with(running + 1, Vec::new);
-        }
-        let known = self.numbers[running].get(nth).copied();
-        let number = known.unwrap_or_else(|| {
-            let number = self.shared.lock().expect("no worker panics").of(running, nth);
-            self.numbers[running].push(number);
-            number
-        });
-        if self.names.len() <= number as usize {
-            self.names.resize(number as usize + 1, Named { label: "", kind: Kind::Word });
-        }
-        self.names[number as usize] = Named { label, kind };
-        if let Some(known) = self.graph.locations.get(number as usize)
-            && (known.writes.len() > 1 || !known.reads.is_empty())
-            && known.initial != initial
-            && let Some(before) = self.next_recorded(running)
-        {
-            self.diverged(before, Instead::Makes(label));
-        }
-        self.graph.declare(number, initial, kind.is_ordered() && self.waits == Waits::Retry);
-        number
     }
 
     /// Starts a thread with the number that its [`Op::Spawn`] has returned.

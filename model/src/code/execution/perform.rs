@@ -122,6 +122,19 @@ impl Execution {
         None
     }
 
+    /// See [`is_settled`](crate::code::is_settled).
+    pub fn is_settled(&self, location: u32) -> bool {
+        let Some(last) = self.threads[self.running].done.checked_sub(1).filter(|_| !self.taken_down) else {
+            return true;
+        };
+        let last = EventId::new(self.running, last);
+        let before = &self.graph.event(last).happens_before;
+        let writes = self.graph.location(location).writes.iter().skip(1);
+        writes
+            .into_iter()
+            .all(|&write| before.contains(write) || self.graph.event(write).happens_before.contains(last))
+    }
+
     /// Whether the access of a cell races with one that is there.
     pub(super) fn find_race(&mut self, id: EventId, cell: u32) {
         let graph = &self.graph;

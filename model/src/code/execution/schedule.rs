@@ -41,7 +41,7 @@ impl Execution {
                 State::Ready => true,
                 State::Replay(event) => self.has_taken_place(event),
                 State::Join(joined) => self.threads[joined].done == self.graph.threads[joined].events.len(),
-                State::Waiting(..) | State::Blocked | State::Ended | State::Free => false,
+                State::Waiting(..) | State::Blocked | State::Circles(_) | State::Ended | State::Free => false,
             }
     }
 
@@ -59,7 +59,7 @@ impl Execution {
         }
         let graph = &self.graph;
         let can_go_on = |&number: &usize| match (self.threads[number].state, graph.last_look(number)) {
-            (State::Blocked | State::Ended | State::Free, _) => false,
+            (State::Blocked | State::Circles(_) | State::Ended | State::Free, _) => false,
             (_, Some(&Look { op, .. })) | (State::Waiting(op, _), None) => graph.ends_wait(&op),
             (State::Join(joined), None) => graph.has_ended(joined),
             (State::Ready | State::Replay(_), None) => true,

@@ -1,0 +1,214 @@
+//! How a model is searched: complete if that ends within the time, else as much as the time allows.
+//!
+//! A search begins with some executions depth first: most models have no more. Then come some ways down the
+//! tree of choices at random, which find most of what is there to be found and tell about how large the tree
+//! is; then depth first to the end. If that does not end in time, the rest goes to ways at random.
+
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use reveille_model::code::{Failure, Limits};
+use reveille_model::explore::{self, Failed, Options, ReplayError};
+use reveille_model::memory::Memory;
+
+use crate::report;
+use crate::rt::{self, Bounds, EndsLocals};
+
+/// So many executions are visited before anything else.
+const FIRST: u64 = 1_000;
+
+/// So many ways at random tell about how large the tree is.
+const DESCENTS: u64 = 400;
+
+/// How much of the time depth first may take.
+const DEPTH_FIRST: f64 = 0.7;
+
+/// What a search is bound to.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub memory: Memory,
+    pub time: Duration,
+    pub executions: u64,
+    pub limits: Limits,
+    pub bounds: Bounds,
+    pub workers: usize,
+    pub seed: u64,
+    pub is_told: bool,
+}
+
+type Model = Arc<dyn Fn() + Send + Sync>;
+
+/// What a search came to.
+enum Outcome {
+    Complete(u64),
+    /// So many executions, and how they were chosen
+    Bounded(u64, String),
+    Failed(Box<Failed>, u64),
+}
+
+/// Marks a record of a search in which [counts](crate::rt::counts) are operations.
+const COUNTS: &str = "counts+";
+
+/// See [`Builder::check`](crate::model::Builder::check).
+#[track_caller]
+pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
+    if let Some(record) = replayed {
+        replay(config, model, record);
+        return;
+    }
+    let start = Instant::now();
+    let counts = Arc::new(AtomicBool::new(false));
+    let outcome = loop {
+        let before = counts.load(Relaxed);
+        let outcome = search(config, &model, &counts, start);
+        if before == counts.load(Relaxed) {
+            break outcome;
+        }
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    match outcome {
+        Outcome::Complete(executions) => {
+            if config.is_told {
+                eprintln!("loom: complete: {executions} executions in {seconds:.1} s");
+            }
+        }
+        Outcome::Bounded(executions, how) => {
+            // Not by `eprintln!`, which a test runner keeps to itself: nobody should take this for complete.
+            let name = std::thread::current().name().unwrap_or("a model").to_owned();
+            let text = format!(
+                "loom: {name}: NOT complete: nothing wrong in {executions} executions in {seconds:.1} s: {how}\n"
+            );
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        }
+        Outcome::Failed(failed, executions) => {
+            let prefix = if counts.load(Relaxed) { COUNTS } else { "" };
+            let found = format!("found after {executions} executions, in {seconds:.1} s");
+            fail(&failed, &found, prefix);
+        }
+    }
+}
+
+/// Prints an execution that went wrong, and panics with what is wrong.
+#[track_caller]
+fn fail(failed: &Failed, found: &str, prefix: &str) -> ! {
+    let headline = report::headline(failed);
+    eprintln!("\n{headline}\n{found}\n\n{}", report::render(failed));
+    if !matches!(failed.failure, Failure::Limit(_)) {
+        let thread = std::thread::current();
+        let test = thread.name().filter(|name| *name != "main").unwrap_or("<this test>");
+        eprintln!(
+            "To run this execution again, alone:\nLOOM_REPLAY={prefix}{} cargo test {test}\n",
+            failed.record()
+        );
+    }
+    panic!("{headline}");
+}
+
+#[track_caller]
+fn replay(config: &Config, model: Model, record: &str) {
+    let (record, has_counts) = match record.strip_prefix(COUNTS) {
+        Some(record) => (record, true),
+        None => (record, false),
+    };
+    let counts = Arc::new(AtomicBool::new(has_counts));
+    let program = program(config, model, &counts);
+    match explore::replay(config.limits, record, program) {
+        Ok(failed) => fail(&failed, "made again from LOOM_REPLAY", if has_counts { COUNTS } else { "" }),
+        Err(ReplayError::Malformed(text, why)) => panic!("LOOM_REPLAY is `{text}`: {why}"),
+        Err(error) => eprintln!("loom: LOOM_REPLAY is not for this model: {error}"),
+    }
+}
+
+/// What is run for an execution.
+fn program(
+    config: &Config,
+    model: Model,
+    counts: &Arc<AtomicBool>,
+) -> impl Fn() + Send + Sync + Clone + 'static {
+    let (bounds, counts) = (config.bounds, counts.clone());
+    let is_given_up = !counts.load(Relaxed);
+    move || {
+        if is_given_up && counts.load(Relaxed) {
+            // The search is given up: see `counts`.
+            std::panic::panic_any(rt::counts::GivenUp);
+        }
+        rt::begin(bounds, counts.clone());
+        let _locals = EndsLocals;
+        model();
+    }
+}
+
+fn search(config: &Config, model: &Model, counts: &Arc<AtomicBool>, start: Instant) -> Outcome {
+    let program = program(config, model.clone(), counts);
+    let left = |part: f64| config.time.saturating_sub(start.elapsed()).mul_f64(part);
+    let options = |time: Duration| Options {
+        workers: config.workers,
+        max_time: Some(time),
+        limits: config.limits,
+        progress: Some(progress),
+        ..Options::default()
+    };
+    let failed = |failed: Failed, executions: u64| Outcome::Failed(Box::new(failed), executions);
+
+    let first =
+        Options { workers: 1, max_executions: Some(FIRST.min(config.executions)), ..options(left(1.0)) };
+    let first = explore::explore(config.memory, first, program.clone());
+    if let Some(wrong) = first.failed {
+        return failed(wrong, first.until_failure);
+    }
+    if first.complete {
+        return Outcome::Complete(first.executions);
+    }
+    let mut explored = first.executions;
+    let mut most = config.executions.saturating_sub(explored);
+    let bounded = |explored: u64, how: String| Outcome::Bounded(explored, how);
+    if most == 0 || left(1.0).is_zero() {
+        return bounded(explored, "depth first".to_owned());
+    }
+
+    let descend = |descents: u64, seed: u64, time: Duration| {
+        explore::sample(config.memory, &options(time), seed, descents, program.clone())
+    };
+    let beginning = descend(DESCENTS.min(most), config.seed, left(0.2));
+    if let Some(wrong) = beginning.failed {
+        return failed(wrong, explored + beginning.until_failure);
+    }
+    most = most.saturating_sub(beginning.descents);
+
+    let whole = Options { max_executions: Some(most.max(1)), ..options(left(DEPTH_FIRST)) };
+    let whole = explore::explore(config.memory, whole, program.clone());
+    if let Some(wrong) = whole.failed {
+        return failed(wrong, explored + beginning.descents + whole.until_failure);
+    }
+    if whole.complete {
+        return Outcome::Complete(whole.executions);
+    }
+    most = most.saturating_sub(whole.executions);
+    let rest = descend(most, config.seed + 1, left(1.0));
+    if let Some(wrong) = rest.failed {
+        return failed(wrong, explored + beginning.descents + whole.executions + rest.until_failure);
+    }
+    explored = whole.executions.max(explored);
+    let descents = beginning.descents + rest.descents;
+    // The estimate from more ways is the better one.
+    let estimate = if rest.descents > beginning.descents { rest.estimate } else { beginning.estimate };
+    let how = format!("{explored} depth first and {descents} at random, of {estimate}");
+    bounded(explored + descents, how)
+}
+
+/// Shows on a terminal how a long search goes.
+fn progress(executions: u64) {
+    static START: OnceLock<Option<Instant>> = OnceLock::new();
+    static SHOWN: AtomicU64 = AtomicU64::new(0);
+    const EVERY: u64 = 5;
+    let start = START.get_or_init(|| std::io::stderr().is_terminal().then(Instant::now));
+    let Some(start) = start else { return };
+    let now = start.elapsed().as_secs() / EVERY;
+    if SHOWN.fetch_max(now, Relaxed) < now {
+        let name = std::thread::current().name().unwrap_or("a model").to_owned();
+        let _ = writeln!(std::io::stderr(), "loom: {name}: {executions} executions so far");
+    }
+}
