@@ -151,11 +151,12 @@ impl Drop for Drops {
 fn waker<P: Primitives>() {
     let queue = Arc::new(WaitQueue::<P, PerEntry>::new());
     let news = Arc::new(P::Atomic::new("news", 0));
-    let mut first = queue.register(Kind::Shared, panicking());
-    first.arm();
     let notifier = P::spawn("notifier", {
         let (queue, news) = (queue.clone(), news.clone());
         move || {
+            // In front of the other one, if that has armed.
+            let mut first = queue.register(Kind::Shared, panicking());
+            first.arm();
             news.store(1, Release);
             let told = P::catch(|| queue.notify_all());
             assert!(told.is_err(), "the first waiter's waker panics, and that is its caller's to know");
