@@ -272,7 +272,7 @@ impl<'a> Resolver<'a, '_> {
     /// The address that an access goes to.
     fn pointer(&mut self, pointer: &'a Expression) -> Result<Term, Error> {
         match &pointer.it {
-            Syntax::Name(name) | Syntax::Address(name) if self.registers.get(name.as_str()).is_none() => {
+            Syntax::Name(name) | Syntax::Address(name) if !self.registers.contains_key(name.as_str()) => {
                 let location = match pointer.it {
                     Syntax::Address(_) => self.names.numbers.get(name.as_str()).copied(),
                     _ => self.location(name),
