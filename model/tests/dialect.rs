@@ -67,8 +67,10 @@ fn locations_begin_with_what_is_declared_in_any_of_the_ways() {
     for initial in ["", "int x;", "int x", "x; y=3"] {
         assert_eq!(run(&text(initial), Model::Lkmm).observation, Observation::Never, "{initial}");
     }
-    let register = "C t { 0:r0=7; } P0(int *x) { int r0; WRITE_ONCE(*x, r0); } exists (x=7)";
-    assert_eq!(run(register, Model::Lkmm).observation, Observation::Always);
+    for initial in ["0:r0=7", "int 0:r0 = 7; int 0:r1"] {
+        let text = format!("C t {{ {initial}; }} P0(int *x) {{ WRITE_ONCE(*x, r0); }} exists (x=7)");
+        assert_eq!(run(&text, Model::Lkmm).observation, Observation::Always);
+    }
 }
 
 #[test]
@@ -86,6 +88,7 @@ fn conditions_have_brackets_and_inequalities_and_implications_and_are_turned_rou
         "~(x=16 => 0:r0=9)",
         "not (x=1) /\\ (false \\/ true)",
         "x=1 \\/ x=2 \\/ x=16",
+        "0:r0=0:r0 /\\ ~(0:r0 != 0:r0)",
     ] {
         holds(body, condition);
     }
@@ -283,6 +286,17 @@ fn a_dependency_that_decides_nothing_orders_all_the_same() {
     };
     assert_eq!(run(&text("(r0 & 128)"), Model::Lkmm).observation, Observation::Never);
     assert_eq!(run(&text("0"), Model::Lkmm).observation, Observation::Sometimes);
+}
+
+/// A value out of thin air: the branch is taken because of what it writes. Syntax shows no dependency.
+#[test]
+fn a_branch_may_be_taken_because_of_what_it_writes() {
+    let text = "C crypto {}
+        P0(int *x, int *y) { int r0 = 1; if (READ_ONCE(*x) == 0) r0 = 0; WRITE_ONCE(*y, r0); }
+        P1(int *x, int *y) { int r0; r0 = READ_ONCE(*y); WRITE_ONCE(*x, r0); }
+        exists (0:r0=1)";
+    assert_eq!(run(text, Model::Lkmm).observation, Observation::Sometimes);
+    assert_eq!(run(text, SC).observation, Observation::Never);
 }
 
 #[test]

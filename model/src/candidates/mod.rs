@@ -23,7 +23,7 @@ use self::coherence::{Order as CoherenceOrder, orders};
 use self::execution::{Sets, Skeleton, Witness};
 use self::lkmm::{Axiom, Barriers, Judgement};
 use self::relation::{EVENTS, Relation, Set};
-use self::trace::{Dead, Event, Part, Role, Trace, What, traces};
+use self::trace::{Dead, Event, Part, Role, Trace, Values, What, traces};
 use crate::litmus::program::{Fence, Order, Program, Where};
 use crate::litmus::{Access, Error, Place, Race};
 use crate::memory::Value;
@@ -36,6 +36,15 @@ pub(crate) enum Rules {
         left_out: Option<Axiom>,
     },
     Rc11,
+}
+
+impl Rules {
+    fn left_out(self) -> Option<Axiom> {
+        match self {
+            Rules::Lkmm { left_out } => left_out,
+            Rules::Rc11 => None,
+        }
+    }
 }
 
 /// What became of a test under a memory model.
@@ -56,7 +65,7 @@ pub(crate) fn executions(program: &Program, text: &str, rules: Rules) -> Result<
         program,
         text,
         rules,
-        traces: all_traces(program, text)?,
+        traces: all_traces(program, text, rules.left_out() != Some(Axiom::Coherence))?,
         found: Found::default(),
         tried: 0,
     };
@@ -65,28 +74,47 @@ pub(crate) fn executions(program: &Program, text: &str, rules: Rules) -> Result<
     Ok(search.found)
 }
 
-/// The traces of each thread. Which values a location may have depends on what is written, and that
-/// on what is read: the values grow until they are enough. A value that takes more steps to compute
-/// than there are writes would have to come from itself.
-fn all_traces(program: &Program, text: &str) -> Result<Vec<Vec<Trace>>, Error> {
-    let mut values: Vec<BTreeSet<Value>> =
-        program.locations.iter().map(|location| BTreeSet::from([location.initial])).collect();
-    let mut rounds = 0;
+/// The traces of each thread. Which values a location may have depends on what is written, and that on
+/// what is read: the values grow until they are enough. A value that takes more steps to compute than
+/// there are writes would have to come from itself.
+///
+/// Meanwhile conditions may turn out either way. For the kernel's model lets a branch be taken because of what is
+/// written in it (*out of thin air*, where no dependency of syntax stands in the way).
+fn all_traces(program: &Program, text: &str, is_coherent: bool) -> Result<Vec<Vec<Trace>>, Error> {
+    let own: Vec<Value> = program.locations.iter().map(|location| location.initial).collect();
+    // What each thread writes to each location.
+    let mut written = vec![vec![BTreeSet::new(); own.len()]; program.threads.len()];
+    let (mut rounds, mut is_free) = (0, true);
     loop {
-        let found: Result<Vec<Vec<Trace>>, Dead> =
-            program.threads.iter().map(|thread| traces(thread, &values)).collect();
-        let found = found.map_err(|dead| impossible(dead, text))?;
-        let written = found.iter().flatten().flat_map(|trace| trace.values(Role::Write));
-        let mut grown = values.clone();
-        written.for_each(|(location, value)| {
-            grown[location].insert(value);
-        });
+        let mut found = Vec::new();
+        for (thread, code) in program.threads.iter().enumerate() {
+            let mut foreign = vec![BTreeSet::new(); own.len()];
+            for (other, written) in written.iter().enumerate() {
+                // Of its own writes a thread may read the last one only, and what was there at first only before it
+                // has written.
+                if other != thread || !is_coherent {
+                    foreign.iter_mut().zip(written).for_each(|(all, more)| all.extend(more));
+                }
+            }
+            if !is_coherent {
+                foreign.iter_mut().zip(&own).for_each(|(all, initial)| all.extend([*initial]));
+            }
+            let values = Values { foreign, own: own.clone(), is_free };
+            found.push(traces(code, &values).map_err(|dead| impossible(dead, text))?);
+        }
+        let mut grown = written.clone();
+        for (grown, traces) in grown.iter_mut().zip(&found) {
+            for (location, value) in traces.iter().flat_map(|trace| trace.values(Role::Write)) {
+                grown[location].insert(value);
+            }
+        }
         let writes = |traces: &Vec<Trace>| traces.iter().map(|trace| trace.values(Role::Write).count()).max();
         let longest: usize = found.iter().filter_map(writes).sum();
-        if grown == values || rounds > longest {
+        if !is_free {
             return Ok(found);
         }
-        values = grown;
+        is_free = grown != written && rounds <= longest;
+        written = grown;
         rounds += 1;
     }
 }
@@ -97,7 +125,7 @@ fn impossible(dead: Dead, text: &str) -> Error {
             place: Place::of(text, offset),
             what: format!("{address} is not the address of a location"),
         },
-        Dead::Long | Dead::Needs { .. } | Dead::Chooses | Dead::Waits => too_large(),
+        Dead::Long | Dead::Needs(_) | Dead::Waits => too_large(),
     }
 }
 
@@ -168,10 +196,7 @@ impl Search<'_> {
         let threads: Vec<&Trace> =
             chosen.iter().zip(&self.traces).map(|(&trace, traces)| &traces[trace]).collect();
         let events = Events::new(&threads, self.program)?;
-        let left_out = match self.rules {
-            Rules::Lkmm { left_out } => left_out,
-            Rules::Rc11 => None,
-        };
+        let left_out = self.rules.left_out();
         let mut choices = Vec::new();
         for (initial, &location) in events.locations.iter().enumerate() {
             let value = self.program.locations[location].initial;

@@ -53,10 +53,8 @@ pub enum Part {
 
 /// Why there is no trace.
 pub enum Dead {
-    /// It needs a value that nothing was chosen for yet
-    Needs { location: usize },
-    /// A weak exchange that may fail or not
-    Chooses,
+    /// It needs one of these values, and none was chosen yet
+    Needs(BTreeSet<Value>),
     /// It waits for a lock that is held in what it reads
     Waits,
     /// It accesses what is no location
@@ -65,17 +63,27 @@ pub enum Dead {
     Long,
 }
 
+/// The values that a thread's reads may read, location by location.
+pub struct Values {
+    /// Those that other threads write
+    pub foreign: Vec<BTreeSet<Value>>,
+    /// Those that are there at first. The thread's own last write takes their place
+    pub own: Vec<Value>,
+    /// Whether a condition may turn out either way, whatever the values
+    pub is_free: bool,
+}
+
 /// The ways through a thread's code in which each read reads a value that its location may have.
-pub fn traces(thread: &Thread, values: &[BTreeSet<Value>]) -> Result<Vec<Trace>, Dead> {
+pub fn traces(thread: &Thread, values: &Values) -> Result<Vec<Trace>, Dead> {
     let (mut found, mut open) = (Vec::new(), vec![Vec::new()]);
     while let Some(chosen) = open.pop() {
-        match run(thread, values.len(), &chosen) {
+        match run(thread, values, &chosen) {
             Ok(trace) => found.push(trace),
             Err(Dead::Waits) => {}
-            Err(Dead::Needs { location }) => {
-                open.extend(values[location].iter().rev().map(|value| [&chosen[..], &[*value]].concat()));
+            Err(Dead::Lost { .. }) if values.is_free => {}
+            Err(Dead::Needs(values)) => {
+                open.extend(values.iter().rev().map(|value| [&chosen[..], &[*value]].concat()));
             }
-            Err(Dead::Chooses) => open.extend([0, 1].map(|outcome| [&chosen[..], &[outcome]].concat())),
             Err(dead) => return Err(dead),
         }
     }
@@ -83,9 +91,11 @@ pub fn traces(thread: &Thread, values: &[BTreeSet<Value>]) -> Result<Vec<Trace>,
 }
 
 /// Runs a thread whose reads read these values in turn.
-fn run(thread: &Thread, locations: usize, chosen: &[Value]) -> Result<Trace, Dead> {
+fn run(thread: &Thread, values: &Values, chosen: &[Value]) -> Result<Trace, Dead> {
     let mut run = Run {
-        locations,
+        foreign: &values.foreign,
+        own: values.own.clone(),
+        is_free: values.is_free,
         chosen: chosen.iter(),
         events: Vec::new(),
         registers: thread.registers.iter().map(|value| (*value, 0)).collect(),
@@ -97,7 +107,10 @@ fn run(thread: &Thread, locations: usize, chosen: &[Value]) -> Result<Trace, Dea
 }
 
 struct Run<'a> {
-    locations: usize,
+    foreign: &'a [BTreeSet<Value>],
+    /// What each location has, as far as the thread alone is concerned
+    own: Vec<Value>,
+    is_free: bool,
     chosen: std::slice::Iter<'a, Value>,
     events: Vec<Event>,
     /// Their values, and the reads that these depend on
@@ -121,11 +134,22 @@ impl Run<'_> {
                 let (value, reads) = self.value(condition);
                 let outside = self.control;
                 self.control |= reads;
-                self.steps(if value != 0 { then } else { otherwise })?;
+                let holds = self.decide(value != 0)?;
+                self.steps(if holds { then } else { otherwise })?;
                 self.control = outside;
             }
         }
         Ok(())
+    }
+
+    /// How a condition turns out that is this value.
+    fn decide(&mut self, is: bool) -> Result<bool, Dead> {
+        if self.is_free { self.choose() } else { Ok(is) }
+    }
+
+    fn choose(&mut self) -> Result<bool, Dead> {
+        let chosen = self.chosen.next().ok_or_else(|| Dead::Needs(BTreeSet::from([0, 1])))?;
+        Ok(*chosen != 0)
     }
 
     fn value(&self, term: &Term) -> (Value, Set) {
@@ -146,10 +170,13 @@ impl Run<'_> {
         let offset = access.offset;
         let (address, reads) = self.value(&access.location);
         let location = location_at(address)
-            .filter(|location| *location < self.locations)
+            .filter(|location| *location < self.own.len())
             .ok_or(Dead::Lost { address, offset })?;
         let order = access.order;
         let event = |run: &mut Self, role, value, order, part, data| {
+            if role == Role::Write {
+                run.own[location] = value;
+            }
             run.event(What::Access { location, value, role, order, part }, reads, data, offset)
         };
         match &access.action {
@@ -160,7 +187,11 @@ impl Run<'_> {
             Action::Unlock => return event(self, Role::Write, 0, order, Part::Unlock, 0),
             _ => {}
         }
-        let read = *self.chosen.next().ok_or(Dead::Needs { location })?;
+        let read = self.chosen.next().copied().ok_or_else(|| {
+            let mut values = self.foreign[location].clone();
+            values.insert(self.own[location]);
+            Dead::Needs(values)
+        })?;
         let this = 1 << self.events.len().min(EVENTS - 1);
         // What it writes, and the reads that this depends on. An exchange does not depend on its own.
         let written = match &access.action {
@@ -172,16 +203,16 @@ impl Run<'_> {
             }
             Action::CompareExchange { expected, new, weak, .. } => {
                 let ((expected, _), new) = (self.value(expected), self.value(new));
-                let mut exchanges = read == expected;
+                let mut exchanges = self.decide(read == expected)?;
                 if let Some(exchanged) = *weak {
-                    exchanges = exchanges && *self.chosen.next().ok_or(Dead::Chooses)? != 0;
+                    exchanges = exchanges && self.choose()?;
                     self.registers[exchanged] = (exchanges.into(), this);
                 }
                 exchanges.then_some(new)
             }
             Action::AddUnless { by, unless } => {
                 let ((by, reads), (unless, _)) = (self.value(by), self.value(unless));
-                (read != unless).then_some((read.wrapping_add(by), reads | this))
+                self.decide(read != unless)?.then_some((read.wrapping_add(by), reads | this))
             }
             Action::Lock if read != 0 => return Err(Dead::Waits),
             Action::Lock => Some((1, 0)),

@@ -9,6 +9,7 @@ use crate::memory::Value;
 pub(crate) enum Condition {
     True,
     Compare(usize, Binary, Value),
+    CompareBoth(usize, Binary, usize),
     Not(Box<Condition>),
     All(Vec<Condition>),
     Any(Vec<Condition>),
@@ -19,6 +20,9 @@ impl Condition {
         match self {
             Condition::True => true,
             Condition::Compare(index, comparison, value) => comparison.apply(state[*index], *value) != 0,
+            Condition::CompareBoth(left, comparison, right) => {
+                comparison.apply(state[*left], state[*right]) != 0
+            }
             Condition::Not(condition) => !condition.holds(state),
             Condition::All(conditions) => conditions.iter().all(|condition| condition.holds(state)),
             Condition::Any(conditions) => conditions.iter().any(|condition| condition.holds(state)),
@@ -31,6 +35,7 @@ pub(super) fn mention<'a>(condition: &'a Syntax, names: &mut Vec<&'a At<Name>>) 
     match condition {
         Syntax::True | Syntax::False => (),
         Syntax::Compare(name, ..) => names.push(name),
+        Syntax::CompareBoth(left, _, right) => names.extend([left, right]),
         Syntax::Not(condition) => mention(condition, names),
         Syntax::All(conditions) | Syntax::Any(conditions) => {
             conditions.iter().for_each(|condition| mention(condition, names))
@@ -51,17 +56,22 @@ pub(super) fn resolve<E>(
         Syntax::True => Condition::True,
         Syntax::False => Condition::Any(Vec::new()),
         Syntax::Compare(name, comparison, constant) => {
-            let is = |variable: &Variable| match name.it.thread {
-                Some(thread) => *variable == register_variable(thread, &name.it.name),
-                None => {
-                    matches!(variable, Variable::Shared(known) | Variable::Private(known) if *known == name.it.name)
-                }
-            };
-            let index = variables.iter().position(|variable| is(variable));
-            Condition::Compare(index.expect("each name was mentioned"), *comparison, value(constant)?)
+            Condition::Compare(index(name, variables), *comparison, value(constant)?)
+        }
+        Syntax::CompareBoth(left, comparison, right) => {
+            Condition::CompareBoth(index(left, variables), *comparison, index(right, variables))
         }
         Syntax::Not(condition) => Condition::Not(Box::new(resolve(condition, variables, value)?)),
         Syntax::All(conditions) => Condition::All(all(conditions)?),
         Syntax::Any(conditions) => Condition::Any(all(conditions)?),
     })
+}
+
+fn index(At { it: Name { thread, name }, .. }: &At<Name>, variables: &[&Variable]) -> usize {
+    let is = |variable: &Variable| match (thread, variable) {
+        (Some(thread), variable) => *variable == register_variable(*thread, name),
+        (None, Variable::Shared(known) | Variable::Private(known)) => known == name,
+        (None, Variable::Register(..)) => false,
+    };
+    variables.iter().position(|variable| is(variable)).expect("each name was mentioned")
 }

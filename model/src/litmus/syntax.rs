@@ -68,6 +68,8 @@ pub(super) enum Condition {
     True,
     False,
     Compare(At<Name>, Binary, Constant),
+    /// With a register, instead of a constant
+    CompareBoth(At<Name>, Binary, At<Name>),
     Not(Box<Condition>),
     All(Vec<Condition>),
     Any(Vec<Condition>),

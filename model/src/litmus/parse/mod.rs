@@ -109,7 +109,9 @@ fn initial(input: &mut Input<'_>) -> ModalResult<Option<Initial>> {
         typed_name.map(|(words, name)| (Some(kind_of(&words)), At { it: name.it, offset: name.offset }));
     let typed =
         typed.map(|(kind, At { it: name, offset })| (kind, At { it: Name { thread: None, name }, offset }));
-    let (kind, name) = alt((typed, at(name).map(|name| (None, name)))).parse_next(input)?;
+    let stars = repeat::<_, _, (), _, _>(0.., symbol("*"));
+    let typed_register = preceded((identifier, stars), at(register)).map(|name| (None, name));
+    let (kind, name) = alt((typed, typed_register, at(name).map(|name| (None, name)))).parse_next(input)?;
     no_array(input)?;
     let value = opt(preceded(symbol("="), cut_err(constant))).parse_next(input)?;
     cut_err(alt((symbol(";"), winnow::combinator::peek(symbol("}")))))
@@ -170,10 +172,15 @@ fn locations(input: &mut Input<'_>) -> ModalResult<Vec<At<Name>>> {
     Ok(names)
 }
 
+/// `0:r0`.
+fn register(input: &mut Input<'_>) -> ModalResult<Name> {
+    (token(thread_number), preceded(symbol(":"), cut_err(identifier)))
+        .map(|(thread, name)| Name { thread: Some(thread), name: name.it })
+        .parse_next(input)
+}
+
 /// `x`, `[x]`, `*x` or `0:r0`.
 fn name(input: &mut Input<'_>) -> ModalResult<Name> {
-    let register = (token(thread_number), preceded(symbol(":"), cut_err(identifier)))
-        .map(|(thread, name)| Name { thread: Some(thread), name: name.it });
     let bracketed = delimited(symbol("["), identifier, cut_err(symbol("]")));
     let location = alt((bracketed, preceded(opt(symbol("*")), identifier)));
     alt((register, location.map(|name| Name { thread: None, name: name.it }))).parse_next(input)
@@ -207,6 +214,8 @@ fn proposition(input: &mut Input<'_>) -> ModalResult<Condition> {
         turned.map(|(value, (), comparison, name)| {
             Condition::Compare(name, comparison, Constant::Number(value))
         }),
+        (at(name), comparison(), at(register))
+            .map(|(left, comparison, right)| Condition::CompareBoth(left, comparison, right)),
         (at(name), cut_err((comparison(), constant)))
             .map(|(name, (comparison, value))| Condition::Compare(name, comparison, value)),
     ))

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::names::Names;
 use super::program::{Access, Action, Dialect, Order, Program, Step, Term, Thread, address, location_at};
-use super::syntax::{At, Expression, Kind, Statement, Term as Syntax, Test};
+use super::syntax::{At, Expression, Initial, Kind, Statement, Term as Syntax, Test};
 use super::{Error, Variable, calls, condition};
 use crate::memory::Value;
 
@@ -143,10 +143,13 @@ impl<'a> Resolver<'a, '_> {
         }
         let mut declared = Vec::new();
         declarations(&thread.body, &mut declared);
-        for name in declared {
-            let text = name.it.as_str();
+        let mut declared: Vec<_> = declared.into_iter().map(|name| (name.it.as_str(), name.offset)).collect();
+        let of_thread = |initial: &&'a Initial| initial.name.it.thread == Some(self.thread);
+        let given = test.initial.iter().filter(of_thread).map(|initial| &initial.name);
+        declared.extend(given.map(|name| (name.it.name.as_str(), name.offset)));
+        for (text, offset) in declared {
             if self.parameters.contains_key(text) {
-                return Err(self.error(name.offset, format!("`{text}` is a location already")));
+                return Err(self.error(offset, format!("`{text}` is a location already")));
             }
             if !self.registers.contains_key(text) {
                 let value =
@@ -231,6 +234,8 @@ impl<'a> Resolver<'a, '_> {
                     self.names.has_addresses.set(true);
                     Term::Constant(address(location))
                 }
+                (None, None) if name == "true" => Term::Constant(1),
+                (None, None) if matches!(name.as_str(), "false" | "NULL") => Term::Constant(0),
                 (None, None) => {
                     return Err(self.error(offset, format!("`{name}` is not a variable of this thread")));
                 }
