@@ -314,7 +314,7 @@ unsafe impl Operation for Close {
             matches!(errno, None | Some(Errno::CANCELED | Errno::INVAL))
         };
         match done.result {
-            Err(error) if false && untouched(&error) => drop(self.file),
+            Err(error) if untouched(&error) => drop(self.file),
             result => {
                 let _closed = self.file.into_raw_fd();
                 result?;
