@@ -1,5 +1,5 @@
-//! Each exhibit of the zoo lost a wakeup, on the machines that its card names and on no stronger one, and loses none any more.
-//! Loom and shuttle look at the same exhibits in `pool.rs` and `pool_shuttle.rs`.
+//! Each exhibit of the zoo lost a wakeup, on the machines that its card names and on no stronger one, and loses
+//! none any more. Loom and shuttle look at the same exhibits in `pool.rs` and `pool_shuttle.rs`.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -62,7 +62,7 @@ fn every_exhibit_mended_loses_in_none_of_its_executions() {
     });
 }
 
-/// The only exhibit that was reported and lost nothing. That the searches above do not pass by saying nothing is for the others to show.
+/// It was reported, and lost nothing. That the searches do not pass by saying nothing is for the others to show.
 #[test]
 fn event_listeners_early_way_out_is_the_one_exhibit_that_loses_nothing() {
     let innocent: Vec<_> =

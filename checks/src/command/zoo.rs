@@ -134,7 +134,8 @@ fn json(cell: &Found<Shown>) -> Json<'_> {
     }
 }
 
-/// What is known of an exhibit, and the first counterexample: the engines come in the order of their memories, the strongest first.
+/// What is known of an exhibit, and the first counterexample: the engines come in the order of their memories,
+/// the strongest first.
 fn tell(exhibit: Exhibit, found: &[Found<Shown>]) {
     let card = exhibit.card();
     let machine = match card.needs {
@@ -198,10 +199,11 @@ fn brief(cell: &Found<Shown>) -> Cell {
 
 fn legend(found: &[Found<Shown>]) -> String {
     let mut text = String::from(
-        "MISS n t: a wakeup is missed, found after n executions, in t seconds; ok n t: the search ended after n executions and found \
-         nothing;\nn t: it found nothing and did not end; ALARM: loom reports a miss that the exact engine's complete search refutes; \
-         ?: no result\n(below); !: not what this project documents. loom c11 and shuttle do not see every miss: see the README of this \
-         crate.\n",
+        "MISS n t: a wakeup is missed, found after n executions, in t seconds\n\
+         ok n t: the search ended after n executions and found nothing; n t: it found nothing and did not end\n\
+         ALARM: loom reports a miss that the exact engine's complete search refutes\n\
+         ?: no result, for the reason given below; !: not what this project documents\n\
+         Only the exact engine has to find what its memory allows: loom leaves executions out, shuttle has no late stores\n",
     );
     for cell in found {
         let (case, engine, memory) = (cell.case, cell.engine.name(), cell.engine.memory());

@@ -21,8 +21,8 @@ A task of zio waits for a mutex and is cancelled. It restores its state to READY
 then takes itself out of the mutex's queue. If unlock has taken it out before, a wake is under way, and
 the task waits for it. That wake may have left its token in the state already: the store erases it. On
 x86 this does no harm: taking itself out is an atomic instruction, after which the task sees what the
-wake is about and does not wait. Elsewhere that may still be unseen, and the task sleeps for ever: seen
-once, on an Apple processor, as a test that hung for hours. Mended: the state is left alone.",
+wake is about and does not wait. Elsewhere that may still be unseen, and the task sleeps for ever: so a
+test may have hung for hours, once, on an Apple processor. Mended: the state is left alone.",
     legend: "\
 state   0 READY, 1 READY and a token, 2 WAITING
 queued  whether the task is in the mutex's queue

@@ -18,10 +18,10 @@ pub(super) const CARD: Card = Card {
     unseen: None,
     story: "\
 The oldest mistake there is, and it is still made. A sleeper compares the word, takes the lock of the
-queue, enters and sleeps. A wake that falls between finds the queue empty. WebKit had it in
-Atomics.wait; netty in a promise's timed wait, where each miss lasted as long as the timeout; rayon in
-its first latch, an atomic beside a mutex that held nothing. Mended: the word is compared with the lock
-held.",
+queue, enters and sleeps. A wake that falls between finds the queue empty. netty had it in a promise's
+timed wait, where each miss lasted as long as the timeout; rayon in its first latch, an atomic beside a
+mutex that held nothing; WebKit, where a word is compared and then the bucket of its sleepers locked.
+Mended: the word is compared with the lock held.",
     legend: "",
     main: "sleeper",
     owed: "a notification: the word has changed",

@@ -22,8 +22,8 @@ pub(super) const CARD: Card = Card {
 The commonest of all. The waker makes its condition true, here a completion ring's tail, and asks
 whether the wait queue is empty. The waiter is careful: entry, full barrier, look. But the waker's store
 waits in its store buffer while its load is done already, and a release store does nothing about that.
-Four more projects had the same two lines. Mended: a full barrier between them, which is what
-wq_has_sleeper is for.",
+The same two lines stood in the block layer, in the futex code, in DPDK and in glommio. Mended: a full
+barrier between them, which is what wq_has_sleeper is for.",
     legend: "active  whether the wait queue has entries; the waker reads it without the lock",
     main: "waiter",
     owed: "a completion, which is in the ring",

@@ -18,11 +18,11 @@ pub(super) const CARD: Card = Card {
     unseen: None,
     story: "\
 notify leaves early, without the lock, if no listener was ever made or none is left to be told. A test
-under loom deadlocked there, and the early way out was taken out \"in the hope of preventing these
-deadlocks\". The race is there: notify leaves while listen is half done. But nothing is lost, as long as
-the listener looks at its condition again after listen, which ends with a full fence: notify begins with
-one, so either notify sees the listener or the listener sees the condition. Mended, as it was: notify
-always takes the lock. No engine may call either form a miss.",
+under loom deadlocked there, and the early way out was taken out, with the wish to have it back. The
+race is there: notify leaves while listen is half done. But nothing is lost, as long as the listener
+looks at its condition again after listen, which ends with a full fence: notify begins with one, so
+either notify sees the listener or the listener sees the condition. Mended, as it was: notify always
+takes the lock. No engine may call either form a miss.",
     legend: "\
 inner     whether the list was ever made
 notified  how many listeners were told; 9: none is left to be told",

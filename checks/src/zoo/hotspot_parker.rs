@@ -20,8 +20,8 @@ pub(super) const CARD: Card = Card {
 park() in HotSpot has a fast path: if there is a permit, counter = 0, and return. The caller looks at
 its condition; but that load may be done while the store still waits in the store buffer. Another thread
 makes the condition true and calls unpark: it sees the old permit, writes counter = 1 and has nobody to
-signal. Then the store of 0 lands on it. The second park() sleeps, with the condition true. It took
-Java's locks with it, as hangs that showed rarely and on large machines. Mended: a full barrier after
+signal. Then the store of 0 lands on it. The second park() sleeps, with the condition true. It showed as
+hangs of Java's locks, in several bug reports that looked unrelated. Mended: a full barrier after
 counter = 0.",
     legend: "counter  the permit: 1 is there",
     main: "sleeper",

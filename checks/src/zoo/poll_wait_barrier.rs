@@ -21,8 +21,8 @@ pub(super) const CARD: Card = Card {
 A poll callback calls poll_wait, which puts an entry into a wait queue, and then reads the condition. A
 spinlock's release is a plain store on x86, so the entry can still be on its way when the read is done.
 The waker has its barrier: it makes the condition true, then asks whether the queue is empty, without
-the lock. Each misses the other. Every driver that asks waitqueue_active was exposed, and none could
-mend it alone. Mended: a full barrier in poll_wait, after the entry.",
+the lock. Each misses the other. Every driver whose waker asks first was exposed, and none could mend it
+alone. Mended: a full barrier in poll_wait, after the entry.",
     legend: "active  whether the wait queue has entries; the waker reads it without the lock",
     main: "poller",
     owed: "a file that is readable",
