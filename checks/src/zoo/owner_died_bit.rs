@@ -43,7 +43,7 @@ fn lock<P: Primitives>(mutex: &Futex<P>, id: usize, form: Form) {
         if word & OWNER_DIED != 0 {
             // Others may have slept beside this one.
             let others = if form == Form::Mended { WAITERS } else { 0 };
-            if exchange(mutex, word, id | word & WAITERS | others) {
+            if exchange(mutex, word, id | (word & WAITERS) | others) {
                 return;
             }
         } else if word == 0 {
@@ -66,7 +66,7 @@ fn unlock<P: Primitives>(mutex: &Futex<P>) {
 fn die<P: Primitives>(mutex: &Futex<P>) {
     loop {
         let word = mutex.word.load(Relaxed);
-        if exchange(mutex, word, word & WAITERS | OWNER_DIED) {
+        if exchange(mutex, word, (word & WAITERS) | OWNER_DIED) {
             if word & WAITERS != 0 {
                 mutex.wake(1);
             }
@@ -87,6 +87,7 @@ pub(super) fn run<P: Primitives>(form: Form) {
         })
     });
     unlock(&mutex);
+    // The third thread of the story is this one, once more.
     if exchange(&mutex, 0, 1) {
         die(&mutex);
     }
