@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{Unfinished, bench, cell, explain, litmus, mutants, orderings, stress, verdict};
+use command::{Unfinished, bench, cell, explain, litmus, mutants, orderings, stress, verdict, zoo};
 
 /// Can this optimisation miss a wakeup, under which memory model, and how?
 ///
@@ -37,6 +37,8 @@ enum Command {
     Orderings(orderings::Args),
     /// Every mistake against every engine: caught after how many executions, or blind and why.
     Mutants(mutants::Args),
+    /// Missed wakeups that really happened, each as it lost and mended, on every engine; or the story of one of them.
+    Zoo(zoo::Args),
     /// One mistake in an ordering, as JSON.
     #[command(hide = true)]
     Probe(orderings::ProbeArgs),
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Orderings(args)) => orderings::run(&args),
         Some(Command::Mutants(args)) => mutants::run(&args),
+        Some(Command::Zoo(args)) => zoo::run(&args),
         Some(Command::Probe(args)) => orderings::probe(&args),
         Some(Command::Cell(args)) => cell::run(&args),
     };

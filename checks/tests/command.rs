@@ -24,6 +24,8 @@ fn an_unknown_name_gets_one_line_that_lists_the_valid_ones_and_exit_2() {
         (&["--consumer", "nope"], "two-pollers"),
         (&["--engine", "nope"], "shuttle"),
         (&["stress", "nope"], "rearm-opt-in"),
+        (&["zoo", "nope"], "hotspot-parker"),
+        (&["zoo", "--engine", "model"], "shuttle"),
         (&["verdict", "--protocol", "nope"], "shard-scan"),
         (&["explain", "exit", "nope"], "first-account-only"),
         (&["verdict", "--subject", "pool", "--gate", "posted"], "--protocol"),
@@ -95,6 +97,52 @@ fn json_of_the_pool_has_the_protocol_and_its_mutant_or_null() {
     }
     assert_eq!(outcome(Value::Null, "hardware", "x86"), "skipped");
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn the_gallery_as_json_has_a_row_for_each_form_and_engine() {
+    let output = reveille(&["zoo", "hotspot-parker", "--format", "json", "--budget", "6"]);
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rows.len(), 2 * 6, "two forms, six engines");
+    for row in &rows {
+        for field in ["exhibit", "form", "engine", "memory", "outcome"] {
+            assert!(row[field].is_string(), "{field}: {row}");
+        }
+        assert!(row["explored"].is_u64() && row["seconds"].is_f64(), "{row}");
+        let has_bound = !["misses", "complete", "alarm"].contains(&row["outcome"].as_str().unwrap());
+        assert_eq!(row["bound"].is_string(), has_bound, "{row}");
+    }
+    let outcome = |form: &str, memory: &str| {
+        let is = |row: &&Value| row["form"] == form && row["engine"] == "exact" && row["memory"] == memory;
+        rows.iter().find(is).unwrap()["outcome"].clone()
+    };
+    assert_eq!(
+        ["sc", "tso", "rc11"].map(|memory| outcome("losing", memory)),
+        ["complete", "misses", "misses"]
+    );
+    assert_eq!(["sc", "tso", "rc11"].map(|memory| outcome("mended", memory)), ["complete"; 3]);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn an_exhibit_has_its_story_and_an_execution_that_can_be_seen_again() {
+    let stdout = text(&reveille(&["zoo", "hotspot-parker", "--engine", "exact"]).stdout);
+    let story = [
+        "CR 6822370 (2009)",
+        "Broke: take, barrier, look.",
+        "hotspot_parker.rs:",
+        "SLEEPS",
+        "Owed: a permit",
+    ];
+    for part in story {
+        assert!(stdout.contains(part), "no {part:?} in\n{stdout}");
+    }
+    let again = stdout.lines().find_map(|line| line.strip_prefix("See it again: reveille ")).unwrap();
+    let args: Vec<_> = again.split(' ').map(|arg| arg.trim_matches('\'')).collect();
+    let output = reveille(&args);
+    assert!(text(&output.stdout).contains("Owed: a permit"), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(reveille(&["zoo", "posted", "--replay", args[3]]).status.code(), Some(2), "it is another's");
 }
 
 #[test]

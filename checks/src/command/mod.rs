@@ -8,6 +8,7 @@ pub mod mutants;
 pub mod orderings;
 pub mod stress;
 pub mod verdict;
+pub mod zoo;
 
 use std::fmt::Display;
 use std::io::Write;

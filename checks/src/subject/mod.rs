@@ -1,7 +1,7 @@
 //! The cells of the verdict by name: which there are, and what this project's documentation says of them.
 //!
 //! There are two subjects: the gates of the question with their [consumers](WakeCase), and the [pool](PoolCase). And there are
-//! all [mistakes](MutantCase) that the engines are to find.
+//! all [mistakes](MutantCase) that the engines are to find, and the exhibits of the [zoo].
 
 pub mod mutant;
 pub mod pool;
@@ -17,6 +17,7 @@ use crate::scenario::{self, Consumer, PollWake};
 use crate::stress::{self, Report};
 use crate::trace::Trace;
 use crate::verdict::{Counterexample, End, Verdict, Why};
+use crate::zoo::{self, Shown};
 
 pub use mutant::{MutantCase, readme};
 pub use pool::PoolCase;
@@ -94,6 +95,9 @@ impl Replay for WakeCase {
 pub fn search_path(path: &str, engine: Engine, budget: Budget) -> Result<Verdict, String> {
     if let Some(name) = path.strip_prefix(mutant::PREFIX) {
         return Ok(MutantCase::named(name)?.search(engine, budget));
+    }
+    if let Some(path) = path.strip_prefix(zoo::PREFIX) {
+        return Ok(Shown::at(path)?.search(engine, budget));
     }
     match path.split('/').collect::<Vec<_>>()[..] {
         ["pool", protocol] => Ok(PoolCase::new(protocol, None)?.search(engine, budget)),
