@@ -31,9 +31,7 @@ struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.released.list.lock().unwrap_or_else(PoisonError::into_inner).push(self.index);
-        // Pairs with the reactor's swap: it sees the list with the slot on it.
-        self.released.any.store(true, Release);
+        self.released.put(&mut vec![self.index]);
     }
 }
 
@@ -42,6 +40,15 @@ impl Drop for Slot {
 struct Released {
     list: Mutex<Vec<u32>>,
     any: AtomicBool,
+}
+
+impl Released {
+    fn put(&self, slots: &mut Vec<u32>) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).append(slots);
+        // Unreached: an ordinary atomic. Release: pairs with the acquire swap of `any` in `sweep`, which sees the list
+        // with the slots on it.
+        self.any.store(true, Release);
+    }
 }
 
 /// A ring's table of files.
@@ -77,15 +84,25 @@ impl Table {
 
     /// Takes the files out that nobody can name any more.
     pub fn sweep(&mut self, ring: &IoUring) -> Result<(), Error> {
-        // Relaxed: what it overlooks comes with the next turn. Acquire: pairs with the drop of a slot.
-        if !self.released.any.load(Relaxed) || !self.released.any.swap(false, Acquire) {
+        // What it overlooks comes with the next turn.
+        if !self.released.any.load(Relaxed) {
             return Ok(());
         }
-        let released =
+        // Unreached: an ordinary atomic. Acquire: pairs with the release store of `any` in `put`; without it the slots might
+        // not be on the list yet.
+        if !self.released.any.swap(false, Acquire) {
+            return Ok(());
+        }
+        let mut released =
             std::mem::take(&mut *self.released.list.lock().unwrap_or_else(PoisonError::into_inner));
-        for index in released {
+        while let Some(index) = released.pop() {
             const NONE: i32 = -1;
-            ring.submitter().register_files_update(index, &[NONE])?;
+            if let Err(error) = ring.submitter().register_files_update(index, &[NONE]) {
+                // Those that are left come with the next turn.
+                released.push(index);
+                self.released.put(&mut released);
+                return Err(error.into());
+            }
             self.spare.push(index);
         }
         Ok(())

