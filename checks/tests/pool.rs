@@ -154,11 +154,19 @@ fn an_unknown_mutant_gets_a_line_that_lists_those_there_are() {
 #[test]
 fn what_any_machine_lost_once_is_found_and_its_mended_form_passes() {
     for exhibit in Exhibit::all().filter(|exhibit| exhibit.card().needs == Needs::Interleaving) {
+        let [losing, mended] = Form::ALL.map(|form| Shown { exhibit, form });
         for engine in LOOM {
-            let losing = engine::search(engine, &Shown { exhibit, form: Form::Losing }, TO_FIND);
-            assert_eq!(losing.misses(), Some(true), "{exhibit}, {engine:?}: {losing:?}");
-            let mended = engine::search(engine, &Shown { exhibit, form: Form::Mended }, to_pass());
-            passes(exhibit.name(), engine, &mended);
+            let verdict = engine::search(engine, &losing, TO_FIND);
+            assert_eq!(verdict.misses(), Some(true), "{exhibit}, {engine:?}: {verdict:?}");
+            let verdict = engine::search(engine, &mended, to_pass());
+            // Under c11 loom lets an exchange read an old value, past a store that happens before it.
+            if (exhibit.name(), engine) == ("aborted-exclusive", Engine::LoomC11) {
+                let judge = engine::search(Engine::ExactRc11, &mended, TO_FIND);
+                let verdict = verdict.adjudicated(Engine::ExactRc11, &judge);
+                assert!(matches!(verdict, Verdict::Alarm { .. }), "no alarm any more: {verdict:?}");
+                continue;
+            }
+            passes(exhibit.name(), engine, &verdict);
         }
     }
 }

@@ -51,7 +51,8 @@ impl<P: Primitives> EventCount<P> {
     }
 
     fn notify(&self) {
-        if self.0.word.fetch_add(EPOCH, AcqRel) % EPOCH > 0 {
+        let waiters = self.0.word.fetch_add(EPOCH, AcqRel) % EPOCH;
+        if waiters > 0 {
             self.0.wake(usize::MAX);
         }
     }
