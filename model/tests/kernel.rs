@@ -253,3 +253,22 @@ fn without_its_barrier_or_its_count_a_sound_form_loses_a_wakeup() {
         assert_eq!(run(&test, Model::Lkmm).observation, Observation::Sometimes, "{name}");
     }
 }
+
+/// A `cmpxchg()` that fails orders nothing, but a barrier that goes with atomic operations may stand beside it.
+#[test]
+fn a_failing_cmpxchg_is_no_barrier_and_completes_one() {
+    let text = |barrier: &str| {
+        format!(
+            "C SB+cmpxchg {{}}
+             P0(int *x, int *y, int *z) {{
+               WRITE_ONCE(*x, 1); r1 = cmpxchg(z, 1, 2); {barrier} r0 = READ_ONCE(*y); }}
+             P1(int *x, int *y, int *z) {{
+               WRITE_ONCE(*y, 1); r1 = cmpxchg(z, 1, 2); {barrier} r0 = READ_ONCE(*x); }}
+             exists (0:r0=0 /\\ 1:r0=0)"
+        )
+    };
+    let seen = |text: &str| run(&Test::parse(text).unwrap(), Model::Lkmm).observation;
+    assert_eq!(seen(&text("")), Observation::Sometimes);
+    assert_eq!(seen(&text("smp_mb__after_atomic();")), Observation::Never);
+    assert_eq!(seen(&text("").replace("cmpxchg(z, 1, 2)", "cmpxchg(z, 0, 0)")), Observation::Never);
+}

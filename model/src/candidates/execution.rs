@@ -19,7 +19,7 @@ pub struct Sets {
     pub full: Set,
     /// Reads of read-modify-writes that return nothing
     pub no_return: Set,
-    /// Reads and writes of read-modify-writes other than locks
+    /// Reads and writes of read-modify-writes other than locks, also of those that fail
     pub atomic: Set,
     pub lock_reads: Set,
     pub lock_writes: Set,

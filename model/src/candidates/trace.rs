@@ -44,6 +44,7 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Single,
+    /// Also the read of one that fails
     ReadModifyWrite,
     /// The read and the write that take a lock
     Lock,
@@ -218,10 +219,11 @@ impl Run<'_> {
             Action::Lock => Some((1, 0)),
             Action::Store(_) | Action::Unlock => unreachable!("they read nothing"),
         };
-        let part = match (&access.action, written) {
-            (Action::Lock, _) => Part::Lock,
-            (_, None) => Part::Single,
-            (_, Some(_)) => Part::ReadModifyWrite,
+        // One that fails is next to the barriers around it all the same.
+        let part = match &access.action {
+            Action::Load => Part::Single,
+            Action::Lock => Part::Lock,
+            _ => Part::ReadModifyWrite,
         };
         // One that fails has an order of its own; in the kernel it orders nothing.
         let read_order = match (&access.action, written) {
