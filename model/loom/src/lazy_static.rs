@@ -1,4 +1,4 @@
-//! Statics that each execution makes anew: [`lazy_static!`](crate::lazy_static).
+//! Statics that each execution makes anew: [`lazy_static!`](macro@crate::lazy_static).
 //!
 //! A word says whether the value is there; who finds it missing makes it under a lock. That is what the crate
 //! of this name does. The values are dropped when the execution is over.
@@ -15,7 +15,7 @@ pub use crate::thread::{AccessError, yield_now};
 
 use crate::rt;
 
-/// For [`lazy_static!`](crate::lazy_static).
+/// For [`lazy_static!`](macro@crate::lazy_static).
 pub struct Lazy<T> {
     init: fn() -> T,
     done: Late,
@@ -23,7 +23,7 @@ pub struct Lazy<T> {
 }
 
 impl<T: 'static> Lazy<T> {
-    /// For [`lazy_static!`](crate::lazy_static).
+    /// For [`lazy_static!`](macro@crate::lazy_static).
     #[doc(hidden)]
     #[track_caller]
     pub const fn new(init: fn() -> T) -> Self {

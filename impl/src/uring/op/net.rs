@@ -19,8 +19,8 @@ use crate::uring::provided::{BufferRing, Provided};
 ///
 /// A connection that was accepted and that nobody takes is closed: where the future was dropped, or the
 /// reactor, before it was looked at. A cancellation may come too late for it. Who must not lose one has a
-/// [`Request`](super::Request) make an event of it, and hears of every one by
-/// [`shutdown`](super::Reactor::shutdown).
+/// [`Request`](crate::uring::Request) make an event of it, and hears of every one by
+/// [`shutdown`](crate::uring::Reactor::shutdown).
 #[derive(Debug)]
 pub struct Accept<F> {
     listener: F,

@@ -1,7 +1,7 @@
 //! Locks, channels, shared ownership.
 //!
 //! Objects that hold memory of the program (`Mutex`, `RwLock`, cells) have constructors that are not `const`: what
-//! is in a `static` would keep what an execution has written. [`lazy_static!`](crate::lazy_static) begins anew.
+//! is in a `static` would keep what an execution has written. [`lazy_static!`](macro@crate::lazy_static) begins anew.
 
 mod arc;
 pub mod atomic;
