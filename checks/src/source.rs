@@ -6,7 +6,8 @@
 //! // Pairs with the acquire load of `tail` in `look` and with the fence in `gate::admit`.
 //! ```
 //!
-//! for which [`Use::partners`] tells whether there is such an operation in such a function. **Why it stays although nothing needs
+//! for which [`Use::partners`] tells whether there is such an operation in such a function; "the kernel's …" is in no source of ours, and
+//! is taken at its word where no checker comes by. **Why it stays although nothing needs
 //! it**: what follows `Kept:`, to the end of the comment. And **why no checker comes by**: what follows `Unreached:`.
 
 use std::sync::LazyLock;

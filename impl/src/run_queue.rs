@@ -1,4 +1,5 @@
-//! Whether a task is in a run queue: for executors, who must not put it there twice and must not forget it.
+//! Whether a task is in a run queue: for executors, who must not put it there twice and must not forget it. And [`Ready`], for the
+//! tasks that have been taken from there.
 //!
 //! ```text
 //! waker                                        executor

@@ -136,6 +136,8 @@ impl<P: Primitives, G: Gate> WaitQueue<P, G> {
 
     /// An empty queue for exclusive entries only, of which the one that armed last is told first: its sleeper's memory is still in the
     /// caches, and those at the end sleep on.
+    ///
+    /// Who registers with it has to be [exclusive](Kind::Exclusive); in a debug build anything else panics.
     pub fn last_first() -> Self {
         Self { last_first: true, ..Self::new() }
     }

@@ -85,7 +85,8 @@
 //!
 //! # The end
 //!
-//! Shutdown closes the chains and the lists, each under its lock, so that no job comes after; sets EXIT; and wakes the free workers
+//! Shutdown closes the chains and the lists, each under its lock, so that no job comes after. One that cancels empties them then, before
+//! the jobs that run are told: a worker whose job ends for that must not find one that waits. It sets EXIT, and wakes the free workers
 //! of **every** account (Linux 751eedc4b4b7 woke those of the first, and the others slept until their timeout). EXIT is part
 //! of what a worker looks at between arm and sleep, so the same argument holds. It returns when the last worker is gone.
 //!
