@@ -5,7 +5,7 @@ mod common;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _, pipe};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use common::have;
 use reveille::uring::{
-    AsyncHandle, AtFlags, Close, Config, Error, Executor, Fixed, Fsync, IoBuf, IoBufMut, Mode, Nop, OFlags,
-    Openat, Reactor, Read, Request, ResolveFlags, Splice, Statx, Task, Write,
+    AsyncHandle, AtFlags, Close, Config, Done, Error, Executor, Fixed, Fsync, IoBuf, IoBufMut, Mode, Nop,
+    OFlags, Openat, Operation, Reactor, Read, Request, ResolveFlags, Splice, Statx, Task, Write, squeue,
 };
+use rustix::io::{fcntl_dupfd_cloexec, fcntl_getfd};
 
 fn executor() -> Option<(Executor, AsyncHandle<Task>)> {
     let executor = have(Executor::new(Config::default().fixed_files(2)))?;
@@ -272,22 +273,42 @@ fn a_closed_file_is_closed_and_so_is_one_whose_close_was_cancelled() {
     assert!(closed(&mut cancelled), "by the thread, as the kernel would not");
 }
 
+/// A close whose number is another file's when its completion comes.
+struct Overtaken {
+    close: Close,
+    file: File,
+}
+
+// SAFETY: the entry is the close's own, which is kept until its completion.
+unsafe impl Operation for Overtaken {
+    type Output = (io::Result<()>, OwnedFd);
+
+    fn entry(&mut self) -> squeue::Entry {
+        self.close.entry()
+    }
+
+    fn finish(self, done: Done) -> Self::Output {
+        let taken = fcntl_dupfd_cloexec(&self.file, FAR).unwrap();
+        (self.close.finish(done), taken)
+    }
+}
+
+/// A number that no other test gets, as the kernel gives out the lowest.
+const FAR: RawFd = 700;
+
 #[test]
 fn a_descriptor_that_the_kernel_closed_is_not_closed_again() {
     let Some((mut executor, ring)) = executor() else { return };
     let scratch = Scratch::new();
     let file = File::open(&scratch.0).unwrap();
-    let number = file.as_raw_fd();
-    // The number is another file's as soon as it is free: taken while the close is on its way back.
-    let mut closing = pin!(ring.submit(Close::new(file)));
-    let main = async {
-        ring.submit(Nop).await.unwrap().unwrap();
-        let taken: Vec<File> = (0..64).map(|_| File::open(&scratch.0).unwrap()).collect();
-        closing.as_mut().await.unwrap().unwrap();
-        assert!(taken.iter().any(|file| file.as_raw_fd() == number) || taken.is_empty());
-        taken.iter().for_each(|file| assert!(file.metadata().is_ok()));
-    };
-    executor.block_on(main).unwrap();
+    let closed = fcntl_dupfd_cloexec(&file, FAR).unwrap();
+    assert_eq!(closed.as_raw_fd(), FAR);
+    let overtaken = Overtaken { close: Close::new(closed), file };
+    let (result, taken) = executor.block_on(ring.submit(overtaken)).unwrap().unwrap();
+    result.unwrap();
+    assert_eq!(taken.as_raw_fd(), FAR, "the kernel has closed it");
+    assert!(fcntl_getfd(&taken).is_ok(), "and nothing else closes it then");
+    drop(taken);
 }
 
 #[test]
