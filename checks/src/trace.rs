@@ -5,7 +5,7 @@
 //! failure it is the counterexample.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
@@ -176,33 +176,32 @@ pub struct Sleeper<'a> {
     pub timed: bool,
 }
 
-/// What a row does not say of a read-modify-write: which of them it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Modification {
-    Swap,
-    /// Or a subtraction.
-    Add,
-    /// With both orderings that it was given; the row has the one that took effect.
-    CompareExchange {
-        success: Ordering,
-        failure: Ordering,
-    },
-}
-
 #[derive(Default)]
 struct Recorder {
     /// The execution, its steps without their sources.
     trace: Trace,
     /// The source of each step.
     sources: Vec<&'static Location<'static>>,
-    /// For each read-modify-write in it, which one it was.
-    modifications: Vec<Modification>,
     /// The engine's name for a thread, and its index.
     threads: HashMap<u64, usize>,
 }
 
 thread_local! {
     static RECORDER: RefCell<Recorder> = RefCell::default();
+    static IS_OFF: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `body` without a trace: for measurements of what an engine costs by itself.
+pub(crate) fn without<R>(body: impl FnOnce() -> R) -> R {
+    IS_OFF.set(true);
+    let result = body();
+    IS_OFF.set(false);
+    result
+}
+
+/// Whether there is a trace.
+pub(crate) fn is_on() -> bool {
+    !IS_OFF.get()
 }
 
 /// Forgets the previous execution and starts the next, whose first thread is called `main`.
@@ -212,29 +211,35 @@ pub(crate) fn begin(main: &'static str) {
         recorder.trace.objects.clear();
         recorder.trace.steps.clear();
         recorder.sources.clear();
-        recorder.modifications.clear();
         recorder.trace.threads.clear();
         recorder.trace.threads.push(main.into());
     });
 }
 
-/// The latest execution. Only its [`Modification`]s can be looked at afterwards.
+/// The latest execution.
 pub(crate) fn take() -> Trace {
     let (mut trace, sources) = RECORDER.with_borrow_mut(|recorder| {
         (std::mem::take(&mut recorder.trace), std::mem::take(&mut recorder.sources))
     });
     for (step, at) in trace.steps.iter_mut().zip(sources) {
-        step.source = match at.file().rsplit('/').next() {
-            // A waker is called through a table of functions, where the caller's line is lost.
-            None | Some("traced.rs" | "weakened.rs") => String::new(),
-            Some(file) => format!("{file}:{}", at.line()),
-        };
+        step.source = source(at);
     }
     trace
 }
 
+/// A line as the table has it. None of a flavour's own: a waker is called through a table of functions, where the
+/// caller's line is lost.
+pub(crate) fn source(at: &Location<'_>) -> String {
+    let is_ours = at.file().contains("src/flavour/") || at.file().contains("src/code/");
+    let file = at.file().rsplit('/').next().unwrap_or_default();
+    if is_ours { String::new() } else { format!("{file}:{}", at.line()) }
+}
+
 /// Gives the thread that the engine calls `id` its name.
 pub(crate) fn name_thread(id: u64, name: &'static str) {
+    if !is_on() {
+        return;
+    }
     RECORDER.with_borrow_mut(|recorder| {
         recorder.threads.insert(id, recorder.trace.threads.len());
         recorder.trace.threads.push(name.into());
@@ -243,6 +248,9 @@ pub(crate) fn name_thread(id: u64, name: &'static str) {
 
 /// A new shared object. Of several with the same label the second is called `label#2`, and so on.
 pub(crate) fn object(label: &'static str, value: usize) -> usize {
+    if !is_on() {
+        return 0;
+    }
     RECORDER.with_borrow_mut(|Recorder { trace, .. }| {
         let same = |object: &&Object| object.label.split('#').next() == Some(label);
         let label = match trace.objects.iter().filter(same).count() {
@@ -262,11 +270,6 @@ pub(crate) fn record(thread: u64, at: &'static Location<'static>, op: impl FnOnc
         trace.steps.push(Step { thread, op, source: String::new() });
         sources.push(at);
     });
-}
-
-/// Says of the row just recorded, a read-modify-write, which one it was.
-pub(crate) fn modified(by: Modification) {
-    RECORDER.with_borrow_mut(|recorder| recorder.modifications.push(by));
 }
 
 /// `read`'s counterpart in [`Op::Load`] and [`Op::Rmw`]: the newest value, if it is another.

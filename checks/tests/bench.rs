@@ -1,7 +1,14 @@
 //! `reveille bench`: its output and its errors. The numbers are for a quiet machine to say.
 
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::task::Waker;
+use std::time::Duration;
 
+use reveille::sync::Mutex as _;
+use reveille::wait_queue::{Kind, WaitQueue};
+use reveille_checks::flavour::timed::{Timed, TimedMutex, Watched, take};
 use serde_json::Value;
 
 fn bench(args: &[&str]) -> Output {
@@ -124,4 +131,49 @@ fn the_page_draws_every_contender() {
     std::fs::remove_file(&file).expect("it is ours");
     assert!(page.starts_with("<svg") && page.trim_end().ends_with("</svg>"));
     assert_eq!(page.matches("M/s").count(), rows.len());
+}
+
+/// Whether a thread of this process sleeps, as Linux says.
+fn sleeps(thread: rustix::process::Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{}/stat", thread.as_raw_nonzero()));
+    // The name in parentheses may hold anything; then comes the state.
+    stat.unwrap().rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
+}
+
+/// One test: the counts are the process's.
+#[test]
+fn a_lock_that_is_taken_is_waited_for_and_counted_and_so_are_wakes_and_skips() {
+    take();
+    let lock = Arc::new(TimedMutex::new("lock", 0));
+    lock.with(|n| *n += 1);
+    assert_eq!(take(), Watched::default(), "nobody had to wait");
+    let (held, hold) = (Arc::new(Barrier::new(2)), Duration::from_millis(20));
+    let wanted = Arc::new(AtomicBool::new(false));
+    let waiter = rustix::thread::gettid();
+    let holder = std::thread::spawn({
+        let (lock, held, wanted) = (lock.clone(), held.clone(), wanted.clone());
+        move || {
+            lock.with(|_| {
+                held.wait();
+                while !(wanted.load(Ordering::Relaxed) && sleeps(waiter)) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                std::thread::sleep(hold);
+            })
+        }
+    });
+    held.wait();
+    wanted.store(true, Ordering::Relaxed);
+    lock.with(|n| assert_eq!(*n, 1));
+    holder.join().unwrap();
+    let watched = take();
+    assert_eq!(watched.lock_waits, 1);
+    assert!(watched.lock_wait >= hold, "{watched:?}");
+
+    let queue = Arc::new(WaitQueue::<Timed>::new());
+    queue.notify_all();
+    let mut waiter = queue.register(Kind::Shared, Waker::noop().clone());
+    waiter.arm();
+    queue.notify_all();
+    assert_eq!(take(), Watched { sent: 1, skipped: 1, ..Watched::default() });
 }

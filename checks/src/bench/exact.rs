@@ -1,6 +1,6 @@
 //! The checkers beside each other: the exact engine, loom and shuttle on the same scenarios.
 //!
-//! Each runs the scenario on its own primitives and nothing else: no trace, no mistakes. Loom has no bound of
+//! Each runs the scenario as in a check, but without a trace and without mistakes. Loom has no bound of
 //! preemptions, shuttle goes depth first. So each of them would come to its end, and what that end means
 //! differs: the exact engine has visited every execution once; loom leaves executions out and visits others
 //! many times; shuttle knows interleavings only.
@@ -24,10 +24,12 @@ use super::Error;
 use super::machine::{Cpus, Regime, Spent};
 use super::row::median;
 use crate::engine::panics;
+use crate::flavour::current::{self, Runner};
 use crate::flavour::script::{self, Script};
-use crate::flavour::{Exact, Loom, Shuttle, exact};
+use crate::flavour::{Checked, exact};
 use crate::gates::HasSleeper;
 use crate::scenario::{Consumer, PollWake, PoolScenario, Protocol, Scenario};
+use crate::trace;
 
 /// The name of the bench.
 pub const NAME: &str = "exact";
@@ -152,7 +154,8 @@ fn on_exact<S: Scenario>(
     let program = move || {
         script::follow(&script);
         exact::begin();
-        scenario.run::<Exact>();
+        current::run_on(Runner::Exact);
+        scenario.run::<Checked>();
     };
     let options = Options { workers, max_time: Some(limit), ..Options::default() };
     let report = explore(memory, options, program);
@@ -169,7 +172,7 @@ fn on_loom<S: Scenario>(scenario: &S, script: &Script, limit: Duration) -> Searc
     // The clock is looked at before each execution.
     builder.checkpoint_interval = 1;
     builder.checkpoint_file = None;
-    let executions = counting::<Loom, S>(scenario, script, |execution| builder.check(execution));
+    let executions = counting(Runner::Loom, scenario, script, |execution| builder.check(execution));
     Searched { executions, ended: start.elapsed() < limit }
 }
 
@@ -181,14 +184,15 @@ fn on_shuttle<S: Scenario>(scenario: &S, script: &Script, limit: Duration) -> Se
     config.max_time = Some(limit);
     config.silence_warnings = true;
     let runner = shuttle::Runner::new(DfsScheduler::new(None, false), config);
-    let executions = counting::<Shuttle, S>(scenario, script, |execution| {
+    let executions = counting(Runner::Shuttle, scenario, script, |execution| {
         runner.run(execution);
     });
     Searched { executions, ended: start.elapsed() < limit }
 }
 
 /// The executions that an engine makes of the scenario.
-fn counting<P: reveille::sync::Primitives, S: Scenario>(
+fn counting<S: Scenario>(
+    runner: Runner,
     scenario: &S,
     script: &Script,
     run: impl FnOnce(Box<dyn Fn() + Send + Sync>),
@@ -200,11 +204,12 @@ fn counting<P: reveille::sync::Primitives, S: Scenario>(
         move || {
             executions.fetch_add(1, Relaxed);
             script::begin();
-            scenario.run::<P>();
+            current::run_on(runner);
+            scenario.run::<Checked>();
         }
     });
     // With shuttle's hook in place, each execution of loom would print.
-    let result = panics::quietly(AssertUnwindSafe(|| run(execution)));
+    let result = trace::without(|| panics::quietly(AssertUnwindSafe(|| run(execution))));
     assert!(result.is_ok(), "nothing goes wrong in what is measured: {result:?}");
     executions.load(Relaxed)
 }

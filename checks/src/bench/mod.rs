@@ -23,14 +23,16 @@ mod bed;
 mod crowd;
 pub mod exact;
 mod gates;
-mod hand_off;
+#[doc(hidden)]
+pub mod hand_off;
 mod jobs;
 mod latency;
 mod load;
 mod machine;
 mod measure;
 mod memory;
-mod neighbours;
+#[doc(hidden)]
+pub mod neighbours;
 mod nop;
 mod ours;
 mod peers;
@@ -48,6 +50,8 @@ use reveille::uring;
 
 pub use machine::Regime;
 pub use measure::{Plan, run};
+#[doc(hidden)]
+pub use row::median;
 pub use row::{Row, conclusions};
 
 /// The share of its CPUs that a run may lose to others and still count as undisturbed.
@@ -271,7 +275,8 @@ pub struct Line {
 }
 
 impl Line {
-    fn new<C: Contender + 'static>(
+    /// A contender that is made anew for each run.
+    pub fn new<C: Contender + 'static>(
         contender: &'static str,
         depth: usize,
         make: impl Fn() -> Result<C, Error> + Send + Sync + 'static,

@@ -10,14 +10,18 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// A busy loop of another process on each of some CPUs, until this is dropped, or until this process has ended.
 #[derive(Default)]
-pub(super) struct Neighbours(Vec<(usize, Child)>);
+pub struct Neighbours(Vec<(usize, Child)>);
 
 /// Looks now and then whether its parent is still there.
 const BUSY: &str =
     "while kill -0 $PPID 2>/dev/null; do n=0; while [ $n -lt 100000 ]; do n=$((n+1)); done; done";
 
 impl Neighbours {
-    pub(super) fn on(cpus: &[usize]) -> io::Result<Self> {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// If there is no shell, or no such CPU.
+    pub fn on(cpus: &[usize]) -> io::Result<Self> {
         let mut neighbours = Self(Vec::new());
         for &cpu in cpus {
             let child = Command::new("sh").args(["-c", BUSY]).stdin(Stdio::null()).spawn()?;
@@ -30,8 +34,16 @@ impl Neighbours {
         Ok(neighbours)
     }
 
+    /// Their process ids.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|(_, child)| child.id())
+    }
+
     /// The CPU time that those on these CPUs have taken so far.
-    pub(super) fn cpu_time(&self, cpus: &[usize]) -> io::Result<Duration> {
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub fn cpu_time(&self, cpus: &[usize]) -> io::Result<Duration> {
         self.0.iter().filter(|(cpu, _)| cpus.contains(cpu)).map(|(_, child)| cpu_time(child.id())).sum()
     }
 }
@@ -52,20 +64,4 @@ fn cpu_time(pid: u32) -> io::Result<Duration> {
     let fields = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
     let ticks: u32 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u32>().ok()).sum();
     Ok(Duration::from_millis(10) * ticks)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_neighbour_takes_time_and_is_gone_when_it_is_dropped() {
-        let neighbours = Neighbours::on(&[0]).expect("there is a shell and a first CPU");
-        let pid = neighbours.0[0].1.id();
-        while neighbours.cpu_time(&[0]).expect("it runs") == Duration::ZERO {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        drop(neighbours);
-        assert!(!fs::exists(format!("/proc/{pid}/stat")).unwrap_or(true), "{pid}");
-    }
 }

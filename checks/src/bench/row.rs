@@ -122,7 +122,7 @@ pub(super) fn row(
 }
 
 /// Of an even number the mean of the middle two; `None` of none.
-pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
@@ -188,70 +188,5 @@ impl Row {
             (_, Some(p99)) => 1.0 / p99,
             _ => self.ops_per_s,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_of_an_even_number_is_between_the_middle_two_and_of_none_is_nothing() {
-        assert_eq!(median([4.0, 1.0, 3.0].into_iter()), Some(3.0));
-        assert_eq!(median([4.0, 1.0, 3.0, 2.0].into_iter()), Some(2.5));
-        assert_eq!(median(std::iter::empty()), None);
-    }
-
-    fn row(contender: &'static str, depth: usize, ops_per_s: f64) -> Row {
-        Row {
-            bench: "nop",
-            case: None,
-            contender,
-            depth,
-            workers: None,
-            regime: Regime::P,
-            ops_per_s,
-            ops_per_s_min: ops_per_s,
-            ops_per_s_max: ops_per_s,
-            cpu_ns_per_op: 0.0,
-            wakes_per_op: None,
-            skipped_per_op: None,
-            worker_wakes_per_op: None,
-            syscalls_per_op: None,
-            lock_waits_per_op: None,
-            lock_wait_share: None,
-            p50_us: None,
-            p99_us: None,
-            p999_us: None,
-            memory_per_op: None,
-            ratio: None,
-            rounds: 1,
-            others: 0.0,
-        }
-    }
-
-    #[test]
-    fn a_conclusion_names_the_best_other_and_says_where_ours_is_behind() {
-        let mut rows = vec![
-            row("reveille", 1, 200.0),
-            row("reveille-poll", 1, 999.0),
-            row("kernel", 1, 50.0),
-            row("rayon", 1, 100.0),
-            row("reveille", 8, 90.0),
-            row("kernel", 8, 100.0),
-        ];
-        let behind = "P: speed: ours over the best other's is 0.90 (kernel at depth 8) to 2.00 (rayon at depth 1); \
-                      reveille is BEHIND in 1 of 2";
-        assert_eq!(conclusions(Name::Nop, &rows), [behind]);
-        rows[4].ops_per_s = 120.0;
-        assert!(conclusions(Name::Nop, &rows)[0].ends_with("; reveille is ahead throughout"));
-        rows.retain(|row| row.contender == "kernel");
-        assert_eq!(conclusions(Name::Nop, &rows), [""; 0], "nobody of ours took part");
-        // Less is better where it is time or memory.
-        for row in &mut rows {
-            row.p99_us = Some(10.0);
-        }
-        rows.push(Row { p99_us: Some(5.0), ..row("reveille", 1, 1.0) });
-        assert!(conclusions(Name::Latency, &rows)[0].contains("is 2.00 (kernel at depth 1)"));
     }
 }

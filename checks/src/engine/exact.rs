@@ -10,11 +10,12 @@ use reveille_model::graphs::{EventId, Graph, Op as Asked, Record, linearize};
 use reveille_model::memory::Memory;
 
 use super::{Budget, Engine, ReplayError};
+use crate::flavour::current::{self, Runner};
 use crate::flavour::script::{self, Script};
 use crate::flavour::weakened::Followed;
-use crate::flavour::{Exact, Weakened, exact};
+use crate::flavour::{Checked, exact};
 use crate::scenario::Scenario;
-use crate::trace::{Object, Op, Step, Trace, order, stale};
+use crate::trace::{self, Object, Op, Step, Trace, order, stale};
 use crate::verdict::{Counterexample, End, Link, Then, Verdict, Why};
 
 /// So many executions are visited depth first, on one thread, before anything else: many scenarios have no more, and what goes wrong
@@ -95,7 +96,8 @@ fn program<S: Scenario>(scenario: &S, script: &Script) -> impl Fn() + Clone + Se
         mistake.again();
         script::follow(&script);
         exact::begin();
-        scenario.run::<Weakened<Exact>>();
+        current::run_on(Runner::Exact);
+        scenario.run::<Checked>();
     }
 }
 
@@ -241,12 +243,7 @@ fn trace(failed: &Failed, main: &'static str) -> (Trace, HashMap<EventId, usize>
             if let Op::Park { timed: is_timed, .. } = &mut op {
                 *is_timed = !timed.is_empty();
             }
-            let source = graph.event(id).source;
-            let file = source.file().rsplit('/').next().unwrap_or_default();
-            let source = match file {
-                "exact.rs" | "weakened.rs" | "code.rs" => String::new(),
-                file => format!("{file}:{}", source.line()),
-            };
+            let source = trace::source(graph.event(id).source);
             rows.insert(id, steps.len());
             steps.push(Step { thread: id.thread(), op, source });
         }

@@ -7,8 +7,8 @@ use std::time::Instant;
 use loom::model::Builder;
 
 use super::{Budget, Engine, Meaning, Run, run};
+use crate::flavour::current::Runner;
 use crate::flavour::script::Script;
-use crate::flavour::{Loom, Sequential};
 use crate::scenario::Scenario;
 use crate::verdict::Verdict;
 
@@ -69,11 +69,8 @@ pub(crate) fn bounded<S: Scenario>(
     builder.checkpoint_interval = 1;
     builder.checkpoint_file = None;
     let check = |execution: Box<dyn Fn() + Send + Sync>| builder.check(execution);
-    if engine == Engine::LoomSc {
-        run::<Sequential<Loom>, S>(scenario, script, &found_by, executions, check)
-    } else {
-        run::<Loom, S>(scenario, script, &found_by, executions, check)
-    }
+    let runner = if engine == Engine::LoomSc { Runner::SequentialLoom } else { Runner::Loom };
+    run(runner, scenario, script, &found_by, executions, check)
 }
 
 /// What loom means by a panic in this file of its own.

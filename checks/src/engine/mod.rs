@@ -4,7 +4,8 @@ mod any;
 mod exact;
 pub(crate) mod loom;
 pub(crate) mod model;
-pub(crate) mod panics;
+#[doc(hidden)]
+pub mod panics;
 mod shuttle;
 
 use std::panic::AssertUnwindSafe;
@@ -12,14 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use reveille::sync::Primitives;
 use reveille_model::explore;
 use reveille_model::memory::Memory;
 use serde::{Deserialize, Serialize};
 
 use self::panics::{Panic, Raised};
+use crate::flavour::Checked;
+use crate::flavour::current::{self, Runner};
 use crate::flavour::script::{self, Script};
-use crate::flavour::{Traced, Weakened};
 use crate::scenario::Scenario;
 use crate::trace;
 use crate::verdict::{Counterexample, End, Verdict, Why};
@@ -317,8 +318,9 @@ impl Meaning {
     }
 }
 
-/// Runs `scenario` under `run`, the engine's way to execute a closure again and again. Counts the executions.
-fn run<F: Primitives, S: Scenario>(
+/// Runs `scenario` on `runner` under `run`, the engine's way to execute a closure again and again. Counts the executions.
+fn run<S: Scenario>(
+    runner: Runner,
     scenario: &S,
     script: &Script,
     found_by: &str,
@@ -333,7 +335,8 @@ fn run<F: Primitives, S: Scenario>(
             panics::begin();
             script::begin();
             trace::begin(scenario.main_thread());
-            scenario.run::<Weakened<Traced<F>>>();
+            current::run_on(runner);
+            scenario.run::<Checked>();
         }
     });
     let result = panics::quietly(AssertUnwindSafe(|| run(execution)));

@@ -9,7 +9,7 @@ use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Schedule, 
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 use super::{Budget, Meaning, Run, run};
-use crate::flavour::Shuttle;
+use crate::flavour::current;
 use crate::flavour::script::Script;
 use crate::scenario::Scenario;
 use crate::verdict::Verdict;
@@ -53,7 +53,7 @@ pub(super) fn search<S: Scenario>(scenario: &S, script: &Script, budget: Budget)
             begun: 0,
             stopped: stopped.clone(),
         };
-        match run::<Shuttle, S>(scenario, script, &found_by, &executions, |execution| {
+        match run(current::Runner::Shuttle, scenario, script, &found_by, &executions, |execution| {
             Runner::new(scheduler, config()).run(execution);
         }) {
             Run::Failed(counterexample) => return Verdict::Misses { counterexample, explored: explored() },

@@ -9,10 +9,11 @@
 //! | [`Traced<P>`] | `P`'s, and a row in a [trace](crate::trace) | as `P` |
 //! | [`Timed`] | the machine's, as `Native`'s; wakes and waits for a lock are counted | nothing: it is for [measurements](crate::bench) |
 //! | [`Weakened<P>`] | `P`'s, but for one that a mistake is made in | what the mistake lets happen |
+//! | [`Current`] | that of the engine which runs: [`Exact`], or [`Traced`] around [`Loom`], `Sequential<Loom>` or [`Shuttle`] | what that engine sees |
 //!
-//! They compose: `Weakened<Traced<Sequential<Loom>>>` is what the `sc` row of the verdict runs on, no mistake being made. All of them are ordinary types,
-//! so one binary holds them all.
+//! They compose. Scenarios run on [`Checked`], whichever engine runs them: so they are compiled once.
 
+pub(crate) mod current;
 mod engines;
 pub(crate) mod exact;
 pub mod script;
@@ -21,9 +22,13 @@ pub mod timed;
 mod traced;
 pub mod weakened;
 
+pub use current::Current;
 pub use engines::{Loom, ScriptedPanic, Shuttle};
 pub use exact::Exact;
 pub use sequential::Sequential;
 pub use timed::Timed;
 pub use traced::Traced;
 pub use weakened::Weakened;
+
+/// What the engines run scenarios on.
+pub type Checked = Weakened<Current>;

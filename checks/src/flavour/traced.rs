@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reveille::sync::{self, Note, Primitives, Unparked};
 
-use crate::trace::{self, Modification, Object, Op, order, stale};
+use crate::trace::{self, Object, Op, order, stale};
 
 /// `P`, recorded.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,13 @@ pub struct Traced<P>(PhantomData<P>);
 
 #[track_caller]
 fn record<P: Primitives>(op: impl FnOnce(&mut [Object]) -> Op) {
-    trace::record(P::thread(), Location::caller(), op);
+    record_at::<P>(Location::caller(), op);
+}
+
+fn record_at<P: Primitives>(at: &'static Location<'static>, op: impl FnOnce(&mut [Object]) -> Op) {
+    if trace::is_on() {
+        trace::record(P::thread(), at, op);
+    }
 }
 
 #[track_caller]
@@ -27,7 +33,7 @@ fn recorded<P: Primitives>(name: &'static str, body: impl FnOnce() + Send) -> im
     move || {
         trace::name_thread(P::thread(), name);
         body();
-        trace::record(P::thread(), spawned, |_| Op::End);
+        record_at::<P>(spawned, |_| Op::End);
     }
 }
 
@@ -78,14 +84,13 @@ pub struct TracedAtomic<P: Primitives> {
 
 impl<P: Primitives> TracedAtomic<P> {
     #[track_caller]
-    fn rmw(&self, by: Modification, ordering: Ordering, read: usize, wrote: Option<usize>) {
+    fn rmw(&self, ordering: Ordering, read: usize, wrote: Option<usize>) {
         record::<P>(|objects| {
             let newest = &mut objects[self.object].newest;
             let stale = stale(*newest, read);
             *newest = wrote.unwrap_or(*newest);
             Op::Rmw { object: self.object, order: order(ordering), read, wrote, stale }
         });
-        trace::modified(by);
     }
 }
 
@@ -113,19 +118,19 @@ impl<P: Primitives> sync::Atomic for TracedAtomic<P> {
 
     fn swap(&self, value: usize, ordering: Ordering) -> usize {
         let read = self.inner.swap(value, ordering);
-        self.rmw(Modification::Swap, ordering, read, Some(value));
+        self.rmw(ordering, read, Some(value));
         read
     }
 
     fn fetch_add(&self, value: usize, ordering: Ordering) -> usize {
         let read = self.inner.fetch_add(value, ordering);
-        self.rmw(Modification::Add, ordering, read, Some(read.wrapping_add(value)));
+        self.rmw(ordering, read, Some(read.wrapping_add(value)));
         read
     }
 
     fn fetch_sub(&self, value: usize, ordering: Ordering) -> usize {
         let read = self.inner.fetch_sub(value, ordering);
-        self.rmw(Modification::Add, ordering, read, Some(read.wrapping_sub(value)));
+        self.rmw(ordering, read, Some(read.wrapping_sub(value)));
         read
     }
 
@@ -137,10 +142,9 @@ impl<P: Primitives> sync::Atomic for TracedAtomic<P> {
         err: Ordering,
     ) -> Result<usize, usize> {
         let result = self.inner.compare_exchange(current, new, ok, err);
-        let by = Modification::CompareExchange { success: ok, failure: err };
         match result {
-            Ok(read) => self.rmw(by, ok, read, Some(new)),
-            Err(read) => self.rmw(by, err, read, None),
+            Ok(read) => self.rmw(ok, read, Some(new)),
+            Err(read) => self.rmw(err, read, None),
         }
         result
     }
@@ -160,10 +164,10 @@ impl<P: Primitives, T: Send + 'static> sync::Mutex<T> for TracedMutex<P, T> {
     fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
         let at = Location::caller();
         self.inner.with(|value| {
-            trace::record(P::thread(), at, |_| Op::Lock { object: self.object });
+            record_at::<P>(at, |_| Op::Lock { object: self.object });
             let result = body(value);
             // Still inside: nobody else can be recorded as the next owner before this.
-            trace::record(P::thread(), at, |_| Op::Unlock { object: self.object });
+            record_at::<P>(at, |_| Op::Unlock { object: self.object });
             result
         })
     }

@@ -13,14 +13,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many there are, the sum of their numbers, and that of the squares, wrapping: one that is lost and another that is told
 /// twice do not make up for each other.
-type Sums = [u64; 3];
+pub type Sums = [u64; 3];
 
-fn plus(sums: Sums, more: Sums) -> Sums {
+#[doc(hidden)]
+pub fn plus(sums: Sums, more: Sums) -> Sums {
     std::array::from_fn(|i| sums[i].wrapping_add(more[i]))
 }
 
 /// One more with this number.
-fn one(number: u64) -> Sums {
+#[doc(hidden)]
+pub fn one(number: u64) -> Sums {
     [1, number, number.wrapping_mul(number)]
 }
 

@@ -284,8 +284,10 @@ pub struct Event {
     pub happens_before: Clock,
     /// What happens before a read that acquires this write
     pub message: Clock,
-    /// What is before it under SC, itself included, if the graph [keeps](super::Graph) that
+    /// What is before it under SC and x86-TSO, itself included, if the graph [keeps](super::Graph) that
     pub before: Clock,
+    /// ... and under x86-TSO so many events of each thread, but of those beyond `before` only the loads
+    pub loads_before: Clock,
 }
 
 impl Event {

@@ -107,7 +107,7 @@ impl Graph {
             len: 0,
             fences: Vec::new(),
             seq_cst: Vec::new(),
-            is_closed: memory == Memory::Sc,
+            is_closed: memory != Memory::Rc11,
         }
     }
 
@@ -216,12 +216,8 @@ impl Graph {
     /// What comes before the event with this number of this thread, itself excluded: under program order and reads-from, and by
     /// happens-before.
     pub fn before(&self, id: EventId) -> (&Clock, &Clock) {
-        let previous = match id.index().checked_sub(1) {
-            Some(previous) => Some(EventId::new(id.thread(), previous)),
-            None => self.threads[id.thread()].started_by,
-        };
         static NOTHING: std::sync::LazyLock<Clock> = std::sync::LazyLock::new(Clock::default);
-        match previous {
+        match self.previous(id) {
             Some(previous) => {
                 let event = self.event(previous);
                 (&event.porf, &event.happens_before)
@@ -272,6 +268,7 @@ impl Graph {
             happens_before: Clock::default(),
             message: Clock::default(),
             before: Clock::default(),
+            loads_before: Clock::default(),
         };
         match op {
             Op::Load { location, .. } | Op::Rmw { location, .. } => {
@@ -320,55 +317,6 @@ impl Graph {
             self.close(id);
         }
         id
-    }
-
-    /// Brings [`Event::before`] of all events up to date.
-    pub fn close_all(&mut self) {
-        if self.memory != Memory::Sc || self.is_closed {
-            return;
-        }
-        self.is_closed = true;
-        let ids: Vec<EventId> = (0..self.threads.len())
-            .flat_map(|thread| {
-                (0..self.threads[thread].events.len()).map(move |index| EventId::new(thread, index))
-            })
-            .collect();
-        for &id in &ids {
-            self.event_mut(id).before = Clock::default();
-        }
-        // Until nothing is new: the relations have no cycle.
-        while ids.iter().filter(|&&id| self.close(id)).count() > 0 {}
-    }
-
-    /// Takes into [`Event::before`] what is before the events that come directly before this one. Whether there was anything new.
-    fn close(&mut self, id: EventId) -> bool {
-        let event = self.event(id);
-        let mut before = event.before.clone();
-        before.include(id.thread(), id.index() + 1);
-        let mut include = |id: EventId| {
-            if !id.is_initial() {
-                before.join(&self.event(id).before);
-            }
-        };
-        match id.index().checked_sub(1) {
-            Some(previous) => include(EventId::new(id.thread(), previous)),
-            None => self.threads[id.thread()].started_by.into_iter().for_each(&mut include),
-        }
-        if event.op.reads() {
-            include(event.reads_from);
-        }
-        if let Op::Join { thread } = event.op {
-            let last = self.threads[thread as usize].events.len() - 1;
-            include(EventId::new(thread as usize, last));
-        }
-        if event.writes {
-            let (previous, reads) = self.overwritten(id);
-            include(previous);
-            reads.for_each(&mut include);
-        }
-        let is_new = before != event.before;
-        self.event_mut(id).before = before;
-        is_new
     }
 
     /// Takes back the last event of its thread, a read or a read-modify-write that has no place in the coherence order yet.

@@ -3,6 +3,7 @@
 //! It knows no code: a graph is given operations, and says what they may read. Who asks for them is [`code`](crate::code).
 
 mod clock;
+mod closed;
 pub mod consistency;
 pub mod cycle;
 mod event;

@@ -107,11 +107,12 @@ pub fn soak(soak: Soak) -> Result<Report, Error> {
     tally.check(made == dropped, || {
         format!("items, their sum and that of their squares: {made:?} made, {dropped:?} dropped")
     });
+    let [callbacks, destructors] = dice.panics();
     Ok(Report {
         subject: soak.subject,
         operations: tally.operations,
-        callbacks: dice.0.callbacks.load(Relaxed),
-        destructors: dice.0.destructors.load(Relaxed),
+        callbacks,
+        destructors,
         items: made[0],
         seconds: start.elapsed().as_secs_f64(),
         faults: tally.faults,
@@ -158,7 +159,8 @@ fn reaches(goal: u64, progress: impl Fn() -> u64) -> bool {
 }
 
 /// Calls what may panic, and drops what it panicked with, which may panic as well.
-fn caught<R>(body: impl FnOnce() -> R) -> Option<R> {
+#[doc(hidden)]
+pub fn caught<R>(body: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(body)).map_err(discard).ok()
 }
 
@@ -170,7 +172,8 @@ fn discard(payload: Box<dyn Any + Send>) {
 
 /// Decides who panics, and keeps account of the items. The same for all threads.
 #[derive(Clone)]
-struct Dice(Arc<Account>);
+#[doc(hidden)]
+pub struct Dice(Arc<Account>);
 
 #[derive(Default)]
 struct Account {
@@ -183,7 +186,13 @@ struct Account {
 }
 
 impl Dice {
-    fn new(seed: u64) -> Self {
+    /// How often a callback and a destructor panicked.
+    pub fn panics(&self) -> [u64; 2] {
+        [&self.0.callbacks, &self.0.destructors].map(|n| n.load(Relaxed))
+    }
+
+    /// The same rolls for the same seed.
+    pub fn new(seed: u64) -> Self {
         Self(Arc::new(Account { seed, ..Account::default() }))
     }
 
@@ -198,27 +207,28 @@ impl Dice {
     }
 
     /// A place in a callback where it may panic: without a word on the terminal, and with an item.
-    fn callback(&self) {
+    pub fn callback(&self) {
         if self.one_in(CALLBACK) {
             self.0.callbacks.fetch_add(1, Relaxed);
             resume_unwind(Box::new(self.item()));
         }
     }
 
-    fn item(&self) -> Item {
+    pub fn item(&self) -> Item {
         let number = self.0.made.fetch_add(1, Relaxed);
         Item { number, unwinds: self.one_in(DESTRUCTOR), dice: self.clone() }
     }
 
     /// The items that were made, and those that were dropped.
-    fn balance(&self) -> (Sums, Sums) {
+    pub fn balance(&self) -> (Sums, Sums) {
         let made = (0..self.0.made.load(Relaxed)).map(one).fold([0; 3], plus);
         (made, self.0.dropped.each_ref().map(|sum| sum.load(Relaxed)))
     }
 }
 
 /// Something of the user's, with a destructor that may panic.
-struct Item {
+#[doc(hidden)]
+pub struct Item {
     number: u64,
     unwinds: bool,
     dice: Dice,
@@ -255,7 +265,8 @@ impl Wake for Unpark {
 
 /// A waker that may panic when it is cloned, when it is dropped, and when it is called; but then it has called `inner` first: one that
 /// does not wake is no waker.
-fn rude(dice: &Dice, inner: Waker) -> Waker {
+#[doc(hidden)]
+pub fn rude(dice: &Dice, inner: Waker) -> Waker {
     Rude { inner, item: dice.item() }.into_waker()
 }
 
@@ -298,49 +309,5 @@ impl Rude {
     fn call(&self) {
         self.inner.wake_by_ref();
         self.item.dice.callback();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_item_that_is_leaked_does_not_balance_and_one_that_panics_does() {
-        let dice = Dice::new(1);
-        let items = (0..1000).map(|_| dice.item()).collect::<Vec<_>>();
-        items.into_iter().for_each(|item| _ = caught(|| drop(item)));
-        (0..1000).for_each(|_| _ = caught(|| dice.callback()));
-        let (made, dropped) = dice.balance();
-        assert_eq!(made, dropped);
-        let [callbacks, destructors] = [&dice.0.callbacks, &dice.0.destructors].map(|n| n.load(Relaxed));
-        assert!(callbacks > 5 && destructors > 1, "{callbacks} and {destructors} panics");
-        std::mem::forget(dice.item());
-        assert_eq!(dice.balance().0[0], dice.balance().1[0] + 1);
-    }
-
-    #[test]
-    fn a_rude_waker_wakes_whether_it_panics_or_not() {
-        struct Bell(AtomicU64);
-        impl Wake for Bell {
-            fn wake(self: Arc<Self>) {
-                self.0.fetch_add(1, Relaxed);
-            }
-        }
-        let (dice, bell) = (Dice::new(1), Arc::new(Bell(AtomicU64::new(0))));
-        let (mut panics, mut clones) = (0, 0);
-        for _ in 0..1000 {
-            let waker = rude(&dice, bell.clone().into());
-            panics += u64::from(caught(|| waker.wake_by_ref()).is_none());
-            if let Some(clone) = caught(|| waker.clone()) {
-                clones += 1;
-                panics += u64::from(caught(|| clone.wake()).is_none());
-            }
-            caught(|| drop(waker));
-        }
-        assert_eq!(bell.0.load(Relaxed), 1000 + clones);
-        assert!(panics > 0 && clones < 1000);
-        let (made, dropped) = dice.balance();
-        assert_eq!(made, dropped);
     }
 }

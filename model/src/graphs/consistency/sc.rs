@@ -11,11 +11,7 @@ use super::super::{EventId, Graph, Op};
 pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     let location = graph.location(op.atomic().expect("an access"));
     if graph.is_closed && !without(Rule::FromRead) {
-        let previous = match id.index().checked_sub(1) {
-            Some(previous) => Some(EventId::new(id.thread(), previous)),
-            None => graph.threads[id.thread()].started_by,
-        };
-        let Some(previous) = previous else { return 0 };
+        let Some(previous) = graph.previous(id) else { return 0 };
         let before = &graph.event(previous).before;
         let floor = location.writes.iter().rposition(|&write| before.contains(write)).unwrap_or(0);
         agree(floor, || found(graph, id, op));

@@ -4,23 +4,19 @@
 //!
 //! A `seq_cst` fence is an `mfence`, and other fences are nothing. Every read-modify-write is locked, one that fails too. A
 //! `seq_cst` store is a store and an `mfence`. The start and the end of a thread, and waiting for it, drain its stores.
+//!
+//! As under SC, what is before an event is kept in it as long as only the newest is added to a graph.
 
 use std::sync::atomic::Ordering;
 
+use smallvec::SmallVec;
+
 use super::super::rules::{Rule, without};
-use super::super::{Event, EventId, Graph, Op};
+use super::super::{Clock, Event, EventId, Graph, Op};
 
 /// See [`super::floor`].
 pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
     let number = op.atomic().expect("an access");
-    let location = graph.location(number);
-    let nothing = Known { all: 0, loads: 0 };
-    let mut before = Before { graph, known: vec![nothing; graph.threads.len()], new: Vec::new() };
-    match op {
-        Op::Load { .. } if !without(Rule::LoadsPassStores) => before.include_loads(id.thread(), id.index()),
-        _ => before.include_all(id.thread(), id.index()),
-    }
-    before.close();
     // Coherence holds within the thread too, where a load passes its stores to other locations only.
     let own = graph.threads[id.thread()].events[..id.index()]
         .iter()
@@ -29,11 +25,55 @@ pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
         true => event.position as usize,
         false => graph.position(event.reads_from),
     });
-    let newest_known = location
-        .writes
+    let own = own.max().unwrap_or(0);
+    if !graph.is_closed
+        || [Rule::LoadsPassStores, Rule::OwnStoresFirst, Rule::SeqCstStores].into_iter().any(without)
+    {
+        return own.max(found(graph, id, op));
+    }
+    let direct = directly_before(graph, id, op).into_iter().flatten();
+    let before: SmallVec<[&Clock; 2]> = direct.map(|id| &graph.event(id).before).collect();
+    let writes = &graph.location(number).writes;
+    let passes_own = matches!(op, Op::Load { .. });
+    let kept = writes.iter().rposition(|&write| {
+        !passes_own && write.thread() == id.thread() || before.iter().any(|before| before.contains(write))
+    });
+    let kept = kept.unwrap_or(0);
+    if cfg!(test) {
+        assert_eq!(kept, found(graph, id, op), "what is before an event is kept as it is found");
+    }
+    own.max(kept)
+}
+
+/// The events of its thread from which, and from no others of it, follows what is before an event: of a load they are the last
+/// load and the last barrier, of any other the last load and the last that is none.
+pub fn directly_before(graph: &Graph, id: EventId, op: &Op) -> [Option<EventId>; 2] {
+    let own = &graph.threads[id.thread()].events[..id.index()];
+    let is_load = |event: &Event| matches!(event.op, Op::Load { .. });
+    let other = match matches!(op, Op::Load { .. }) {
+        true => own.iter().rposition(is_barrier),
+        false => own.iter().rposition(|event| !is_load(event)),
+    };
+    match [own.iter().rposition(is_load), other] {
+        [None, None] => [graph.threads[id.thread()].started_by, None],
+        both => both.map(|index| Some(EventId::new(id.thread(), index?))),
+    }
+}
+
+/// The newest write that is before an event by all but coherence within its thread, found from nothing.
+fn found(graph: &Graph, id: EventId, op: &Op) -> usize {
+    let nothing = Known { all: 0, loads: 0 };
+    let mut before = Before { graph, known: vec![nothing; graph.threads.len()], new: Vec::new() };
+    match op {
+        Op::Load { .. } if !without(Rule::LoadsPassStores) => before.include_loads(id.thread(), id.index()),
+        _ => before.include_all(id.thread(), id.index()),
+    }
+    before.close();
+    let writes = &graph.location(op.atomic().expect("an access")).writes;
+    let newest = writes
         .iter()
         .rposition(|write| write.is_initial() || before.known[write.thread()].all > write.index());
-    own.max().unwrap_or(0).max(newest_known.unwrap_or(0))
+    newest.unwrap_or(0)
 }
 
 /// What of a thread is before an event.
