@@ -14,11 +14,15 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::{DefaultHasher, Entry, HashMap};
 use std::hash::BuildHasherDefault;
+use std::sync::Arc;
 
+use super::Shared;
+use super::account::Account;
 use super::job::AnyJob;
+use super::worker::Station;
 use crate::burst::give_back;
 use crate::gate::WakeOne;
-use crate::sync::Primitives;
+use crate::sync::{Mutex, Primitives};
 
 /// The chains of all busy hashes.
 pub(super) struct Chains<P: Primitives, G: WakeOne> {
@@ -94,5 +98,69 @@ impl<P: Primitives, G: WakeOne> Chains<P, G> {
     /// Takes all jobs that wait. Their hashes stay busy until the jobs that are out are over.
     pub fn drain(&mut self) -> Vec<AnyJob<P, G>> {
         self.busy.values_mut().flat_map(std::mem::take).collect()
+    }
+}
+
+/// What became of the next job of a hash.
+pub(super) enum Next<'a, P: Primitives, G: WakeOne> {
+    /// There was none; the hash is free.
+    None,
+    /// Whoever asked runs it at once.
+    Runs(AnyJob<P, G>),
+    /// It is in a list of this account.
+    Pushed(&'a Account<P, G>),
+}
+
+impl<P: Primitives, G: WakeOne> Shared<P, G> {
+    pub(super) fn submit_hashed(self: &Arc<Self>, turn: usize, job: AnyJob<P, G>) {
+        let work = *job.work();
+        let Some(hash) = work.hash else { return };
+        let account = self.account(work.account);
+        let admission = self.chains.with(|chains| match chains.admit(hash, job) {
+            Admission::Free(job) => {
+                account.push_accepted(turn, job);
+                Ok(true)
+            }
+            Admission::Stalled => Ok(false),
+            Admission::Closed(job) => Err(job),
+        });
+        match admission {
+            Ok(true) => self.activate(account, 1),
+            Ok(false) => tracing::trace!(hash, "stalled"),
+            Err(job) => self.turn_away(job),
+        }
+    }
+
+    /// A job of this hash is over, and this worker asks what is next: the next of the hash, if nothing else waits.
+    pub(super) fn next_of_hash(self: &Arc<Self>, hash: u64, station: &Station<P, G>) -> Option<AnyJob<P, G>> {
+        match self.bring_out(hash, Some(station)) {
+            Next::None => None,
+            Next::Runs(job) => Some(job),
+            Next::Pushed(account) => {
+                self.activate(account, 1);
+                None
+            }
+        }
+    }
+
+    /// Brings the next job of a hash out of its chain: for this worker to run at once, if there is no other work that was there
+    /// first; else into a list of its account, for which somebody must be activated.
+    pub(super) fn bring_out(&self, hash: u64, station: Option<&Station<P, G>>) -> Next<'_, P, G> {
+        self.chains.with(|chains| {
+            let Some(job) = chains.next(hash) else { return Next::None };
+            let account = self.account(job.work().account);
+            match station {
+                Some(station)
+                    if station.account == account.name && !account.has_work() && !account.has_surplus() =>
+                {
+                    station.begin(&job);
+                    Next::Runs(job)
+                }
+                _ => {
+                    account.push_accepted(hash as usize, job);
+                    Next::Pushed(account)
+                }
+            }
+        })
     }
 }

@@ -94,125 +94,41 @@
 //! step that is argued here.
 
 mod account;
+mod batch;
+mod config;
+mod end;
 mod hash;
 mod job;
 mod shell;
 mod stats;
+mod threads;
 mod worker;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
-use std::{fmt, io, iter, panic, thread};
+use std::{fmt, io, iter};
 
 use self::account::{Account, Roster, Woken};
-use self::hash::{Admission, Chains};
+use self::hash::Chains;
 use self::job::{AnyJob, AnyTask, Fate};
-use self::worker::{Station, Worker};
+use self::threads::Threads;
 use crate::burst::give_back;
 use crate::completion::CompletionQueue;
 use crate::gate::{PerEntry, WakeOne};
-use crate::slot::Slot;
-use crate::sync::{Atomic, JoinHandle, Mutex, Native, Primitives};
-use crate::unwind::discard_payload;
-use crate::wait_queue::{Kind, WaitQueue};
-use crate::yielding::YIELDS;
+use crate::sync::{Atomic, Mutex, Native, Primitives};
+use crate::wait_queue::WaitQueue;
 
+pub(crate) use self::batch::Jobs;
+pub use self::batch::{Batch, Spared};
+use self::config::within_reach;
+pub use self::config::{Config, Layout};
 pub use self::job::{AccountName, Cancel, Completion, Handle, Outcome, Refusal, Token, Work};
 pub(crate) use self::shell::Shell;
-use self::shell::Shells;
 pub use self::stats::{AccountStats, Stats};
 use self::stats::{Counter, Counters, Counts};
 pub use self::worker::Context;
-
-/// How often the system is asked for a thread before it is believed that there is none.
-const ATTEMPTS: usize = 3;
-
-/// The most work lists of an account: a worker goes through all of them before it sleeps.
-const MOST_LISTS: usize = 1024;
-
-/// How a pool is built.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The most workers of the bounded account, those in blocked regions not counted; 1 at least.
-    pub bounded: usize,
-    /// The same for the unbounded account.
-    pub unbounded: usize,
-    /// After this time without work a worker leaves, unless it is the last of its account.
-    pub idle_timeout: Duration,
-    /// How many locks there are.
-    pub layout: Layout,
-    /// How often a worker without work yields its CPU and looks again before it sleeps, where jobs are submitted
-    /// [sparingly](Batch::submit_sparingly). One worker of an account at a time does that; the others sleep at once. It notices where
-    /// yields take long, and does so seldom there. 0 for none.
-    pub yields: usize,
-    /// How many workers of an account a batch of jobs wakes at first. Each that finds a job wakes the next, if others wait and none
-    /// is on its way. More than there are processors are of no use.
-    pub at_once: usize,
-    /// When so many workers of an account in a row had little to do after they were woken, one of them naps: for half a millisecond
-    /// no worker that finds a job wakes the next, and then it looks itself. 0 for never.
-    pub nap_after: usize,
-}
-
-impl Default for Config {
-    /// As many bounded workers and lists as the machine has processors, as many workers at once, 256 unbounded workers, five seconds.
-    fn default() -> Self {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            bounded: processors,
-            unbounded: 256,
-            idle_timeout: Duration::from_secs(5),
-            layout: Layout::Sharded(processors),
-            yields: YIELDS,
-            at_once: processors,
-            nap_after: 8,
-        }
-    }
-}
-
-impl Config {
-    fn max(&self, account: AccountName) -> usize {
-        let max = match account {
-            AccountName::Bounded => self.bounded,
-            AccountName::Unbounded => self.unbounded,
-        };
-        within_reach(max)
-    }
-}
-
-/// So many workers as may be said: 1 at least, and so few that they can be counted with those in blocked regions. The system has
-/// fewer in any case.
-fn within_reach(max: usize) -> usize {
-    max.clamp(1, isize::MAX as usize / 2)
-}
-
-/// How many locks a pool has for its work and its workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// A work list for each account, and one lock for the worker lists of both, taken whenever a worker goes idle, gets
-    /// busy or is woken: io-wq before "add io_worker.acct pointer" and the patch that moved the lists into the accounts.
-    OneLock,
-    /// The same with a lock for each account: io-wq since Linux 6.15.
-    LockPerAccount,
-    /// So many work lists for each account, each with its own lock on its own cache line. Submitters go round, workers begin
-    /// with a list of their own and go through all of them before they sleep. Worker lists have the wait queue's lock only.
-    /// 1 list at least, and 1024 at most.
-    Sharded(usize),
-}
-
-impl Layout {
-    fn shards(self) -> usize {
-        match self {
-            Layout::OneLock | Layout::LockPerAccount => 1,
-            Layout::Sharded(shards) => shards.clamp(1, MOST_LISTS),
-        }
-    }
-
-    fn keeps_free_list(self) -> bool {
-        !matches!(self, Layout::Sharded(_))
-    }
-}
 
 /// What becomes of the jobs that wait when a pool shuts down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -284,26 +200,6 @@ pub(in crate::pool) struct Shared<P: Primitives, G: WakeOne> {
 
 const EXIT: usize = 1;
 const CANCEL: usize = 2;
-
-/// The workers' threads.
-struct Threads<P: Primitives, G: WakeOne> {
-    /// Those that were started and not joined
-    running: Vec<Thread<P, G>>,
-    started: [usize; AccountName::ALL.len()],
-    /// What those that have been joined had counted
-    retired: Counts,
-    /// Those who have taken jobs out of the lists to cancel or refuse them, and are not done with that
-    holding: usize,
-    /// None is started any more
-    ended: bool,
-}
-
-struct Thread<P: Primitives, G: WakeOne> {
-    station: Arc<Station<P, G>>,
-    handle: P::JoinHandle,
-    /// It has ended, or is about to and takes no lock of ours any more
-    gone: bool,
-}
 
 impl<P: Primitives, G: WakeOne> Pool<P, G> {
     /// A pool without a worker; the first job starts one.
@@ -508,193 +404,6 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
     }
 }
 
-/// Jobs that are submitted together, when the batch is [submitted](Batch::submit) or dropped: for each account one lock and one wake
-/// decision. Hashed jobs go one by one, before the others.
-#[must_use = "dropping a batch submits it"]
-pub struct Batch<'a, P: Primitives = Native, G: WakeOne = PerEntry> {
-    submitter: &'a Submitter<P, G>,
-    jobs: Jobs<P, G>,
-}
-
-impl<'a, P: Primitives, G: WakeOne> Batch<'a, P, G> {
-    /// Adds a job, as [`Submitter::spawn`].
-    pub fn spawn<T, F>(&mut self, work: Work, run: F) -> Handle<T, P, G>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
-    {
-        let slot = Slot::new();
-        let token = self.enqueue(work, run, {
-            let slot = slot.clone();
-            move |outcome| slot.deliver(outcome)
-        });
-        Handle { slot, token }
-    }
-
-    /// Adds a job, as [`Submitter::enqueue`].
-    pub fn enqueue<T, F, D>(&mut self, work: Work, run: F, deliver: D) -> Token<P, G>
-    where
-        T: 'static,
-        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
-        D: FnOnce(Outcome<T>) + Send + 'static,
-    {
-        self.jobs.enqueue(work, run, deliver)
-    }
-
-    /// Adds a job without a token, which nobody cancels by itself: it is one allocation less, and nothing of it is counted. With a
-    /// [tag](Work::tagged) it can be found all the same, and costs what [`enqueue`](Batch::enqueue) does.
-    ///
-    /// ```
-    /// # use reveille::pool::{Config, Pool, Work};
-    /// # let pool: Pool = Pool::new(Config::default());
-    /// let (send, answers) = std::sync::mpsc::channel();
-    /// let mut batch = pool.batch();
-    /// batch.enqueue_detached(Work::BOUNDED, |_| 6 * 7, move |outcome| drop(send.send(outcome.done())));
-    /// batch.submit();
-    /// assert_eq!(answers.recv(), Ok(Some(42)));
-    /// ```
-    pub fn enqueue_detached<T, F, D>(&mut self, work: Work, run: F, deliver: D)
-    where
-        T: 'static,
-        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
-        D: FnOnce(Outcome<T>) + Send + 'static,
-    {
-        self.jobs.enqueue_detached(work, run, |outcome, _| deliver(outcome));
-    }
-
-    /// How many jobs it holds.
-    pub fn len(&self) -> usize {
-        self.jobs.len()
-    }
-
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Submits it.
-    pub fn submit(self) {}
-
-    /// Submits it, and wakes one worker at most, as [`submit`](Batch::submit) does; but that one wakes no further ones, until what
-    /// is returned is dropped: it may do short jobs all by itself before another one is awake. Until then jobs may wait while
-    /// workers sleep; so do nothing meanwhile that takes long.
-    ///
-    /// ```
-    /// # use reveille::pool::{Config, Outcome, Pool, Work};
-    /// # let pool: Pool = Pool::new(Config::default());
-    /// let mut batch = pool.batch();
-    /// let answers = [1, 2, 3].map(|n| batch.spawn(Work::BOUNDED, move |_| n * n));
-    /// let spared = batch.submit_sparingly();
-    /// std::thread::yield_now(); // a worker may have done them all after this
-    /// drop(spared);
-    /// assert!(matches!(answers.map(|answer| answer.wait().done()), [Some(1), Some(4), Some(9)]));
-    /// ```
-    pub fn submit_sparingly(mut self) -> Spared<'a, P, G> {
-        self.submitter.submit_sparingly(&mut self.jobs)
-    }
-}
-
-/// Workers who were not woken yet for jobs that have been submitted. They are when this is dropped, if jobs still wait then.
-#[must_use = "dropping it wakes the workers that were spared"]
-pub struct Spared<'a, P: Primitives = Native, G: WakeOne = PerEntry>(&'a Submitter<P, G>);
-
-impl<P: Primitives, G: WakeOne> Spared<'_, P, G> {
-    /// How many jobs wait for a worker, these and others.
-    pub fn waiting(&self) -> usize {
-        self.0.shared.accounts.iter().map(Account::waiting).sum()
-    }
-
-    /// Wakes as many workers as jobs wait now, or starts one. One may be on its way, and take long.
-    pub fn wake(&self) {
-        for account in &self.0.shared.accounts {
-            let waiting = account.waiting();
-            if waiting > 0 {
-                account.wake_more(waiting);
-                self.0.shared.activate_unprompted(account);
-            }
-        }
-    }
-}
-
-impl<P: Primitives, G: WakeOne> Drop for Spared<'_, P, G> {
-    fn drop(&mut self) {
-        if !P::tearing_down() {
-            for account in self.0.shared.accounts.iter().filter(|account| account.is_looked_after()) {
-                account.end_sparing();
-            }
-            // Whoever pushed them reads his own push, or what a worker has made of the list since.
-            let shared = &self.0.shared;
-            shared.accounts.iter().for_each(|account| shared.activate_unprompted(account));
-        }
-    }
-}
-
-impl<P: Primitives, G: WakeOne> Drop for Batch<'_, P, G> {
-    fn drop(&mut self) {
-        self.submitter.submit(&mut self.jobs);
-    }
-}
-
-/// Jobs that are to be [submitted](Submitter::submit) together. It keeps its memory.
-pub(crate) struct Jobs<P: Primitives = Native, G: WakeOne = PerEntry> {
-    unhashed: [Vec<AnyJob<P, G>>; AccountName::ALL.len()],
-    /// Those with a hash, of both accounts: their order is kept.
-    hashed: Vec<AnyJob<P, G>>,
-    shells: Shells,
-}
-
-impl<P: Primitives, G: WakeOne> Default for Jobs<P, G> {
-    fn default() -> Self {
-        Self {
-            unhashed: [const { Vec::new() }; AccountName::ALL.len()],
-            hashed: Vec::new(),
-            shells: Shells::default(),
-        }
-    }
-}
-
-impl<P: Primitives, G: WakeOne> Jobs<P, G> {
-    pub fn enqueue<T, F, D>(&mut self, work: Work, run: F, deliver: D) -> Token<P, G>
-    where
-        T: 'static,
-        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
-        D: FnOnce(Outcome<T>) + Send + 'static,
-    {
-        let (job, token) = job::cancellable(work, run, deliver);
-        self.push(job);
-        token
-    }
-
-    /// The same without a token, which makes it cheaper. With the outcome comes the empty box of the job, to be
-    /// [kept](Jobs::keep).
-    pub fn enqueue_detached<T, F, D>(&mut self, work: Work, run: F, deliver: D)
-    where
-        T: 'static,
-        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
-        D: FnOnce(Outcome<T>, Option<Shell>) + Send + 'static,
-    {
-        let job = job::detached(&mut self.shells, work, run, deliver);
-        self.push(job);
-    }
-
-    /// Keeps the box of a job that is over for one that is to come.
-    pub fn keep(&mut self, shell: Shell) {
-        self.shells.put(shell);
-    }
-
-    fn push(&mut self, job: AnyJob<P, G>) {
-        let work = job.work();
-        match work.hash {
-            None => self.unhashed[work.account as usize].push(job),
-            Some(_) => self.hashed.push(job),
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        self.hashed.len() + self.unhashed.iter().map(Vec::len).sum::<usize>()
-    }
-}
-
 impl<P: Primitives, G: WakeOne> Shared<P, G> {
     fn account(&self, name: AccountName) -> &Account<P, G> {
         &self.accounts[name as usize]
@@ -721,25 +430,6 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         match account.push(turn, jobs.drain(..)) {
             Ok(()) => self.activate(account, wakes),
             Err(jobs) => jobs.into_iter().for_each(|job| self.turn_away(job)),
-        }
-    }
-
-    fn submit_hashed(self: &Arc<Self>, turn: usize, job: AnyJob<P, G>) {
-        let work = *job.work();
-        let Some(hash) = work.hash else { return };
-        let account = self.account(work.account);
-        let admission = self.chains.with(|chains| match chains.admit(hash, job) {
-            Admission::Free(job) => {
-                account.push_accepted(turn, job);
-                Ok(true)
-            }
-            Admission::Stalled => Ok(false),
-            Admission::Closed(job) => Err(job),
-        });
-        match admission {
-            Ok(true) => self.activate(account, 1),
-            Ok(false) => tracing::trace!(hash, "stalled"),
-            Err(job) => self.turn_away(job),
         }
     }
 
@@ -804,143 +494,6 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         self.activate_unprompted(account);
     }
 
-    /// Starts a worker if there is a vacancy. An error if the system refuses and the account has no worker that could run
-    /// its jobs.
-    fn start(self: &Arc<Self>, account: &Account<P, G>) -> io::Result<()> {
-        if !account.reserve() {
-            return Ok(());
-        }
-        let mut attempts = 0;
-        let error = loop {
-            match self.threads.with(|threads| self.start_thread(account.name, threads)) {
-                Ok(worker) => {
-                    // Without the lock: who listens may ask the pool for its counters.
-                    tracing::debug!(account = ?account.name, worker, "worker started");
-                    return Ok(());
-                }
-                Err(error) if attempts + 1 == ATTEMPTS => break error,
-                Err(_) => attempts += 1,
-            }
-        };
-        let deserted = account.roster(|roster| {
-            roster.workers -= 1;
-            roster.workers == roster.lent
-        });
-        tracing::warn!(account = ?account.name, %error, deserted, "no worker could be started");
-        // Somebody may have relied on the search of the worker that does not come.
-        let relied_on = account.end_search();
-        if !deserted {
-            if relied_on && account.has_work() {
-                account.wake(1);
-            }
-            return Ok(()); // those that run look for work before they sleep
-        }
-        // A submitter may have relied on the worker that does not come. No barrier between the vacancy and the look for work:
-        // that look, in `refuse_all`, takes the lists' locks. A job that is pushed before it has the lock, it finds; whoever
-        // pushes after it sees the vacancy.
-        Err(error)
-    }
-
-    /// Under the lock. The number of the worker.
-    fn start_thread(
-        self: &Arc<Self>,
-        account: AccountName,
-        threads: &mut Threads<P, G>,
-    ) -> io::Result<usize> {
-        threads.reap();
-        if threads.ended {
-            // For somebody who refuses the jobs of an account, and in whose hands they were when the end came: those that
-            // follow them out of their chains are refused too.
-            return Err(io::Error::other("the pool has ended"));
-        }
-        let number = threads.started[account as usize];
-        let station = Arc::new(Station::new(number, account));
-        let worker = Worker { shared: self.clone(), station: station.clone() };
-        // Under the lock, which a worker that leaves takes: so its handle is there before it is gone.
-        let handle = P::try_spawn(worker::name(account, number), move || worker.run())?;
-        threads.started[account as usize] += 1;
-        threads.running.push(Thread { station, handle, gone: false });
-        Ok(number)
-    }
-
-    /// Runs `body`, which takes jobs out of the lists and brings them to their end. The pool does not end before: another
-    /// shutdown would find the lists empty, and return while the outcomes are still on their way.
-    fn holding_jobs<R>(&self, body: impl FnOnce() -> R) -> R {
-        self.threads.with(|threads| threads.holding += 1);
-        // Unreached: what is foreign in there has guards of its own.
-        let result = P::catch(body);
-        self.threads.with(|threads| threads.holding -= 1);
-        self.end.notify_all();
-        result.unwrap_or_else(|panic| panic::resume_unwind(panic))
-    }
-
-    /// A worker that has left its account has nothing more to do.
-    fn gone(&self, station: &Station<P, G>) {
-        let alive = self.threads.with(|threads| {
-            threads.gone(station);
-            threads.alive()
-        });
-        if alive == 0 {
-            self.end.notify_all();
-        }
-    }
-
-    /// Brings all jobs in an account's lists to their end without running them. If jobs of the other account came out
-    /// of their chains meanwhile, that account.
-    fn refuse_all(&self, account: &Account<P, G>, error: io::Error) -> Option<&Account<P, G>> {
-        let why = Refusal::NoWorker(Arc::new(error));
-        let mut other = None;
-        loop {
-            let jobs = account.drain();
-            if jobs.is_empty() {
-                return other;
-            }
-            for job in jobs {
-                let hash = job.work().hash;
-                self.refuse(job, why.clone());
-                let next = hash.map(|hash| self.bring_out(hash, None));
-                if let Some(Next::Pushed(next)) = next
-                    && next.name != account.name
-                {
-                    other = Some(next);
-                }
-            }
-        }
-    }
-
-    /// A job of this hash is over, and this worker asks what is next: the next of the hash, if nothing else waits.
-    fn next_of_hash(self: &Arc<Self>, hash: u64, station: &Station<P, G>) -> Option<AnyJob<P, G>> {
-        match self.bring_out(hash, Some(station)) {
-            Next::None => None,
-            Next::Runs(job) => Some(job),
-            Next::Pushed(account) => {
-                self.activate(account, 1);
-                None
-            }
-        }
-    }
-
-    /// Brings the next job of a hash out of its chain: for this worker to run at once, if there is no other work that was there
-    /// first; else into a list of its account, for which somebody must be activated.
-    fn bring_out(&self, hash: u64, station: Option<&Station<P, G>>) -> Next<'_, P, G> {
-        self.chains.with(|chains| {
-            let Some(job) = chains.next(hash) else { return Next::None };
-            let account = self.account(job.work().account);
-            match station {
-                Some(station)
-                    if station.account == account.name && !account.has_work() && !account.has_surplus() =>
-                {
-                    station.begin(&job);
-                    Next::Runs(job)
-                }
-                _ => {
-                    account.push_accepted(hash as usize, job);
-                    Next::Pushed(account)
-                }
-            }
-        })
-    }
-
     /// All jobs with a tag that have not ended. A job moves from its chain to a list and from there to a worker, each time
     /// under the lock of where it was; we look in the same order, so we do not miss it. We may meet it twice.
     fn tagged(&self) -> Vec<AnyTask<P, G>> {
@@ -955,121 +508,6 @@ impl<P: Primitives, G: WakeOne> Shared<P, G> {
         let mut seen = HashSet::new();
         found.retain(|job| seen.insert(Arc::as_ptr(job).cast::<()>()));
         found
-    }
-
-    fn shutdown(&self, how: Shutdown) -> Result<(), InsideJob> {
-        tracing::debug!(?how, "shutdown");
-        self.chains.with(Chains::close);
-        self.accounts.iter().for_each(Account::close);
-        if how == Shutdown::Cancel {
-            // Before the jobs that run are told: a worker whose job ends for that must not find one that waits.
-            self.holding_jobs(|| {
-                // The chains first: then nothing comes out of them for a job that is cancelled in its list.
-                for job in self.chains.with(Chains::drain) {
-                    self.counters.count(job.conclude(Fate::Cancelled));
-                }
-                for job in self.accounts.iter().flat_map(Account::drain) {
-                    let hash = job.work().hash;
-                    self.counters.count(job.conclude(Fate::Cancelled));
-                    if let Some(hash) = hash {
-                        self.bring_out(hash, None);
-                    }
-                }
-            });
-        }
-        let exit = match how {
-            Shutdown::Drain => EXIT,
-            Shutdown::Cancel => EXIT | CANCEL,
-        };
-        if how == Shutdown::Cancel || !self.is_exiting() {
-            self.exit.store(exit, Relaxed);
-        }
-        // Everyone, in every account.
-        for account in &self.accounts {
-            account.idle.broadcast();
-        }
-        self.wait_for_the_end()
-    }
-
-    fn wait_for_the_end(&self) -> Result<(), InsideJob> {
-        let me = P::thread();
-        let inside = self
-            .threads
-            .with(|threads| threads.running.iter().any(|thread| thread.station.thread.get() == Some(&me)));
-        if inside {
-            return Err(InsideJob);
-        }
-        // A job that was pushed before the lists were closed may have nobody yet: its submitter is about to start somebody.
-        // All questions and the end are one step under the lock under which workers start and go. Asked one after the
-        // other without it, "nobody is alive" may be from before a worker was started and "no work" from after it took
-        // the job; and for what it then brings out of a chain nobody could be started any more.
-        let last = self.end.wait_until(Kind::Shared, || {
-            self.threads.with(|threads| {
-                let over = threads.alive() == 0
-                    && threads.holding == 0
-                    && !self.accounts.iter().any(Account::has_work);
-                over.then(|| {
-                    let first = !std::mem::replace(&mut threads.ended, true);
-                    first.then(|| std::mem::take(&mut threads.running))
-                })
-            })
-        });
-        match last {
-            Some(running) => {
-                let retired = running.into_iter().map(Thread::join).sum::<Counts>();
-                self.threads.with(|threads| threads.retired += retired);
-                // Release: pairs with the acquire load of `down` in `wait_for_the_end`; what the workers did is before our
-                // callers' return. Kept: what their jobs did is that by the lock of `threads` too. Only the ends of the
-                // threads themselves, with the destructors of what is local to them, come by this; no scenario has any.
-                self.down.store(1, Release);
-                self.end.notify_all();
-            }
-            None => self.end.wait_until(Kind::Shared, || {
-                // Acquire: pairs with the release store of `down` in `wait_for_the_end`. Kept: as there.
-                (self.down.load(Acquire) == 1).then_some(())
-            }),
-        }
-        Ok(())
-    }
-}
-
-/// What became of the next job of a hash.
-enum Next<'a, P: Primitives, G: WakeOne> {
-    /// There was none; the hash is free.
-    None,
-    /// Whoever asked runs it at once.
-    Runs(AnyJob<P, G>),
-    /// It is in a list of this account.
-    Pushed(&'a Account<P, G>),
-}
-
-impl<P: Primitives, G: WakeOne> Threads<P, G> {
-    fn alive(&self) -> usize {
-        self.running.iter().filter(|thread| !thread.gone).count()
-    }
-
-    fn gone(&mut self, station: &Station<P, G>) {
-        let thread = self.running.iter_mut().find(|thread| std::ptr::eq(&*thread.station, station));
-        if let Some(thread) = thread {
-            thread.gone = true;
-        }
-    }
-
-    /// Joins those that are gone.
-    fn reap(&mut self) {
-        let gone = self.running.extract_if(.., |thread| thread.gone);
-        self.retired += gone.map(Thread::join).sum();
-    }
-}
-
-impl<P: Primitives, G: WakeOne> Thread<P, G> {
-    /// Waits for the thread's end, and takes over what it has counted.
-    fn join(self) -> Counts {
-        // A worker does not panic, but what is local to its thread may when it ends.
-        if let Err(panic) = self.handle.join() {
-            discard_payload::<P>(panic);
-        }
-        self.station.counters.get()
     }
 }
 

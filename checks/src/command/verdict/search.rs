@@ -14,6 +14,10 @@ use crate::command::cell::{self, Finding};
 /// The part of the budget that the hardware gets, which needs both CPUs for itself.
 const HARDWARE_SHARE: f64 = 0.15;
 
+/// The part of the time that searches which end may take before they have to do with an equal share: a slow machine leaves
+/// something for the others.
+const ENDS_SHARE: f64 = 0.6;
+
 /// Searches the cells, as many at a time as there are CPUs; the hardware's after all others, one at a time.
 pub(in crate::command) fn search<C: Case>(
     cells: &[(C, Engine)],
@@ -43,8 +47,8 @@ pub(in crate::command) fn search<C: Case>(
     found.into_iter().map(|(_, found)| found).collect()
 }
 
-/// How long a search is expected to be. The short ones come first and may take long; what they leave of the time is shared by
-/// those that have no end.
+/// How long a search is expected to be. The short ones come first and may take long, but all of them together no more than
+/// [`ENDS_SHARE`]; what they leave of the time is shared by those that have no end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Length {
     /// Where a miss is documented a search ends with it.
@@ -65,11 +69,11 @@ impl Length {
         }
     }
 
-    /// The time for a search, of what is left for all.
-    fn time(self, left: Duration, share: Duration) -> Duration {
+    /// The time for a search, of what is left for those that end, and of an equal share of what is left for all.
+    fn time(self, left_for_ends: Duration, share: Duration) -> Duration {
         match self {
-            Self::ToTheMiss | Self::ToTheEnd => left / 2,
-            Self::Endless => share.min(left),
+            Self::ToTheMiss | Self::ToTheEnd => share.max(left_for_ends / 2),
+            Self::Endless => share,
         }
     }
 }
@@ -84,6 +88,7 @@ fn search_all<C: Case>(
     progress: &ProgressBar,
 ) -> Vec<(usize, Found<C>)> {
     let deadline = Instant::now() + budget;
+    let deadline_of_ends = Instant::now() + budget.mul_f64(ENDS_SHARE);
     let free = |index: usize| cells[index].0.pointless(cells[index].1).is_some();
     let costly = indices.iter().filter(|&&index| !free(index)).count().max(1) as u32;
     let queue = Mutex::new((indices.iter(), costly));
@@ -94,11 +99,12 @@ fn search_all<C: Case>(
                 loop {
                     let next = {
                         let mut queue = queue.lock().expect("no panic inside");
-                        let left = deadline.saturating_duration_since(Instant::now());
+                        let left = |until: Instant| until.saturating_duration_since(Instant::now());
                         queue.0.next().map(|&index| {
-                            let share = left * at_once as u32 / queue.1.max(1);
+                            let share =
+                                (left(deadline) * at_once as u32 / queue.1.max(1)).min(left(deadline));
                             queue.1 -= u32::from(!free(index));
-                            (index, Length::of(cells[index]).time(left, share))
+                            (index, Length::of(cells[index]).time(left(deadline_of_ends), share))
                         })
                     };
                     let Some((index, time)) = next else { break };
