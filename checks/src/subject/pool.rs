@@ -66,7 +66,7 @@ pub const MUTANTS: &[Mutant] = {
     const NO_BARRIER_IN_ADMIT: Mistake = dropped("gate.rs", "admit", "fence");
     const NO_BARRIER_AFTER_ARM: Mistake = dropped("gate.rs", "after_enqueue", "fence");
     const NO_BARRIER_AFTER_VACANCY: Mistake = dropped("pool/mod.rs", "vacancy_opened", "fence");
-    const END_NOT_TOLD: Mistake = wake_lost("pool/mod.rs", "gone", "notify_all", "sleeper");
+    const END_NOT_TOLD: Mistake = wake_lost("pool/threads.rs", "gone", "notify_all", "sleeper");
     const NO_BARRIER_AFTER_SEARCH: Mistake = dropped("pool/account.rs", "end_search", "fence");
     const WAKE_LOST: Mistake = wake_lost("pool/account.rs", "wake", "notify_many_if", "bounded 0");
     const SECOND_WAKE_LOST: Mistake = wake_lost("pool/account.rs", "wake", "notify_many_if", "bounded 1");
@@ -102,7 +102,7 @@ pub const MUTANTS: &[Mutant] = {
             P::Exit,
             "first-account-only",
             Interleaving,
-            wake_lost("pool/mod.rs", "shutdown", "broadcast", "unbounded 0"),
+            wake_lost("pool/end.rs", "shutdown", "broadcast", "unbounded 0"),
         ),
         mutant(P::Exit, "broadcast-without-barrier", WeakerThanX86, dropped("gate.rs", "reset", "fence")),
         mutant(P::Exit, "sleeper-without-barrier", WeakerThanX86, NO_BARRIER_AFTER_ARM),
@@ -130,7 +130,7 @@ pub const MUTANTS: &[Mutant] = {
             P::NoThread,
             "refusal-not-told",
             Interleaving,
-            wake_lost("pool/mod.rs", "holding_jobs", "notify_all", "sleeper"),
+            wake_lost("pool/threads.rs", "holding_jobs", "notify_all", "sleeper"),
         ),
         mutant(P::Nested, "end-not-told", Interleaving, END_NOT_TOLD),
         mutant(P::Resize, "resize-without-barrier", StoreBuffer, NO_BARRIER_AFTER_VACANCY),
