@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reveille_model::litmus::{Model, Observation, Outcomes, Test};
+use reveille_model::litmus::{Example, FLAWS, Model, Observation, Outcomes, Test};
 
 const KERNEL_TESTS: &str = include_str!("../litmus/kernel.litmus");
 const KERNEL_STATES: &str = include_str!("../litmus/kernel.tsv");
@@ -202,27 +202,23 @@ fn what_is_possible_under_sequential_consistency_is_possible_under_every_model()
 #[test]
 fn the_flaws_lose_a_wakeup_and_the_sound_forms_do_not() {
     use Observation::{Never as N, Sometimes as S};
-    macro_rules! flaw {
-        ($name:literal) => {
-            ($name, include_str!(concat!("../litmus/flaws/", $name, ".litmus")))
-        };
-    }
     let expected = [
-        (flaw!("F1-never-rearmed"), [S, S, S, S]),
-        (flaw!("F1-sound-counted"), [N, N, N, N]),
-        (flaw!("F2-armed-before-enqueue"), [S, S, S, S]),
-        (flaw!("F2-sound-armed-after-enqueue"), [N, N, N, N]),
-        (flaw!("F3-repoll"), [N, S, S, S]),
-        (flaw!("F3-sound-full-barrier"), [N, N, N, N]),
-        (flaw!("F4-activation"), [S, S, S, S]),
-        (flaw!("F4-sound-armed-after-enqueue"), [N, N, N, N]),
-        (flaw!("has-sleeper-before-6.14"), [N, S, S, S]),
-        (flaw!("sound-has-sleeper"), [N, N, N, N]),
-        (flaw!("sound-per-entry"), [N, N, N, N]),
+        ("F1-never-rearmed", [S, S, S, S]),
+        ("F1-sound-counted", [N, N, N, N]),
+        ("F2-armed-before-enqueue", [S, S, S, S]),
+        ("F2-sound-armed-after-enqueue", [N, N, N, N]),
+        ("F3-repoll", [N, S, S, S]),
+        ("F3-sound-full-barrier", [N, N, N, N]),
+        ("F4-activation", [S, S, S, S]),
+        ("F4-sound-armed-after-enqueue", [N, N, N, N]),
+        ("has-sleeper-before-6.14", [N, S, S, S]),
+        ("sound-has-sleeper", [N, N, N, N]),
+        ("sound-per-entry", [N, N, N, N]),
     ];
-    for ((name, text), verdicts) in expected {
+    assert_eq!(FLAWS.iter().map(|flaw| flaw.name).collect::<Vec<_>>(), expected.map(|(name, _)| name));
+    for (Example { name, text }, (_, verdicts)) in FLAWS.iter().zip(expected) {
         let test = Test::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(test.name(), name);
+        assert_eq!(test.name(), *name);
         assert_eq!(Model::ALL.map(|model| run(&test, model).observation), verdicts, "{name}");
         // Its head says the same of the kernel's model, and how to ask herd7.
         assert!(text.contains(&format!("Expected: {}", verdicts[3])), "{name}");
@@ -234,19 +230,15 @@ fn the_flaws_lose_a_wakeup_and_the_sound_forms_do_not() {
 /// one if nothing is counted.
 #[test]
 fn without_its_barrier_or_its_count_a_sound_form_loses_a_wakeup() {
-    macro_rules! without {
-        ($name:literal, $what:literal, $instead:literal) => {
-            ($name, include_str!(concat!("../litmus/flaws/", $name, ".litmus")), $what, $instead)
-        };
-    }
-    for (name, text, what, instead) in [
-        without!("F1-sound-counted", "persistent=1;", "persistent=0;"),
-        without!("F2-sound-armed-after-enqueue", "\tsmp_mb();\n", ""),
-        without!("F3-sound-full-barrier", "\tsmp_mb();\n", ""),
-        without!("F4-sound-armed-after-enqueue", "\tsmp_mb();\n", ""),
-        without!("sound-has-sleeper", "\tsmp_mb();\n", ""),
-        without!("sound-per-entry", "\tsmp_mb();\n", ""),
+    for (name, what, instead) in [
+        ("F1-sound-counted", "persistent=1;", "persistent=0;"),
+        ("F2-sound-armed-after-enqueue", "\tsmp_mb();\n", ""),
+        ("F3-sound-full-barrier", "\tsmp_mb();\n", ""),
+        ("F4-sound-armed-after-enqueue", "\tsmp_mb();\n", ""),
+        ("sound-has-sleeper", "\tsmp_mb();\n", ""),
+        ("sound-per-entry", "\tsmp_mb();\n", ""),
     ] {
+        let text = FLAWS.iter().find(|flaw| flaw.name == name).expect("it is there").text;
         assert!(text.contains(what), "{name}");
         // The first barrier in the text is the poller's.
         let test = Test::parse(&text.replacen(what, instead, 1)).unwrap();

@@ -67,6 +67,7 @@ mod calls;
 mod condition;
 mod engine;
 mod error;
+mod flaws;
 mod lower;
 mod parse;
 pub(crate) mod program;
@@ -74,6 +75,7 @@ mod resolve;
 mod syntax;
 
 pub use error::{Access, Error, Place, Race};
+pub use flaws::{Example, FLAWS};
 use program::{Dialect, Program, location_at};
 
 /// A memory model that a test is run under.
