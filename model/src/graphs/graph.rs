@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
+use super::consistency::rc11::Span;
 use super::event::{acquires, releases};
 use super::rules::{Rule, without};
 use super::wait::Look;
@@ -77,8 +78,10 @@ pub struct Graph {
     pub fences: Vec<EventId>,
     /// Accesses of `seq_cst`, in no order
     pub seq_cst: Vec<EventId>,
-    /// Whether [`Event::before`] is right. It stays so as long as reads read the newest write and writes are the newest: these add
-    /// nothing before events that are there
+    /// Under RC11, what each of [`fences`](Graph::fences) lies between, if that is kept
+    pub spans: Vec<Span>,
+    /// Whether what is [kept](Graph::close_all) is right: [`Event::before`], and the spans. It stays so as long as reads read
+    /// the newest write and writes are the newest
     pub is_closed: bool,
 }
 
@@ -107,7 +110,8 @@ impl Graph {
             len: 0,
             fences: Vec::new(),
             seq_cst: Vec::new(),
-            is_closed: memory != Memory::Rc11,
+            spans: Vec::new(),
+            is_closed: true,
         }
     }
 
@@ -314,7 +318,7 @@ impl Graph {
         self.is_closed &=
             !op.reads() || op.location().is_some_and(|number| self.newest(number) == reads_from);
         if self.is_closed {
-            self.close(id);
+            self.keep(id);
         }
         id
     }
@@ -345,7 +349,7 @@ impl Graph {
             threads[write.thread()].events[write.index()].position = position as u16;
         }
         if self.is_closed {
-            self.close(id);
+            self.keep(id);
         }
     }
 
@@ -421,6 +425,7 @@ impl Graph {
             locations: locations.collect(),
             next_stamp: self.next_stamp,
             len,
+            spans: Vec::new(),
             is_closed: false,
             fences: self.fences.iter().copied().filter(kept).collect(),
             seq_cst: self.seq_cst.iter().copied().filter(kept).collect(),
