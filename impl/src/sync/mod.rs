@@ -8,24 +8,45 @@
 //!
 //! - every shared object is made with a **label** (`"waiting"`, `"tail"`), by which a counterexample calls it;
 //! - every operation is `#[track_caller]`, so that it has a source line;
-//! - a lock is used through a closure, so that the unlock has a source line too.
+//! - a lock is mostly used through a closure, so that the unlock has a source line too.
 //!
-//! There is one width of atomic, the machine word: flags, counters and ring indices fit in it.
+//! | file | what it holds |
+//! |---|---|
+//! | this one | the trait [`Primitives`], and what it is made of |
+//! | `word` | [`Atomic`]s: a machine word in every flavour, and the narrower types |
+//! | `lock` | [`Mutex`] and its [`Guard`] |
+//! | `sleep` | [`Condvar`] and [`Futex`], made of a lock and parkers |
+//! | `native` | [`Native`] |
 
-use std::cell::UnsafeCell;
+mod lock;
+mod native;
+mod sleep;
+mod word;
+
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::PoisonError;
-use std::sync::atomic::{self, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Wake;
 use std::time::{Duration, Instant};
 
-use crate::parker::FutexParker;
+pub use lock::{Guard, Mutex};
+pub use native::{Native, NativeCell};
+pub use sleep::{Condvar, Futex};
+pub use word::{Atomic, Modify, Number, Packed, Word};
+
+/// An atomic truth value of a flavour.
+pub type AtomicBool<P> = <P as Primitives>::AtomicOf<bool>;
+/// An atomic `u32` of a flavour.
+pub type AtomicU32<P> = <P as Primitives>::AtomicOf<u32>;
+/// An atomic `u64` of a flavour.
+pub type AtomicU64<P> = <P as Primitives>::AtomicOf<u64>;
 
 /// A family of sync primitives: [`Native`], or that of a checker.
 pub trait Primitives: Sized + Send + Sync + 'static {
     /// An atomic machine word.
     type Atomic: Atomic;
+    /// An atomic of a narrower type, or of the same: [`Packed`], or the machine's own.
+    type AtomicOf<T: Word>: Atomic<T>;
     /// A mutual exclusion lock.
     type Mutex<T: Send + 'static>: Mutex<T>;
     /// What one thread sleeps on: a single token.
@@ -68,6 +89,16 @@ pub trait Primitives: Sized + Send + Sync + 'static {
         false
     }
 
+    /// Looks again and again until `condition` is true: a wait that does not sleep.
+    ///
+    /// A look that says no must have changed nothing that others see, and the next one must depend on nothing but what it reads.
+    /// For the exact engine such a look in vain is a wait: if what the thread reads changes no more, the thread is stuck, and the
+    /// counterexample says so. A loop without this is operations without end, which is a limit of the engine and no answer.
+    #[track_caller]
+    fn spin_until(condition: impl FnMut() -> bool) {
+        spin(condition);
+    }
+
     /// [`park_timeout`](Parker::park_timeout) whose time is sure to be over. For a checker it is at once: whatever others may do
     /// meanwhile, it lets them do before the next step.
     #[track_caller]
@@ -93,6 +124,20 @@ pub trait Primitives: Sized + Send + Sync + 'static {
     }
 }
 
+/// Spins on the machine: a while with the hint for the processor, and then by giving the CPU away.
+fn spin(mut condition: impl FnMut() -> bool) {
+    const HINTS: u32 = 64;
+    let mut hints = 0;
+    while !condition() {
+        if hints < HINTS {
+            hints += 1;
+            std::hint::spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// A decision worth a line in a counterexample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Note {
@@ -102,42 +147,6 @@ pub enum Note {
     WakeSent(usize),
     /// A wake that was spent on an entry that left was handed to this many others.
     WakePassedOn(usize),
-}
-
-/// An atomic machine word; the methods are those of [`AtomicUsize`].
-#[allow(missing_docs)] // the std documentation of the same names holds
-pub trait Atomic: Send + Sync + 'static {
-    fn new(label: &'static str, value: usize) -> Self;
-    #[track_caller]
-    fn load(&self, order: Ordering) -> usize;
-    #[track_caller]
-    fn store(&self, value: usize, order: Ordering);
-    #[track_caller]
-    fn swap(&self, value: usize, order: Ordering) -> usize;
-    #[track_caller]
-    fn fetch_add(&self, value: usize, order: Ordering) -> usize;
-    #[track_caller]
-    fn fetch_sub(&self, value: usize, order: Ordering) -> usize;
-    #[track_caller]
-    fn compare_exchange(
-        &self,
-        current: usize,
-        new: usize,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<usize, usize>;
-}
-
-/// A lock that is held for the length of a closure.
-pub trait Mutex<T>: Send + Sync + 'static {
-    /// An unlocked lock around `value`.
-    fn new(label: &'static str, value: T) -> Self;
-
-    /// Locks, runs `body`, unlocks. `body` must not lock the same lock.
-    ///
-    /// A panic in `body` leaves the lock usable, with whatever `body` had done by then.
-    #[track_caller]
-    fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R;
 }
 
 /// What one thread sleeps on: one token, present or not.
@@ -193,132 +202,4 @@ pub trait JoinHandle: Send + 'static {
     /// Waits until the thread has ended. `Err` carries its panic.
     #[track_caller]
     fn join(self) -> std::thread::Result<()>;
-}
-
-/// The primitives of the machine: std's atomics, lock and threads, and a parker on a futex.
-#[derive(Debug, Clone, Copy)]
-pub enum Native {}
-
-impl Primitives for Native {
-    type Atomic = AtomicUsize;
-    type Mutex<T: Send + 'static> = std::sync::Mutex<T>;
-    type Parker = FutexParker;
-    type Cell<T: Send + 'static> = NativeCell<T>;
-    type JoinHandle = std::thread::JoinHandle<()>;
-
-    #[inline(always)]
-    fn fence(order: Ordering) {
-        atomic::fence(order);
-    }
-
-    fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Self::JoinHandle {
-        Self::try_spawn(name, body).expect("the system refused to start a thread")
-    }
-
-    fn try_spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<Self::JoinHandle> {
-        std::thread::Builder::new().name(name.into()).spawn(body)
-    }
-
-    fn yield_now() -> bool {
-        std::thread::yield_now();
-        true
-    }
-
-    fn nap(parker: &FutexParker, time: Duration) {
-        parker.park_timeout(time);
-    }
-
-    fn is_within(start: Instant, time: Duration) -> bool {
-        start.elapsed() < time
-    }
-
-    fn thread() -> u64 {
-        fn another() -> u64 {
-            static THREADS: AtomicU64 = AtomicU64::new(0);
-            // Relaxed: the numbers have to differ, and order nothing. Unreached: checkers number their threads themselves.
-            THREADS.fetch_add(1, Ordering::Relaxed)
-        }
-        thread_local! {
-            static THREAD: u64 = another();
-        }
-        THREAD.with(|&thread| thread)
-    }
-}
-
-impl Atomic for AtomicUsize {
-    #[inline(always)]
-    fn new(_: &'static str, value: usize) -> Self {
-        AtomicUsize::new(value)
-    }
-    #[inline(always)]
-    fn load(&self, order: Ordering) -> usize {
-        self.load(order)
-    }
-    #[inline(always)]
-    fn store(&self, value: usize, order: Ordering) {
-        self.store(value, order)
-    }
-    #[inline(always)]
-    fn swap(&self, value: usize, order: Ordering) -> usize {
-        self.swap(value, order)
-    }
-    #[inline(always)]
-    fn fetch_add(&self, value: usize, order: Ordering) -> usize {
-        self.fetch_add(value, order)
-    }
-    #[inline(always)]
-    fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
-        self.fetch_sub(value, order)
-    }
-    #[inline(always)]
-    fn compare_exchange(
-        &self,
-        current: usize,
-        new: usize,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<usize, usize> {
-        self.compare_exchange(current, new, success, failure)
-    }
-}
-
-impl<T: Send + 'static> Mutex<T> for std::sync::Mutex<T> {
-    fn new(_: &'static str, value: T) -> Self {
-        std::sync::Mutex::new(value)
-    }
-
-    #[inline]
-    fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
-        body(&mut self.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// The cell of [`Native`]: an [`UnsafeCell`] that may be shared.
-#[derive(Debug)]
-pub struct NativeCell<T>(UnsafeCell<T>);
-
-// SAFETY: the cell hands out raw pointers only; whoever dereferences one argues that there is no race. `T: Send`
-// because that argument may move the value to the thread that reads it.
-unsafe impl<T: Send> Sync for NativeCell<T> {}
-
-impl<T: Send + 'static> Cell<T> for NativeCell<T> {
-    fn new(_: &'static str, value: T) -> Self {
-        Self(UnsafeCell::new(value))
-    }
-
-    #[inline(always)]
-    fn with<R>(&self, body: impl FnOnce(*const T) -> R) -> R {
-        body(self.0.get())
-    }
-
-    #[inline(always)]
-    fn with_mut<R>(&self, body: impl FnOnce(*mut T) -> R) -> R {
-        body(self.0.get())
-    }
-}
-
-impl JoinHandle for std::thread::JoinHandle<()> {
-    fn join(self) -> std::thread::Result<()> {
-        self.join()
-    }
 }
