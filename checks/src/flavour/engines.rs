@@ -58,13 +58,6 @@ impl<T> Live<T> {
     }
 }
 
-/// What a parker's lock guards.
-#[derive(Debug, Default)]
-struct Token {
-    present: bool,
-    parks: usize,
-}
-
 macro_rules! flavour {
     ($(#[$doc:meta])* $Flavour:ident, $engine:ident, $Cell:ident) => {
         $(#[$doc])*
@@ -248,12 +241,12 @@ macro_rules! flavour {
             #[derive(Debug)]
             pub struct Parker {
                 label: &'static str,
-                state: Live<(engine::sync::Mutex<Token>, engine::sync::Condvar)>,
+                state: Live<(engine::sync::Mutex<bool>, engine::sync::Condvar)>,
             }
 
             impl sync::Parker for Parker {
                 fn new(label: &'static str) -> Self {
-                    let state = Live::new(|| (engine::sync::Mutex::new(Token::default()), engine::sync::Condvar::new()));
+                    let state = Live::new(|| (engine::sync::Mutex::new(false), engine::sync::Condvar::new()));
                     Self { label, state }
                 }
 
@@ -264,20 +257,19 @@ macro_rules! flavour {
                 fn park_timeout(&self, _: Duration) -> Unparked {
                     let Some((state, change)) = self.state.get() else { return Unparked::Early };
                     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-                    state.parks += 1;
-                    if script::returns_early(self.label, state.parks) {
+                    if script::returns_early(self.label, $Flavour::thread) {
                         return Unparked::Early;
                     }
-                    while !state.present {
+                    while !*state {
                         state = change.wait(state).unwrap_or_else(PoisonError::into_inner);
                     }
-                    state.present = false;
+                    *state = false;
                     Unparked::Token
                 }
 
                 fn unpark(&self) {
                     if let Some((state, change)) = self.state.get() {
-                        state.lock().unwrap_or_else(PoisonError::into_inner).present = true;
+                        *state.lock().unwrap_or_else(PoisonError::into_inner) = true;
                         change.notify_one();
                     }
                 }

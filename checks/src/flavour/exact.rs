@@ -46,6 +46,7 @@ impl Primitives for Exact {
         let body = move || {
             // The number may have been that of a thread which has ended.
             set_failed_weakly(false);
+            script::begin_thread(Self::thread());
             body();
         };
         JoinHandle(code::spawn(name, body))
@@ -278,15 +279,11 @@ impl<T> Drop for Held<'_, T> {
 pub struct Parker {
     label: &'static str,
     token: code::Token,
-    parks: StdCell<usize>,
 }
-
-// SAFETY: `parks` is used by the one thread that may park here.
-unsafe impl Sync for Parker {}
 
 impl sync::Parker for Parker {
     fn new(label: &'static str) -> Self {
-        Self { label, token: code::Token::new(label), parks: StdCell::new(0) }
+        Self { label, token: code::Token::new(label) }
     }
 
     fn park(&self) {
@@ -294,8 +291,7 @@ impl sync::Parker for Parker {
     }
 
     fn park_timeout(&self, timeout: Duration) -> Unparked {
-        self.parks.set(self.parks.get() + 1);
-        if script::returns_early(self.label, self.parks.get()) {
+        if script::returns_early(self.label, Exact::thread) {
             code::note(EARLY | u64::from(self.token.number()));
             return Unparked::Early;
         }

@@ -13,8 +13,12 @@ const EXACT: [Engine; 3] = [Engine::ExactSc, Engine::ExactTso, Engine::ExactRc11
 /// Far more executions than any of these scenarios has.
 const ALL: Budget = Budget::of_executions(20_000);
 
+/// As many as it takes to find the mistakes here by interleavings.
+const SOME: Budget = Budget::of_executions(1_000);
+
 fn verdict(engine: Engine, scenario: impl Scenario) -> Verdict {
-    engine::search(engine, &scenario, ALL.only_to_find())
+    let budget = if engine.of_the_exact_engine().is_some() { ALL } else { SOME };
+    engine::search(engine, &scenario, budget.only_to_find())
 }
 
 /// Whether it loses under SC, x86-TSO and RC11. Where it does not, every execution was visited.
