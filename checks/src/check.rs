@@ -42,7 +42,8 @@ pub struct Searched {
 }
 
 impl Checked {
-    /// Whether there is nothing left to search: every search came to its end, and one of them sees everything.
+    /// Whether there is nothing left to search: every search came to its end, and one of them sees
+    /// everything.
     pub fn is_complete(&self) -> bool {
         self.searches.iter().all(|search| search.bound.is_none())
             && self.searches.iter().any(|search| search.engine.blind_to().is_none())
@@ -85,9 +86,10 @@ impl fmt::Display for Checked {
     }
 }
 
-/// Checks a scenario of yours on the exact engine, under SC, x86-TSO and RC11, and prints what was searched: every execution
-/// of the code, or where there are too many of them as many as the budget allows, depth first and at random. That this was not every one
-/// is said past the test harness, which swallows what a passing test prints.
+/// Checks a scenario of yours on the exact engine, under SC, x86-TSO and RC11, and prints what was searched:
+/// every execution of the code, or where there are too many of them as many as the budget allows, depth first
+/// and at random. That this was not every one is said past the test harness, which swallows what a passing
+/// test prints.
 ///
 /// # Panics
 /// With the rendered counterexample, if an execution gets stuck or panics. That is its purpose. Its last line
@@ -128,11 +130,12 @@ pub fn check_under<S: Scenario>(engines: &[Engine], scenario: S) -> Checked {
     checked
 }
 
-/// Makes an execution again that a counterexample of `scenario` has ended with (`REVEILLE_REPLAY='…'`), with the code as it is
-/// now: for a test that asserts that it still loses, or that it no longer does.
+/// Makes an execution again that a counterexample of `scenario` has ended with (`REVEILLE_REPLAY='…'`), with
+/// the code as it is now: for a test that asserts that it still loses, or that it no longer does.
 ///
-/// It follows the same turns and choices as far as there are such; orderings and values may have changed. That the execution passes, or
-/// that there is none like it any more, does not say that there is no other: that is for [`check`].
+/// It follows the same turns and choices as far as there are such; orderings and values may have changed.
+/// That the execution passes, or that there is none like it any more, does not say that there is no other:
+/// that is for [`check`].
 ///
 /// # Panics
 /// If the text is none, or one of another scenario, or if the engine cannot run the code.

@@ -207,7 +207,8 @@ impl Op {
 }
 
 impl Trace {
-    /// Gives the values their names: those that `own` has for them, by the label of the atomic, or those of their forms.
+    /// Gives the values their names: those that `own` has for them, by the label of the atomic, or those of
+    /// their forms.
     pub(crate) fn name_values(&mut self, forms: &[Form], own: impl Fn(&str, usize) -> Option<String>) {
         for (object, values) in self.steps.iter_mut().filter_map(|step| step.op.values()) {
             let Object { label, names, .. } = &mut self.objects[object];
@@ -335,7 +336,8 @@ pub(crate) fn is_mask(object: usize) {
     RECORDER.with_borrow_mut(|recorder| recorder.forms[object].is_mask = true);
 }
 
-/// Records an operation, if the execution lives. `op` is given the newest value of each object, and says the new one with the operation.
+/// Records an operation, if the execution lives. `op` is given the newest value of each object, and says the
+/// new one with the operation.
 pub(crate) fn record(thread: u64, at: &'static Location<'static>, op: impl FnOnce(&mut [Object]) -> Op) {
     if is_dead() {
         return;

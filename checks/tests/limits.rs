@@ -325,7 +325,8 @@ impl Scenario for Buffering {
     }
 }
 
-/// For the test below, which runs it: a search that is too large for its budget, and one of a mistake to which the engines are blind.
+/// For the test below, which runs it: a search that is too large for its budget, and one of a mistake to
+/// which the engines are blind.
 #[test]
 #[ignore = "another test looks at what it prints"]
 fn passes() {

@@ -96,7 +96,8 @@ mod gate {
         }
     }
 
-    // For the checks only, some of which wake one. With one flag for the queue that is unsound: do not claim it in your program.
+    // For the checks only, some of which wake one. With one flag for the queue that is unsound: do not claim
+    // it in your program.
     impl WakeOne for MyGate {}
 
     #[test]

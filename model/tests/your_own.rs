@@ -2,8 +2,8 @@
 
 use reveille_model::litmus::{Model, Test};
 
-/// P0 publishes and wakes if the other says that it sleeps; P1 says so and looks once more. A wake is lost where neither sees
-/// what the other has written.
+/// P0 publishes and wakes if the other says that it sleeps; P1 says so and looks once more. A wake is lost
+/// where neither sees what the other has written.
 const MY_PROTOCOL: &str = "C my-protocol
     { }
     P0(int *ready, int *sleeping) {

@@ -303,7 +303,8 @@ pub fn replay<S: Scenario>(scenario: &S, record: &str) -> Result<(Engine, Counte
 pub enum Replayed {
     /// It still does: here it is, with the values of today.
     Loses(Box<Counterexample>),
-    /// The same turns and choices lead to an end at which nothing is lost. Of other executions this says nothing.
+    /// The same turns and choices lead to an end at which nothing is lost. Of other executions this says
+    /// nothing.
     Passes,
     /// The code does not have this execution any more.
     Diverged {
@@ -312,8 +313,8 @@ pub enum Replayed {
     },
 }
 
-/// Makes an execution again as [`replay`] does, with code that may have been changed since: the same turns of the threads and the
-/// same choices. Orderings and values may be others than they were.
+/// Makes an execution again as [`replay`] does, with code that may have been changed since: the same turns of
+/// the threads and the same choices. Orderings and values may be others than they were.
 ///
 /// # Errors
 /// If the text is malformed or belongs to another scenario, or if the engine cannot run the code.

@@ -1,12 +1,13 @@
 //! [`Loom`] and [`Shuttle`]: the two engines' own types behind [`Primitives`].
 //!
-//! Both imitate std, so one macro writes both. The parker is made of the engine's Mutex and Condvar: the engines' own
-//! `park` shares its token with other things (loom) or wakes spuriously without bound (shuttle). What they do not have: a weak
-//! exchange that fails for no reason, and an end to a spin in vain, which is too many steps to them.
+//! Both imitate std, so one macro writes both. The parker is made of the engine's Mutex and Condvar: the
+//! engines' own `park` shares its token with other things (loom) or wakes spuriously without bound (shuttle).
+//! What they do not have: a weak exchange that fails for no reason, and an end to a spin in vain, which is
+//! too many steps to them.
 //!
-//! Both end an execution by a panic, and panic again if they are asked for anything while that unwinds a stack: a destructor
-//! that touched an atomic would end the process. So each object has what it takes to go on without its engine when the
-//! execution is [dead](is_dead): the last value, and memory of its own.
+//! Both end an execution by a panic, and panic again if they are asked for anything while that unwinds a
+//! stack: a destructor that touched an atomic would end the process. So each object has what it takes to go
+//! on without its engine when the execution is [dead](is_dead): the last value, and memory of its own.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -171,10 +172,22 @@ macro_rules! flavour {
                     self.1.store(by.apply(read), Ordering::Relaxed);
                     read
                 }
-                fn compare_exchange(&self, old: usize, new: usize, ok: Ordering, err: Ordering) -> Result<usize, usize> {
+                fn compare_exchange(
+                    &self,
+                    old: usize,
+                    new: usize,
+                    ok: Ordering,
+                    err: Ordering,
+                ) -> Result<usize, usize> {
                     self.exchange([old, new], |word| word.compare_exchange(old, new, ok, err))
                 }
-                fn compare_exchange_weak(&self, old: usize, new: usize, ok: Ordering, err: Ordering) -> Result<usize, usize> {
+                fn compare_exchange_weak(
+                    &self,
+                    old: usize,
+                    new: usize,
+                    ok: Ordering,
+                    err: Ordering,
+                ) -> Result<usize, usize> {
                     self.exchange([old, new], |word| word.compare_exchange_weak(old, new, ok, err))
                 }
             }
@@ -183,7 +196,8 @@ macro_rules! flavour {
             #[derive(Debug)]
             pub struct Mutex<T>(Live<engine::sync::Mutex<()>>, UnsafeCell<T>);
 
-            // SAFETY: the value is reached by who holds the lock. When the execution is dead no other thread of it goes on.
+            // SAFETY: the value is reached by who holds the lock. When the execution is dead no other thread
+            // of it goes on.
             unsafe impl<T: Send> Sync for Mutex<T> {}
 
             /// The lock, held; a panic does not poison it.
@@ -246,8 +260,8 @@ macro_rules! flavour {
 
             impl sync::Parker for Parker {
                 fn new(label: &'static str) -> Self {
-                    let state = Live::new(|| (engine::sync::Mutex::new(false), engine::sync::Condvar::new()));
-                    Self { label, state }
+                    let state = || (engine::sync::Mutex::new(false), engine::sync::Condvar::new());
+                    Self { label, state: Live::new(state) }
                 }
 
                 fn park(&self) {

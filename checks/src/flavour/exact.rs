@@ -97,7 +97,8 @@ pub(crate) fn is_timed(remark: u64) -> bool {
     remark == TIMED
 }
 
-/// The remark of an atomic that is made for a narrow type: how many bits that has, and in the low half the atomic's number.
+/// The remark of an atomic that is made for a narrow type: how many bits that has, and in the low half the
+/// atomic's number.
 const PACKED: u64 = 1 << 61;
 
 /// The number of a packed atomic and how many bits it holds, if that is what the remark says: it is no row.
@@ -124,7 +125,8 @@ thread_local! {
     static FAILED_WEAKLY: RefCell<Vec<bool>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Says whether the last weak exchange of the running thread has failed for no reason, and returns what was said before.
+/// Says whether the last weak exchange of the running thread has failed for no reason, and returns what was
+/// said before.
 fn set_failed_weakly(failed: bool) -> bool {
     let thread = code::thread();
     FAILED_WEAKLY.with_borrow_mut(|threads| {
@@ -233,7 +235,8 @@ impl<T: Send + 'static> sync::Mutex<T> for Mutex<T> {
         self.held.try_acquire().then_some(source).map(|source| Held { mutex: self, source })
     }
 
-    /// Not by a guard: what a panic leaves is given back when it has been caught, while no panic is under way.
+    /// Not by a guard: what a panic leaves is given back when it has been caught, while no panic is under
+    /// way.
     #[inline]
     fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
         self.held.acquire();
@@ -245,7 +248,8 @@ impl<T: Send + 'static> sync::Mutex<T> for Mutex<T> {
     }
 }
 
-/// A lock of [`Exact`], held. It is given back where it was taken, as far as a counterexample shows: a destructor has no line.
+/// A lock of [`Exact`], held. It is given back where it was taken, as far as a counterexample shows: a
+/// destructor has no line.
 #[derive(Debug)]
 pub struct Held<'a, T> {
     mutex: &'a Mutex<T>,

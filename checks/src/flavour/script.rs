@@ -52,7 +52,8 @@ thread_local! {
     // Loom and shuttle run all simulated threads of an execution on the operating system's thread that started it.
     static SCRIPT: RefCell<Script> = RefCell::default();
     static SPAWNS: Cell<usize> = const { Cell::new(0) };
-    /// How often each thread has parked on parkers of a label, as far as the script has something to say of that label.
+    /// How often each thread has parked on parkers of a label, as far as the script has something to say of
+    /// that label.
     static PARKS: RefCell<HashMap<(u64, &'static str), usize>> = RefCell::default();
 }
 
@@ -78,7 +79,8 @@ pub(crate) fn refusals() -> usize {
     SCRIPT.with_borrow(|script| script.refused.len())
 }
 
-/// Whether the script makes this park of a thread on a parker of this label, one more of the execution, return early.
+/// Whether the script makes this park of a thread on a parker of this label, one more of the execution,
+/// return early.
 pub(super) fn returns_early(label: &'static str, thread: impl FnOnce() -> u64) -> bool {
     SCRIPT.with_borrow(|script| {
         let mut named = script.early.iter().filter(|(of, _)| *of == label).peekable();

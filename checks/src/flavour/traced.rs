@@ -177,7 +177,8 @@ pub struct TracedMutex<P: Primitives, T: Send + 'static> {
     object: usize,
 }
 
-/// A lock of [`Traced`], held. It is given back where it was taken, as far as the trace shows: a destructor has no line.
+/// A lock of [`Traced`], held. It is given back where it was taken, as far as the trace shows: a destructor
+/// has no line.
 pub struct TracedHeld<'a, P: Primitives, T: Send + 'static> {
     inner: <P::Mutex<T> as sync::Mutex<T>>::Held<'a>,
     object: usize,

@@ -69,8 +69,9 @@ pub trait Scenario: Clone + Send + Sync + 'static {
         ""
     }
 
-    /// What a counterexample shows in place of a value of the atomic with this label: `parked` for 2, say. `None`: the number; of
-    /// a truth value `true` or `false`, of a mask, whose bits are set or cleared, in hexadecimal, and just below 0 `-1`.
+    /// What a counterexample shows in place of a value of the atomic with this label: `parked` for 2, say.
+    /// `None`: the number; of a truth value `true` or `false`, of a mask, whose bits are set or cleared, in
+    /// hexadecimal, and just below 0 `-1`.
     fn value_name(&self, label: &str, value: usize) -> Option<String> {
         let _ = (label, value);
         None

@@ -106,7 +106,8 @@ impl<P: Primitives> Word<P> {
     }
 }
 
-/// Store buffering, with read-modify-writes in place of the stores: each thread changes its word and looks at the other's.
+/// Store buffering, with read-modify-writes in place of the stores: each thread changes its word and looks at
+/// the other's.
 #[derive(Clone)]
 struct Buffering(By, Ordering);
 

@@ -1,5 +1,5 @@
-//! Each operation of the primitives does what it is called, under each memory, in every flavour; and one that does less is
-//! found out.
+//! Each operation of the primitives does what it is called, under each memory, in every flavour; and one that
+//! does less is found out.
 
 mod atomics;
 mod waits;

@@ -5,8 +5,8 @@ use std::ops::{Deref, DerefMut};
 
 /// A mutual exclusion lock.
 ///
-/// [`with`](Mutex::with) is the better one of the two ways to take it: the unlock has a source line there. A panic inside leaves
-/// the lock usable, with whatever had been done by then.
+/// [`with`](Mutex::with) is the better one of the two ways to take it: the unlock has a source line there. A
+/// panic inside leaves the lock usable, with whatever had been done by then.
 pub trait Mutex<T: 'static>: Send + Sync + Sized + 'static {
     /// The lock, held: what a [`Guard`] has inside.
     type Held<'a>: DerefMut<Target = T>;
@@ -29,7 +29,8 @@ pub trait Mutex<T: 'static>: Send + Sync + Sized + 'static {
         body(&mut self.hold())
     }
 
-    /// Waits until it is free, and takes it, until the guard is dropped. A thread that has it must not lock it again.
+    /// Waits until it is free, and takes it, until the guard is dropped. A thread that has it must not lock
+    /// it again.
     #[track_caller]
     #[inline]
     fn lock(&self) -> Guard<'_, T, Self> {

@@ -1,8 +1,8 @@
 //! The primitives that all code of this crate is written against, and their std implementation.
 //!
-//! A checker sees a program only through its primitives. So the queue, the gates and the rings name no atomic, no lock
-//! and no thread of their own: they are generic over [`Primitives`], and whoever instantiates them decides whether an
-//! access is a machine instruction ([`Native`]) or a branching point of a search.
+//! A checker sees a program only through its primitives. So the queue, the gates and the rings name no
+//! atomic, no lock and no thread of their own: they are generic over [`Primitives`], and whoever instantiates
+//! them decides whether an access is a machine instruction ([`Native`]) or a branching point of a search.
 //!
 //! Three habits make the searches readable:
 //!
@@ -77,13 +77,15 @@ pub trait Primitives: Sized + Send + Sync + 'static {
     /// A number that tells the running thread from all others that run.
     fn thread() -> u64;
 
-    /// Runs `body`; a panic in it is an `Err` with its payload. A checker's own panics, by which it ends an execution, pass.
+    /// Runs `body`; a panic in it is an `Err` with its payload. A checker's own panics, by which it ends an
+    /// execution, pass.
     #[track_caller]
     fn catch<R>(body: impl FnOnce() -> R) -> std::thread::Result<R> {
         panic::catch_unwind(AssertUnwindSafe(body))
     }
 
-    /// Lets other threads run that wait for this CPU. False if that makes no sense: a checker tries all interleavings anyway.
+    /// Lets other threads run that wait for this CPU. False if that makes no sense: a checker tries all
+    /// interleavings anyway.
     #[inline(always)]
     fn yield_now() -> bool {
         false
@@ -91,16 +93,17 @@ pub trait Primitives: Sized + Send + Sync + 'static {
 
     /// Looks again and again until `condition` is true: a wait that does not sleep.
     ///
-    /// A look that says no must have changed nothing that others see, and the next one must depend on nothing but what it reads.
-    /// For the exact engine such a look in vain is a wait: if what the thread reads changes no more, the thread is stuck, and the
-    /// counterexample says so. A loop without this is operations without end, which is a limit of the engine and no answer.
+    /// A look that says no must have changed nothing that others see, and the next one must depend on nothing
+    /// but what it reads. For the exact engine such a look in vain is a wait: if what the thread reads
+    /// changes no more, the thread is stuck, and the counterexample says so. A loop without this is
+    /// operations without end, which is a limit of the engine and no answer.
     #[track_caller]
     fn spin_until(condition: impl FnMut() -> bool) {
         spin(condition);
     }
 
-    /// [`park_timeout`](Parker::park_timeout) whose time is sure to be over. For a checker it is at once: whatever others may do
-    /// meanwhile, it lets them do before the next step.
+    /// [`park_timeout`](Parker::park_timeout) whose time is sure to be over. For a checker it is at once:
+    /// whatever others may do meanwhile, it lets them do before the next step.
     #[track_caller]
     fn nap(_: &Self::Parker, _: Duration) {}
 
@@ -115,9 +118,10 @@ pub trait Primitives: Sized + Send + Sync + 'static {
     #[inline(always)]
     fn note(_: Note) {}
 
-    /// Whether the execution around us is dead and only being taken down. A checker that has found a deadlock unwinds
-    /// the stacks of all threads, and a destructor on one of them must not touch a shared object any more.
-    /// Always false in a real program: there, a panicking thread still has to leave the queues it is in.
+    /// Whether the execution around us is dead and only being taken down. A checker that has found a deadlock
+    /// unwinds the stacks of all threads, and a destructor on one of them must not touch a shared object any
+    /// more. Always false in a real program: there, a panicking thread still has to leave the queues it is
+    /// in.
     #[inline(always)]
     fn tearing_down() -> bool {
         false
@@ -151,18 +155,20 @@ pub enum Note {
 
 /// What one thread sleeps on: one token, present or not.
 ///
-/// [`unpark`](Parker::unpark) puts the token there; [`park`](Parker::park) takes it, sleeping until there is one. Everything the unparking
-/// thread did before is visible to the parked one after. It is a [`Wake`], so `Waker::from(Arc<Parker>)` unparks it.
+/// [`unpark`](Parker::unpark) puts the token there; [`park`](Parker::park) takes it, sleeping until there is
+/// one. Everything the unparking thread did before is visible to the parked one after. It is a [`Wake`], so
+/// `Waker::from(Arc<Parker>)` unparks it.
 pub trait Parker: Wake + Send + Sync + 'static {
     /// A parker without a token.
     fn new(label: &'static str) -> Self;
 
-    /// Sleeps until there is a token and takes it. May return early, without one: callers look again in a loop.
-    /// Only one thread at a time may park here.
+    /// Sleeps until there is a token and takes it. May return early, without one: callers look again in a
+    /// loop. Only one thread at a time may park here.
     #[track_caller]
     fn park(&self);
 
-    /// [`park`](Parker::park) that sleeps no longer than `timeout`. `Unparked::Early` says that it took no token.
+    /// [`park`](Parker::park) that sleeps no longer than `timeout`. `Unparked::Early` says that it took no
+    /// token.
     #[track_caller]
     fn park_timeout(&self, timeout: Duration) -> Unparked;
 
@@ -187,12 +193,13 @@ pub trait Cell<T>: Send + Sync + 'static {
 
     /// Hands `body` a pointer to the value.
     ///
-    /// The pointer is valid for the length of the call. That nobody writes meanwhile is for the caller to ensure when
-    /// it dereferences the pointer.
+    /// The pointer is valid for the length of the call. That nobody writes meanwhile is for the caller to
+    /// ensure when it dereferences the pointer.
     #[track_caller]
     fn with<R>(&self, body: impl FnOnce(*const T) -> R) -> R;
 
-    /// Hands `body` a pointer through which it may write, provided that nobody else reads or writes meanwhile.
+    /// Hands `body` a pointer through which it may write, provided that nobody else reads or writes
+    /// meanwhile.
     #[track_caller]
     fn with_mut<R>(&self, body: impl FnOnce(*mut T) -> R) -> R;
 }

@@ -50,7 +50,8 @@ impl Primitives for Native {
     fn thread() -> u64 {
         fn another() -> u64 {
             static THREADS: AtomicU64 = AtomicU64::new(0);
-            // Relaxed: the numbers have to differ, and order nothing. Unreached: checkers number their threads themselves.
+            // Relaxed: the numbers have to differ, and order nothing. Unreached: checkers number their
+            // threads themselves.
             THREADS.fetch_add(1, Ordering::Relaxed)
         }
         thread_local! {
@@ -86,8 +87,8 @@ impl<T: Send + 'static> Mutex<T> for std::sync::Mutex<T> {
 #[derive(Debug)]
 pub struct NativeCell<T>(UnsafeCell<T>);
 
-// SAFETY: the cell hands out raw pointers only; whoever dereferences one argues that there is no race. `T: Send`
-// because that argument may move the value to the thread that reads it.
+// SAFETY: the cell hands out raw pointers only; whoever dereferences one argues that there is no race. `T:
+// Send` because that argument may move the value to the thread that reads it.
 unsafe impl<T: Send> Sync for NativeCell<T> {}
 
 impl<T: Send + 'static> Cell<T> for NativeCell<T> {

@@ -1,8 +1,8 @@
 //! What many threads can sleep on: a [`Condvar`] and a [`Futex`], made of a lock and parkers.
 //!
-//! Both are one list of sleepers, the longest asleep first, under a lock of its own. So they are the same code in every flavour,
-//! as the wait queue is, and what a checker says of them it says of this code. A sleep makes a parker: it costs two allocations,
-//! which a program pays that sleeps.
+//! Both are one list of sleepers, the longest asleep first, under a lock of its own. So they are the same
+//! code in every flavour, as the wait queue is, and what a checker says of them it says of this code. A sleep
+//! makes a parker: it costs two allocations, which a program pays that sleeps.
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -72,9 +72,10 @@ impl<P: Primitives> Sleepers<P> {
 /// ```
 /// use reveille::sync::{Condvar, Mutex, Native, Primitives};
 ///
-/// let (mutex, changed) = (<Native as Primitives>::Mutex::new("queue", vec![1]), Condvar::<Native>::new("changed"));
+/// let queue = <<Native as Primitives>::Mutex<_> as Mutex<_>>::new("queue", vec![1]);
+/// let changed = Condvar::<Native>::new("changed");
 /// changed.notify_one();
-/// let guard = changed.wait_while(Mutex::lock(&mutex), |queue| queue.is_empty());
+/// let guard = changed.wait_while(Mutex::lock(&queue), |queue| queue.is_empty());
 /// assert_eq!(*guard, [1]);
 /// ```
 pub struct Condvar<P: Primitives>(Sleepers<P>);
@@ -85,8 +86,8 @@ impl<P: Primitives> Condvar<P> {
         Self(Sleepers::new(label))
     }
 
-    /// Gives the lock back, sleeps until it is notified, and takes the lock again. May return early: callers look again in a
-    /// loop, or use [`wait_while`](Condvar::wait_while).
+    /// Gives the lock back, sleeps until it is notified, and takes the lock again. May return early: callers
+    /// look again in a loop, or use [`wait_while`](Condvar::wait_while).
     #[track_caller]
     pub fn wait<'a, T: 'static, M: Mutex<T>>(&self, guard: Guard<'a, T, M>) -> Guard<'a, T, M> {
         let mutex = guard.mutex();
@@ -126,9 +127,10 @@ impl<P: Primitives> Condvar<P> {
 
 /// A word that threads sleep on: an atomic `u32`, to which it dereferences, with the kernel's two operations.
 ///
-/// Both take the lock of the word's list, and so are in one order. Who makes the word another and then wakes loses nobody,
-/// whatever the order of the store: a sleeper reads the word with the list locked. The kernel promises no more order than
-/// that of its operations on the word; what else the lock orders here should not be counted on by code that is to use the kernel's.
+/// Both take the lock of the word's list, and so are in one order. Who makes the word another and then wakes
+/// loses nobody, whatever the order of the store: a sleeper reads the word with the list locked. The kernel
+/// promises no more order than that of its operations on the word; what else the lock orders here should not
+/// be counted on by code that is to use the kernel's.
 ///
 /// There is no requeue: it would have to hold two lists.
 ///

@@ -1,9 +1,9 @@
 //! Atomics: one trait for all widths, and the widths.
 //!
-//! A flavour brings an atomic machine word with six operations. All others are made of these here, and so are the other
-//! types: [`Packed`] keeps a `u32` or a `bool` in the **high** bits of a word, where a sum wraps as it does in the narrow
-//! type, the greater is the greater, and an exchange compares nothing else. [`Native`](super::Native) has the machine's own
-//! atomic of each type instead.
+//! A flavour brings an atomic machine word with six operations. All others are made of these here, and so are
+//! the other types: [`Packed`] keeps a `u32` or a `bool` in the **high** bits of a word, where a sum wraps as
+//! it does in the narrow type, the greater is the greater, and an exchange compares nothing else.
+//! [`Native`](super::Native) has the machine's own atomic of each type instead.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -13,7 +13,8 @@ use super::Primitives;
 
 /// What an atomic can hold: `bool`, `u32`, `u64`, `usize`.
 ///
-/// A pointer cannot: its value differs from one execution to the next, and a checker compares executions. Use an index.
+/// A pointer cannot: its value differs from one execution to the next, and a checker compares executions. Use
+/// an index.
 pub trait Word: Copy + Eq + Debug + Send + Sync + 'static {
     /// How many bits it has.
     const BITS: u32;
@@ -90,7 +91,8 @@ impl Modify<usize> {
 pub trait Atomic<T: Word = usize>: Send + Sync + Sized + 'static {
     fn new(label: &'static str, value: T) -> Self;
 
-    /// An atomic word that holds a type of so many bits in its high bits: a checker shows the value, and not the word.
+    /// An atomic word that holds a type of so many bits in its high bits: a checker shows the value, and not
+    /// the word.
     fn packed(label: &'static str, value: T, bits: u32) -> Self {
         let _ = bits;
         Self::new(label, value)
@@ -108,8 +110,8 @@ pub trait Atomic<T: Word = usize>: Send + Sync + Sized + 'static {
     #[track_caller]
     fn compare_exchange(&self, current: T, new: T, success: Ordering, failure: Ordering) -> Result<T, T>;
 
-    /// It may fail though the value is `current`. The exact engine tries both; it does not let a thread fail so twice in a row,
-    /// which would come to the same as once.
+    /// It may fail though the value is `current`. The exact engine tries both; it does not let a thread fail
+    /// so twice in a row, which would come to the same as once.
     #[track_caller]
     fn compare_exchange_weak(&self, current: T, new: T, success: Ordering, failure: Ordering)
     -> Result<T, T>;
@@ -167,8 +169,8 @@ pub trait Atomic<T: Word = usize>: Send + Sync + Sized + 'static {
         self.modify(Modify::Min(value), order)
     }
 
-    /// A load and exchanges until one succeeds or `update` wants none. They are strong ones: one that fails for no reason would
-    /// only be done again.
+    /// A load and exchanges until one succeeds or `update` wants none. They are strong ones: one that fails
+    /// for no reason would only be done again.
     #[track_caller]
     fn fetch_update(
         &self,
@@ -240,7 +242,10 @@ impl<P: Primitives, T: Word> Atomic<T> for Packed<P, T> {
 
 /// The machine's atomic of a type, whose own methods have the names of the trait's.
 macro_rules! native {
-    ($($word:ident, $Atomic:ident, $bits:expr, $to:expr, $from:expr, |$self:ident, $by:ident, $order:ident| $reckon:expr;)*) => {$(
+    ($(
+        $word:ident, $Atomic:ident, $bits:expr, $to:expr, $from:expr,
+        |$self:ident, $by:ident, $order:ident| $reckon:expr;
+    )*) => {$(
         impl Word for $word {
             const BITS: u32 = $bits;
             type Native = $Atomic;
@@ -281,11 +286,23 @@ macro_rules! native {
                 }
             }
             #[inline(always)]
-            fn compare_exchange(&self, current: $word, new: $word, success: Ordering, failure: Ordering) -> Result<$word, $word> {
+            fn compare_exchange(
+                &self,
+                current: $word,
+                new: $word,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$word, $word> {
                 self.compare_exchange(current, new, success, failure)
             }
             #[inline(always)]
-            fn compare_exchange_weak(&self, current: $word, new: $word, success: Ordering, failure: Ordering) -> Result<$word, $word> {
+            fn compare_exchange_weak(
+                &self,
+                current: $word,
+                new: $word,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$word, $word> {
                 self.compare_exchange_weak(current, new, success, failure)
             }
         }
@@ -306,12 +323,17 @@ macro_rules! reckon {
 }
 
 native! {
-    bool, AtomicBool, 1, |value| value.into(), |bits| bits != 0, |self, by, order| {
-        unreachable!("{by:?} of a truth value is no operation of the trait")
-    };
-    u32, AtomicU32, u32::BITS, |value| value as usize, |bits| bits as u32, |self, by, order| reckon!(self, by, order);
-    u64, AtomicU64, u64::BITS, |value| value as usize, |bits| bits as u64, |self, by, order| reckon!(self, by, order);
-    usize, AtomicUsize, usize::BITS, |value| value, |bits| bits, |self, by, order| reckon!(self, by, order);
+    bool, AtomicBool, 1, |value| value.into(), |bits| bits != 0,
+    |self, by, order| unreachable!("{by:?} of a truth value is no operation of the trait");
+
+    u32, AtomicU32, u32::BITS, |value| value as usize, |bits| bits as u32,
+    |self, by, order| reckon!(self, by, order);
+
+    u64, AtomicU64, u64::BITS, |value| value as usize, |bits| bits as u64,
+    |self, by, order| reckon!(self, by, order);
+
+    usize, AtomicUsize, usize::BITS, |value| value, |bits| bits,
+    |self, by, order| reckon!(self, by, order);
 }
 
 const _: () = assert!(usize::BITS == 64, "a checker keeps every type in a machine word");

@@ -336,9 +336,9 @@ pub fn go_in_circles(turn: usize) {
     execution::go_in_circles(turn, Source::caller());
 }
 
-/// Looks until the condition is true. A look in vain is a wait: if it has changed nothing, the thread does no more in
-/// this execution, and goes on in the one in which it sees more. So the condition must depend on nothing but what it reads, and what it
-/// does under a lock must be nothing but a look when it says no.
+/// Looks until the condition is true. A look in vain is a wait: if it has changed nothing, the thread does no
+/// more in this execution, and goes on in the one in which it sees more. So the condition must depend on
+/// nothing but what it reads, and what it does under a lock must be nothing but a look when it says no.
 ///
 /// ```
 /// use std::sync::atomic::Ordering::Relaxed;

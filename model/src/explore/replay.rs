@@ -55,7 +55,8 @@ impl fmt::Display for Difference {
 pub struct Followed {
     /// What goes wrong in it. `None`: nothing does, or it could not be followed to its end
     pub failed: Option<Failed>,
-    /// How it differs from what was recorded. With [`Difference::Others`] it was followed to its end all the same
+    /// How it differs from what was recorded. With [`Difference::Others`] it was followed to its end all the
+    /// same
     pub difference: Option<Difference>,
 }
 
@@ -75,8 +76,8 @@ pub fn replay(
     }
 }
 
-/// Makes a recorded execution again with code that may have been changed since: the same turns of the threads and the same choices,
-/// as far as there are such.
+/// Makes a recorded execution again with code that may have been changed since: the same turns of the threads
+/// and the same choices, as far as there are such.
 ///
 /// # Errors
 /// If the text is no record, or if the engine cannot run the program.

@@ -112,8 +112,9 @@ pub(in crate::code) fn operations() -> usize {
     current().map_or(0, |execution| execution.threads[execution.running].done)
 }
 
-/// How many operations the running thread has done since it had done so many, if they have changed nothing: they
-/// were reads, failed exchanges, writes that left the value as it was, and sections of a lock. `None` if one has.
+/// How many operations the running thread has done since it had done so many, if they have changed nothing:
+/// they were reads, failed exchanges, writes that left the value as it was, and sections of a lock. `None` if
+/// one has.
 pub(in crate::code) fn in_vain(since: usize) -> Option<usize> {
     let execution = current()?;
     let Execution { graph, threads, running, names, .. } = execution;
