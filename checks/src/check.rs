@@ -1,10 +1,11 @@
 //! One call for an ordinary test.
 
 use std::fmt;
+use std::io::Write as _;
 
 use reveille::gate::WakeOne;
 
-use crate::engine::{self, Budget, Engine, ReplayError};
+use crate::engine::{self, Budget, Engine, ReplayError, Replayed};
 use crate::report;
 use crate::scenario::{Consumer, PollWake, Scenario};
 use crate::verdict::Verdict;
@@ -41,9 +42,11 @@ pub struct Searched {
 }
 
 impl Checked {
-    /// Whether there is nothing left to search.
+    /// Whether there is nothing left to search: every search came to its end, and one of them sees
+    /// everything.
     pub fn is_complete(&self) -> bool {
         self.searches.iter().all(|search| search.bound.is_none())
+            && self.searches.iter().any(|search| search.engine.blind_to().is_none())
     }
 
     /// Asserts that every execution was visited.
@@ -60,13 +63,22 @@ impl Checked {
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, Searched { engine, executions, bound, seed }) in self.searches.iter().enumerate() {
-            let (name, memory) = (engine.name(), engine.memory());
-            write!(f, "{}{}: {name} {memory}: ", if i == 0 { "" } else { "\n" }, self.scenario)?;
-            match (bound, engine.of_the_exact_engine()) {
-                (None, Some(_)) => write!(f, "every execution, {executions}, and nothing missed")?,
-                (None, None) => write!(f, "its search ended, {executions} executions, nothing missed")?,
-                (Some(bound), _) => {
-                    write!(f, "nothing missed in {executions} executions ({bound}; seed {seed})")?
+            write!(
+                f,
+                "{}{}: {} {}: ",
+                if i == 0 { "" } else { "\n" },
+                self.scenario,
+                engine.name(),
+                engine.memory()
+            )?;
+            match (bound, engine.blind_to()) {
+                (None, None) => write!(f, "every execution, {executions}, and nothing missed")?,
+                (None, Some(blind)) => write!(f, "nothing missed in {executions} executions ({blind})")?,
+                (Some(bound), None) => {
+                    write!(f, "nothing missed in {executions} executions ({bound}; seed {seed})")?;
+                }
+                (Some(bound), Some(blind)) => {
+                    write!(f, "nothing missed in {executions} executions ({bound}; seed {seed}; {blind})")?;
                 }
             }
         }
@@ -74,8 +86,10 @@ impl fmt::Display for Checked {
     }
 }
 
-/// Checks a scenario of yours on the exact engine, under SC, x86-TSO and RC11, and prints what was searched: every execution
-/// of the code, or where there are too many of them as many as the budget allows, depth first and at random.
+/// Checks a scenario of yours on the exact engine, under SC, x86-TSO and RC11, and prints what was searched:
+/// every execution of the code, or where there are too many of them as many as the budget allows, depth first
+/// and at random. That this was not every one is said past the test harness, which swallows what a passing
+/// test prints.
 ///
 /// # Panics
 /// With the rendered counterexample, if an execution gets stuck or panics. That is its purpose. Its last line
@@ -108,8 +122,26 @@ pub fn check_under<S: Scenario>(engines: &[Engine], scenario: S) -> Checked {
         Err(why) => panic!("\n{why}"),
     });
     let checked = Checked { scenario: scenario.name(), searches: searches.collect() };
-    println!("{checked}");
+    match checked.is_complete() {
+        true => println!("{checked}"),
+        // `eprintln` is captured, and a green test would hide its bound.
+        false => drop(writeln!(std::io::stderr(), "{checked}")),
+    }
     checked
+}
+
+/// Makes an execution again that a counterexample of `scenario` has ended with (`REVEILLE_REPLAY='…'`), with
+/// the code as it is now: for a test that asserts that it still loses, or that it no longer does.
+///
+/// It follows the same turns and choices as far as there are such; orderings and values may have changed.
+/// That the execution passes, or that there is none like it any more, does not say that there is no other:
+/// that is for [`check`].
+///
+/// # Panics
+/// If the text is none, or one of another scenario, or if the engine cannot run the code.
+#[track_caller]
+pub fn replay<S: Scenario>(scenario: S, text: &str) -> Replayed {
+    engine::follow(&scenario, text).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Checks a gate of yours with every consumer that this project knows and that it claims to serve: a gate that is

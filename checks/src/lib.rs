@@ -20,4 +20,5 @@ pub mod subject;
 pub mod trace;
 pub mod verdict;
 pub mod zoo;
-pub use check::{Checked, Searched, check, check_gate, check_gate_for, check_under};
+pub use check::{Checked, Searched, check, check_gate, check_gate_for, check_under, replay};
+pub use engine::Replayed;

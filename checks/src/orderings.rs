@@ -139,7 +139,12 @@ pub fn price(row: &Row) -> Option<f64> {
             Operation::Swap => time(|| word.swap(1, order)),
             Operation::FetchAdd => time(|| word.fetch_add(1, order)),
             Operation::FetchSub => time(|| word.fetch_sub(1, order)),
-            Operation::CompareExchange => {
+            Operation::FetchAnd => time(|| word.fetch_and(1, order)),
+            Operation::FetchOr => time(|| word.fetch_or(1, order)),
+            Operation::FetchXor => time(|| word.fetch_xor(1, order)),
+            Operation::FetchMax => time(|| word.fetch_max(1, order)),
+            Operation::FetchMin => time(|| word.fetch_min(1, order)),
+            Operation::CompareExchange | Operation::CompareExchangeWeak => {
                 time(|| word.compare_exchange(1, 1, order, Ordering::Relaxed).is_ok())
             }
             Operation::Fence => time(|| fence(order)),

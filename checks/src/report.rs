@@ -32,7 +32,15 @@ pub fn render(counterexample: &Counterexample) -> String {
         let _ = writeln!(text, "{sleeper} sleeps{whose}, and no wake is on its way{until}.");
     }
     for thread in 0..trace.threads.len() {
-        let Some(Step { op: Op::Await { object }, .. }) = trace.last_step(thread) else { continue };
+        let object = match trace.last_step(thread) {
+            Some(Step { op: Op::Await { object }, .. }) => object,
+            Some(Step { op: Op::Spin, source, .. }) => {
+                let name = &trace.threads[thread];
+                let _ = writeln!(text, "{name} spins at {source} for what does not come any more.");
+                continue;
+            }
+            _ => continue,
+        };
         let taken = |step: &&Step| matches!(step.op, Op::Lock { object: lock } | Op::Unlock { object: lock } if lock == *object);
         let holder = match trace.steps.iter().rev().find(taken) {
             Some(Step { op: Op::Lock { .. }, thread: holder, .. }) => {
@@ -117,6 +125,7 @@ fn why_skipped(trace: &Trace) -> Option<String> {
         Some(row) => format!("as {} had left it in row {}", trace.threads[trace.steps[row].thread], row + 1),
         None => "as it was at the start".into(),
     };
+    let read = trace.objects[object].shown(read);
     Some(format!("The wake was skipped in row {} because {name} was {read}, {since}.", skipped + 1))
 }
 
@@ -158,26 +167,33 @@ fn highlight(op: &Op, text: String) -> Cell {
 /// What an operation is called.
 fn describe(trace: &Trace, op: &Op) -> String {
     let name = |object: &usize| &*trace.objects[*object].label;
-    let old =
-        |stale: &Option<usize>| stale.map_or(String::new(), |newest| format!(", OLD: it is {newest} by now"));
+    let shown = |object: &usize, value: &usize| trace.objects[*object].shown(*value);
+    let old = |object: &usize, stale: &Option<usize>| {
+        let newest = stale.map(|newest| shown(object, &newest));
+        newest.map_or(String::new(), |newest| format!(", OLD: it is {newest} by now"))
+    };
     match op {
         Op::Load { object, order, read, stale } => {
-            format!("{} is {read}{} ({})", name(object), old(stale), order)
+            format!("{} is {}{} ({order})", name(object), shown(object, read), old(object, stale))
         }
         Op::Store { object, order, wrote } => {
-            format!("{} = {wrote} ({})", name(object), order)
+            format!("{} = {} ({order})", name(object), shown(object, wrote))
         }
         Op::Rmw { object, order, read, wrote: Some(wrote), stale } => {
-            format!("{}: {read} → {wrote}{} ({})", name(object), old(stale), order)
+            let (read, wrote) = (shown(object, read), shown(object, wrote));
+            format!("{}: {read} → {wrote}{} ({order})", name(object), old(object, stale))
         }
         Op::Rmw { object, read, wrote: None, stale, .. } => {
-            format!("{} is {read}{}, not exchanged", name(object), old(stale))
+            format!("{} is {}{}, not exchanged", name(object), shown(object, read), old(object, stale))
         }
         Op::Fence { order } if order == "seq_cst" => "full barrier".into(),
         Op::Fence { order } => format!("{} fence", order),
         Op::Lock { object } => format!("lock {}", name(object)),
         Op::Unlock { object } => format!("unlock {}", name(object)),
         Op::Await { object } => format!("wait for lock {}", name(object)),
+        Op::NotLocked { object } => format!("lock {} is not free", name(object)),
+        Op::WeakFailure => "a weak exchange fails for no reason".into(),
+        Op::Spin => "spin".into(),
         Op::Park { .. } => "go to sleep".into(),
         Op::Woken { early: false, .. } => "awake".into(),
         Op::Woken { early: true, .. } => "awake, for no reason".into(),
@@ -202,6 +218,7 @@ fn ending(last: Option<&Step>) -> &'static str {
     match last.map(|step| &step.op) {
         Some(Op::Park { .. }) => "SLEEPS",
         Some(Op::Await { .. }) => "WAITS",
+        Some(Op::Spin) => "SPINS",
         Some(Op::End) => "ended",
         _ => "",
     }

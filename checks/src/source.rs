@@ -213,7 +213,9 @@ fn describes(word: &str, of: &Use) -> bool {
         "release" => matches!(of.order, Release | AcqRel | SeqCst),
         "full" => of.order == SeqCst,
         "fence" | "fences" => of.operation == Operation::Fence,
-        "exchange" | "exchanges" => of.operation == Operation::CompareExchange,
+        "exchange" | "exchanges" => {
+            matches!(of.operation, Operation::CompareExchange | Operation::CompareExchangeWeak)
+        }
         word => {
             let singular = word.strip_suffix('s').unwrap_or(word);
             Operation::ordered(word).or(Operation::ordered(singular)) == Some(of.operation)

@@ -6,12 +6,14 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
 use reveille::sync::Note;
 use serde::{Deserialize, Serialize};
+
+use crate::engine::panics::is_dead;
 
 /// A name that is mostly a literal: a search records it millions of times.
 pub type Name = Cow<'static, str>;
@@ -34,6 +36,52 @@ pub struct Object {
     pub label: Name,
     /// The newest value of an atomic; meaningless for others.
     pub newest: usize,
+    /// Those of its values that are not shown as decimal numbers, and how they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<usize, String>,
+}
+
+impl Object {
+    /// A value of it, as it is shown.
+    pub fn shown(&self, value: usize) -> String {
+        self.names.get(&value).cloned().unwrap_or_else(|| value.to_string())
+    }
+}
+
+/// What kind of values an atomic holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// How many bits they have. They are kept in the high ones of a word
+    pub bits: u32,
+    /// Whether bits of it were set or cleared on their own
+    pub is_mask: bool,
+}
+
+impl Default for Form {
+    /// A machine word.
+    fn default() -> Self {
+        Self { bits: usize::BITS, is_mask: false }
+    }
+}
+
+impl Form {
+    /// Numbers that are so little less than 0 are taken for such.
+    const NEGATIVE: usize = 1 << 16;
+
+    /// The value that is kept in this word.
+    pub fn unpacked(self, word: usize) -> usize {
+        word >> (usize::BITS - self.bits)
+    }
+
+    /// How a value is shown, if not as a decimal number.
+    fn name(self, value: usize) -> Option<String> {
+        let below_zero = self.unpacked(usize::MAX) - value;
+        match self.bits {
+            1 => Some((value == 1).to_string()),
+            _ if self.is_mask => (value > 9).then(|| format!("{value:#x}")),
+            _ => (below_zero < Self::NEGATIVE).then(|| format!("-{}", below_zero + 1)),
+        }
+    }
 }
 
 /// One operation of one thread.
@@ -80,10 +128,18 @@ pub enum Op {
     Unlock {
         object: usize,
     },
-    /// A thread waits for a lock, and another one holds it for ever (the exact engine only).
+    /// A thread waits for a lock, and another one holds it for ever.
     Await {
         object: usize,
     },
+    /// A lock was tried, and not free.
+    NotLocked {
+        object: usize,
+    },
+    /// A weak exchange fails for no reason; the row after it says what it has read (the exact engine only).
+    WeakFailure,
+    /// A thread spins: what it has just read changes no more (the exact engine only).
+    Spin,
     /// A thread begins to wait for a token; without a `Woken` after it, it sleeps.
     Park {
         object: usize,
@@ -129,6 +185,18 @@ pub enum Op {
 }
 
 impl Op {
+    /// The atomic that a row is about, and the values in it.
+    pub(crate) fn values(&mut self) -> Option<(usize, [Option<&mut usize>; 3])> {
+        match self {
+            Op::Load { object, read, stale, .. } => Some((*object, [Some(read), stale.as_mut(), None])),
+            Op::Store { object, wrote, .. } => Some((*object, [Some(wrote), None, None])),
+            Op::Rmw { object, read, wrote, stale, .. } => {
+                Some((*object, [Some(read), wrote.as_mut(), stale.as_mut()]))
+            }
+            _ => None,
+        }
+    }
+
     /// The newest value at that moment, if the operation read an older one.
     pub fn stale(&self) -> Option<usize> {
         match *self {
@@ -139,6 +207,20 @@ impl Op {
 }
 
 impl Trace {
+    /// Gives the values their names: those that `own` has for them, by the label of the atomic, or those of
+    /// their forms.
+    pub(crate) fn name_values(&mut self, forms: &[Form], own: impl Fn(&str, usize) -> Option<String>) {
+        for (object, values) in self.steps.iter_mut().filter_map(|step| step.op.values()) {
+            let Object { label, names, .. } = &mut self.objects[object];
+            let label = label.split('#').next().unwrap_or_default();
+            for &mut value in values.into_iter().flatten() {
+                if let Some(name) = own(label, value).or_else(|| forms[object].name(value)) {
+                    names.insert(value, name);
+                }
+            }
+        }
+    }
+
     /// The newest value of the first atomic with this label, if there is one.
     pub fn newest(&self, label: &str) -> Option<usize> {
         self.objects.iter().find(|object| object.label == label).map(|object| object.newest)
@@ -182,6 +264,8 @@ struct Recorder {
     trace: Trace,
     /// The source of each step.
     sources: Vec<&'static Location<'static>>,
+    /// The form of each object.
+    forms: Vec<Form>,
     /// The engine's name for a thread, and its index.
     threads: HashMap<u64, usize>,
 }
@@ -211,19 +295,27 @@ pub(crate) fn begin(main: &'static str) {
         recorder.trace.objects.clear();
         recorder.trace.steps.clear();
         recorder.sources.clear();
+        recorder.forms.clear();
         recorder.trace.threads.clear();
         recorder.trace.threads.push(main.into());
     });
 }
 
-/// The latest execution.
-pub(crate) fn take() -> Trace {
-    let (mut trace, sources) = RECORDER.with_borrow_mut(|recorder| {
-        (std::mem::take(&mut recorder.trace), std::mem::take(&mut recorder.sources))
-    });
+/// The latest execution. `own` has names for values, by the label of their atomic.
+pub(crate) fn take(own: impl Fn(&str, usize) -> Option<String>) -> Trace {
+    let Recorder { mut trace, sources, forms, .. } = RECORDER.take();
     for (step, at) in trace.steps.iter_mut().zip(sources) {
         step.source = source(at);
     }
+    let last: Vec<_> = (0..trace.threads.len())
+        .map(|thread| trace.steps.iter().rposition(|step| step.thread == thread))
+        .collect();
+    let mut row = 0..;
+    trace.steps.retain(|step| {
+        let row = row.next();
+        !matches!(step.op, Op::Await { .. }) || last[step.thread] == row
+    });
+    trace.name_values(&forms, own);
     trace
 }
 
@@ -247,23 +339,36 @@ pub(crate) fn name_thread(id: u64, name: &'static str) {
 }
 
 /// A new shared object. Of several with the same label the second is called `label#2`, and so on.
-pub(crate) fn object(label: &'static str, value: usize) -> usize {
+pub(crate) fn object(label: &'static str, value: usize, form: Form) -> usize {
     if !is_on() {
         return 0;
     }
-    RECORDER.with_borrow_mut(|Recorder { trace, .. }| {
+    RECORDER.with_borrow_mut(|Recorder { trace, forms, .. }| {
         let same = |object: &&Object| object.label.split('#').next() == Some(label);
         let label = match trace.objects.iter().filter(same).count() {
             0 => label.into(),
             n => format!("{label}#{}", n + 1).into(),
         };
-        trace.objects.push(Object { label, newest: value });
+        trace.objects.push(Object { label, newest: value, names: BTreeMap::new() });
+        forms.push(form);
         trace.objects.len() - 1
     })
 }
 
-/// Records an operation. `op` is given the newest value of each object, and says the new one with the operation.
+/// Bits of this atomic are set or cleared on their own.
+pub(crate) fn is_mask(object: usize) {
+    if !is_on() {
+        return;
+    }
+    RECORDER.with_borrow_mut(|recorder| recorder.forms[object].is_mask = true);
+}
+
+/// Records an operation, if the execution lives. `op` is given the newest value of each object, and says the
+/// new one with the operation.
 pub(crate) fn record(thread: u64, at: &'static Location<'static>, op: impl FnOnce(&mut [Object]) -> Op) {
+    if is_dead() {
+        return;
+    }
     RECORDER.with_borrow_mut(|Recorder { trace, sources, threads, .. }| {
         let thread = threads.get(&thread).copied().unwrap_or(0);
         let op = op(&mut trace.objects);

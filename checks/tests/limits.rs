@@ -2,17 +2,19 @@
 //! a checker cannot do.
 
 use std::cell::Cell;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::time::Duration;
 
-use reveille::sync::{Atomic, JoinHandle, Mutex, Parker, Primitives};
+use reveille::gate::PerEntry;
+use reveille::sync::{Atomic, Cell as _, JoinHandle, Mutex, Parker, Primitives};
 use reveille_checks::engine::{self, Budget, Engine};
 use reveille_checks::flavour::ScriptedPanic;
-use reveille_checks::report;
-use reveille_checks::scenario::Scenario;
+use reveille_checks::scenario::{PoolScenario, Protocol, Scenario};
 use reveille_checks::verdict::{End, Verdict};
+use reveille_checks::{check, check_under, report};
 
 /// What a [`Misuse`] does.
 #[derive(Clone, Copy)]
@@ -24,6 +26,7 @@ enum What {
     Asserts,
     LosesALock,
     DropsAGuard,
+    PanicsWithAGuard,
     SleepsForATime,
     Recurses,
     CatchesAPanic,
@@ -90,15 +93,33 @@ impl Scenario for Misuse {
                 lock.0.with(|()| lock.1.park());
                 other.join().unwrap();
             }
-            What::DropsAGuard => {
-                struct Guard<P: Primitives>(P::Atomic);
+            What::DropsAGuard | What::PanicsWithAGuard => {
+                struct Guard<P: Primitives>(P::Atomic, P::Mutex<usize>, P::Cell<usize>, P::Parker);
                 impl<P: Primitives> Drop for Guard<P> {
                     fn drop(&mut self) {
                         self.0.store(2, Release);
                         assert_eq!(self.0.load(Acquire), 2);
+                        assert_eq!(self.0.fetch_add(1, SeqCst), 2);
+                        assert_eq!(self.0.compare_exchange(3, 4, SeqCst, Relaxed), Ok(3));
+                        P::fence(SeqCst);
+                        *self.1.lock() += 1;
+                        self.1.with(|count| assert_eq!(*count, 1));
+                        // SAFETY: nobody else has the cell.
+                        self.2.with_mut(|count| unsafe { *count += 1 });
+                        self.3.unpark();
+                        assert_eq!(P::Atomic::new("made while it is dropped", 1).swap(2, Relaxed), 1);
                     }
                 }
-                let _guard = Guard::<P>(P::Atomic::new("guarded", 1));
+                let guard = Guard::<P>(
+                    P::Atomic::new("guarded", 1),
+                    P::Mutex::new("lock", 0),
+                    P::Cell::new("cell", 0),
+                    P::Parker::new("parker"),
+                );
+                if matches!(self.0, What::PanicsWithAGuard) {
+                    let _guard = guard;
+                    panic!("with a guard");
+                }
                 P::Parker::new("sleeper").park();
             }
             What::SleepsForATime => {
@@ -165,6 +186,7 @@ fn no_result(what: What) -> String {
 fn an_endless_loop_of_operations_is_a_limit_with_its_place() {
     let why = no_result(What::LoopsForEver);
     assert!(why.contains("an endless loop?") && why.contains("tests/limits.rs"), "{why}");
+    assert!(why.contains("write it as a `spin_until`"), "{why}");
 }
 
 #[test]
@@ -222,15 +244,27 @@ fn a_sleeper_that_nobody_wakes_is_stuck_for_loom_and_shuttle_too() {
 
 #[test]
 fn a_thread_that_waits_for_a_lock_is_shown_with_who_holds_it() {
-    let Verdict::Misses { counterexample, .. } = verdict(What::LosesALock) else { panic!("no deadlock") };
-    let text = report::render(&counterexample);
-    assert!(text.contains("other waits for lock lock, which main holds."), "{text}");
+    for engine in [Engine::ExactRc11, Engine::LoomSc, Engine::LoomC11, Engine::Shuttle] {
+        let verdict = verdict_of(engine, What::LosesALock);
+        let Verdict::Misses { counterexample, .. } = verdict else { panic!("{engine:?}: {verdict:?}") };
+        let text = report::render(&counterexample);
+        assert!(text.contains("other waits for lock lock, which main holds."), "{engine:?}: {text}");
+        assert!(text.contains("wait for lock lock") && text.contains("WAITS"), "{engine:?}: {text}");
+    }
 }
 
 #[test]
-fn a_guard_that_touches_an_atomic_when_it_is_dropped_ends_no_process() {
-    let Verdict::Misses { counterexample, .. } = verdict(What::DropsAGuard) else { panic!("no deadlock") };
-    assert!(matches!(counterexample.end, End::Stuck(_)), "{counterexample:?}");
+fn a_guard_that_touches_shared_objects_when_it_is_dropped_ends_no_process_and_adds_no_row() {
+    for engine in [Engine::ExactRc11, Engine::LoomSc, Engine::LoomC11, Engine::Shuttle] {
+        for (what, is_stuck) in [(What::DropsAGuard, true), (What::PanicsWithAGuard, false)] {
+            let verdict = verdict_of(engine, what);
+            let Verdict::Misses { counterexample, .. } = verdict else { panic!("{engine:?}: {verdict:?}") };
+            assert_eq!(matches!(counterexample.end, End::Stuck(_)), is_stuck, "{counterexample:?}");
+            // A panic may be caught, and what its destructors do be part of the execution.
+            let text = report::render(&counterexample);
+            assert!(!is_stuck || !text.contains("guarded = 2"), "{engine:?}: {text}");
+        }
+    }
 }
 
 #[test]
@@ -264,4 +298,61 @@ fn a_panic_that_nobody_catches_is_a_violation_even_if_a_join_would_return_it() {
         panic!("no violation")
     };
     assert_eq!(counterexample.end, End::Violation("in a thread".into()));
+}
+
+/// Each of two threads misses what the other has stored, on every machine that has store buffers.
+#[derive(Clone)]
+struct Buffering;
+
+impl Scenario for Buffering {
+    fn name(&self) -> String {
+        "buffering".into()
+    }
+
+    fn run<P: Primitives>(&self) {
+        let words = Arc::new(["x", "y", "what the other read"].map(|label| P::Atomic::new(label, 0)));
+        let other = P::spawn("other", {
+            let words = words.clone();
+            move || {
+                words[1].store(1, Relaxed);
+                words[2].store(words[0].load(Relaxed), Relaxed);
+            }
+        });
+        words[0].store(1, Relaxed);
+        let read = words[1].load(Relaxed);
+        other.join().unwrap();
+        assert!(read + words[2].load(Relaxed) > 0, "each missed the other");
+    }
+}
+
+/// For the test below, which runs it: a search that is too large for its budget, and one of a mistake to
+/// which the engines are blind.
+#[test]
+#[ignore = "another test looks at what it prints"]
+fn passes() {
+    assert!(!check(PoolScenario::<PerEntry>::new(Protocol::Mixture)).is_complete());
+    assert!(!check_under(&[Engine::Shuttle, Engine::LoomSc], Buffering).is_complete());
+}
+
+#[test]
+fn a_green_test_does_not_hide_its_bound_nor_what_its_engine_is_blind_to() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--ignored", "--exact", "passes"])
+        .env("REVEILLE_BUDGET", "0.2")
+        .env_remove("REVEILLE_REPLAY");
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}");
+    for memory in ["sc", "tso", "rc11"] {
+        let of_this = format!("mixture: exact {memory}: nothing missed in ");
+        let line = text.lines().find(|line| line.contains(&of_this)).unwrap_or_else(|| panic!("{text}"));
+        assert!(line.contains(" of about ") && line.contains("seed"), "{line}");
+    }
+    for engine in ["shuttle", "loom"] {
+        let line = text.lines().find(|line| line.starts_with(&format!("buffering: {engine} sc: ")));
+        let line = line.unwrap_or_else(|| panic!("{text}"));
+        assert!(line.contains("interleavings only: blind to what a late store does"), "{line}");
+    }
+    assert_eq!(engine::search(Engine::ExactTso, &Buffering, Budget::of_executions(100)).misses(), Some(true));
 }

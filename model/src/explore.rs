@@ -20,7 +20,7 @@ use crate::watch::{self, Work};
 
 #[cfg(test)]
 pub(crate) use replay::again;
-pub use replay::{Difference, ReplayError, replay};
+pub use replay::{Difference, Followed, ReplayError, follow, replay};
 
 /// How a search goes.
 #[derive(Clone, Debug)]

@@ -1,21 +1,21 @@
 //! The exact engine: every execution of the code that SC, x86-TSO or RC11 allows, each once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-use reveille_model::code::{Failure, Kind, Limits};
-use reveille_model::explore::{self, Failed, Options};
+use reveille_model::code::{Failure, Kind, Limit, Limits};
+use reveille_model::explore::{self, Difference, Failed, Options};
 use reveille_model::graphs::cycle::{Relation, cycle};
-use reveille_model::graphs::{EventId, Graph, Op as Asked, Record, linearize};
+use reveille_model::graphs::{EventId, Graph, Modify, Op as Asked, Record, linearize};
 use reveille_model::memory::Memory;
 
-use super::{Budget, Engine, ReplayError};
+use super::{Budget, Engine, ReplayError, Replayed};
 use crate::flavour::current::{self, Runner};
 use crate::flavour::script::{self, Script};
 use crate::flavour::weakened::Followed;
 use crate::flavour::{Checked, exact};
 use crate::scenario::Scenario;
-use crate::trace::{self, Object, Op, Step, Trace, order, stale};
+use crate::trace::{self, Form, Object, Op, Step, Trace, order, stale};
 use crate::verdict::{Counterexample, End, Link, Then, Verdict, Why};
 
 /// So many executions are visited depth first, on one thread, before anything else: many scenarios have no more, and what goes wrong
@@ -49,10 +49,7 @@ pub(super) fn search<S: Scenario>(memory: Memory, scenario: &S, script: &Script,
             more_after_failure: budget.easier,
             ..Options::default()
         };
-        let report = explore::explore(memory, options, program.clone());
-        // The library waits for locks and tokens only, and these waits leave no redundant end.
-        assert_eq!(report.stale, 0, "a wait is redundant");
-        report
+        explore::explore(memory, options, program.clone())
     };
 
     let beginning = depth_first(1, FIRST, budget.part(0.2));
@@ -114,25 +111,44 @@ fn sum(name: &str) -> String {
     format!("{:08x}", name.bytes().fold(0x811c_9dc5, add))
 }
 
-/// See [`super::replay`].
-pub(super) fn replay<S: Scenario>(scenario: &S, text: &str) -> Result<(Engine, Counterexample), ReplayError> {
+/// The script and the model's record in the text of an execution of this scenario.
+fn parsed<S: Scenario>(scenario: &S, text: &str) -> Result<(Script, Record), ReplayError> {
     let malformed = || ReplayError::Malformed(text.to_owned());
-    let name = scenario.name();
     let [whose, script, record] =
         text.trim().splitn(3, '.').collect::<Vec<_>>().try_into().map_err(|_| malformed())?;
     let script: usize = script.parse().map_err(|_| malformed())?;
     let record: Record = record.parse().map_err(|_| malformed())?;
-    let scripts = scenario.scripts();
-    let script = scripts.get(script).filter(|_| whose == sum(&name));
-    let script = script.ok_or_else(|| ReplayError::Elsewhere(name.clone()))?;
+    let name = scenario.name();
+    let script = scenario.scripts().get(script).filter(|_| whose == sum(&name)).cloned();
+    Ok((script.ok_or(ReplayError::Elsewhere(name))?, record))
+}
+
+/// See [`super::replay`].
+pub(super) fn replay<S: Scenario>(scenario: &S, text: &str) -> Result<(Engine, Counterexample), ReplayError> {
+    let (script, record) = parsed(scenario, text)?;
     let memory = record.memory;
-    let failed = explore::replay(Limits::default(), &record.to_string(), program(scenario, script))
-        .map_err(|error| ReplayError::Refused(name, error))?;
+    let failed = explore::replay(Limits::default(), &record.to_string(), program(scenario, &script))
+        .map_err(|error| ReplayError::Refused(scenario.name(), error))?;
     let engine = Engine::ALL.into_iter().find(|engine| engine.of_the_exact_engine() == Some(memory));
     Ok((
         engine.expect("there is one for each"),
-        counterexample(&failed, memory, scenario, script, "made again"),
+        counterexample(&failed, memory, scenario, &script, "made again"),
     ))
+}
+
+/// See [`super::follow`].
+pub(super) fn follow<S: Scenario>(scenario: &S, text: &str) -> Result<Replayed, ReplayError> {
+    let (script, record) = parsed(scenario, text)?;
+    let memory = record.memory;
+    let followed = explore::follow(Limits::default(), &record.to_string(), program(scenario, &script))
+        .map_err(|error| ReplayError::Refused(scenario.name(), error))?;
+    Ok(match (followed.failed, followed.difference) {
+        (Some(failed), _) => {
+            Replayed::Loses(Box::new(counterexample(&failed, memory, scenario, &script, "made again")))
+        }
+        (None, None | Some(Difference::Others)) => Replayed::Passes,
+        (None, Some(difference)) => Replayed::Diverged { at: difference.to_string() },
+    })
 }
 
 /// An execution that went wrong, as a verdict.
@@ -144,8 +160,13 @@ fn verdict<S: Scenario>(
     explored: u64,
     how: &str,
 ) -> Verdict {
-    if let Failure::Limit(limit) = &failed.failure {
-        return Verdict::Inconclusive { why: limit.to_string() };
+    match &failed.failure {
+        Failure::Limit(limit @ Limit::Events { .. }) => {
+            let why = format!("{limit}; if that loop waits, write it as a `spin_until`, which is one");
+            return Verdict::Inconclusive { why };
+        }
+        Failure::Limit(limit) => return Verdict::Inconclusive { why: limit.to_string() },
+        _ => {}
     }
     let counterexample = counterexample(failed, memory, scenario, script, how);
     Verdict::Misses { counterexample, explored }
@@ -158,7 +179,9 @@ fn counterexample<S: Scenario>(
     script: &Script,
     how: &str,
 ) -> Counterexample {
-    let (trace, rows) = trace(failed, scenario.main_thread());
+    let forms = forms(failed);
+    let (mut trace, rows) = trace(failed, scenario.main_thread(), &forms);
+    trace.name_values(&forms, |label, value| scenario.value_name(label, value));
     let end = match &failed.failure {
         Failure::Stuck => End::Stuck(scenario.owed(&trace)),
         Failure::Panic { message, .. } => End::Violation(message.clone()),
@@ -207,8 +230,25 @@ fn labels(failed: &Failed, order: &[EventId]) -> Vec<String> {
     labels.into_iter().flatten().collect()
 }
 
+/// What the objects hold, by number.
+fn forms(failed: &Failed) -> Vec<Form> {
+    let mut forms = vec![Form::default(); failed.names.len()];
+    for &(_, remark) in &failed.notes {
+        if let Some((number, bits)) = exact::packed(remark) {
+            forms[number].bits = bits;
+        }
+    }
+    for event in failed.graph.threads.iter().flat_map(|thread| &thread.events) {
+        if let Asked::Rmw { location, modify: Modify::And(_) | Modify::Or(_) | Modify::Xor(_), .. } = event.op
+        {
+            forms[location as usize].is_mask = true;
+        }
+    }
+    forms
+}
+
 /// The rows of an execution graph, and which of them each event is.
-fn trace(failed: &Failed, main: &'static str) -> (Trace, HashMap<EventId, usize>) {
+fn trace(failed: &Failed, main: &'static str, forms: &[Form]) -> (Trace, HashMap<EventId, usize>) {
     let graph = &failed.graph;
     let order = linearize(graph);
     let labels = labels(failed, &order);
@@ -217,7 +257,7 @@ fn trace(failed: &Failed, main: &'static str) -> (Trace, HashMap<EventId, usize>
             Some(_) => graph.value(number as u32, graph.newest(number as u32)) as usize,
             None => 0,
         };
-        Object { label: label.into(), newest }
+        Object { label: label.into(), newest: forms[number].unpacked(newest), names: BTreeMap::new() }
     });
     let objects = objects.collect();
     let threads = failed.threads.iter().enumerate().map(|(number, &name)| match number {
@@ -235,6 +275,7 @@ fn trace(failed: &Failed, main: &'static str) -> (Trace, HashMap<EventId, usize>
             .iter()
             .filter(|(before, _)| *before == id)
             .map(|&(_, remark)| remark)
+            .filter(|&remark| exact::packed(remark).is_none())
             .partition(|&remark| exact::is_timed(remark));
         for remark in remarks {
             steps.push(Step { thread: id.thread(), op: exact::remarked(remark), source: String::new() });
@@ -243,10 +284,16 @@ fn trace(failed: &Failed, main: &'static str) -> (Trace, HashMap<EventId, usize>
             if let Op::Park { timed: is_timed, .. } = &mut op {
                 *is_timed = !timed.is_empty();
             }
-            let source = trace::source(graph.event(id).source);
+            if let Some((object, values)) = op.values() {
+                values.into_iter().flatten().for_each(|value| *value = forms[object].unpacked(*value));
+            }
             rows.insert(id, steps.len());
-            steps.push(Step { thread: id.thread(), op, source });
+            steps.push(Step { thread: id.thread(), op, source: trace::source(graph.event(id).source) });
         }
+    }
+    for &(thread, first) in &failed.circles {
+        let source = trace::source(graph.event(EventId::new(thread, first)).source);
+        steps.push(Step { thread, op: Op::Spin, source });
     }
     (Trace { threads, objects, steps }, rows)
 }
@@ -282,6 +329,8 @@ fn row(
             }
         }
         Asked::Rmw { .. } if kinds[object] == Kind::Token => Op::Unpark { object },
+        Asked::Rmw { .. } if kinds[object] == Kind::Lock && event.writes => Op::Lock { object },
+        Asked::Rmw { .. } if kinds[object] == Kind::Lock => Op::NotLocked { object },
         Asked::Rmw { .. } => {
             let (read, now) = (event.read as usize, newest[object] as usize);
             let wrote = event.writes.then_some(event.wrote as usize);
@@ -296,7 +345,9 @@ fn row(
         }
         Asked::CellRead { .. } => Op::Read { object },
         Asked::CellWrite { .. } => Op::Write { object },
-        Asked::Choose { .. } => Op::Choice { taken: event.read != 0 },
+        // Only a weak exchange has a choice.
+        Asked::Choose { .. } if event.read == 0 => return None,
+        Asked::Choose { .. } => Op::WeakFailure,
         Asked::End => Op::End,
         Asked::Join { .. } => return None,
     })

@@ -119,6 +119,18 @@ impl Engine {
         }
     }
 
+    /// What it does not look at, whose silence is therefore no proof. The exact engine looks at everything.
+    pub fn blind_to(self) -> Option<&'static str> {
+        match self {
+            Self::LoomSc => Some("interleavings only: blind to what a late store does"),
+            Self::LoomC11 => Some("loom leaves executions out, late stores among them: no proof"),
+            Self::Shuttle => Some("interleavings only: blind to what a late store does"),
+            Self::Hardware => Some("a sample of one machine"),
+            Self::ExactSc | Self::ExactTso | Self::ExactRc11 => None,
+            Self::ModelSc | Self::ModelTso | Self::ModelRc11 => None,
+        }
+    }
+
     /// The name of its memory in JSON.
     pub fn memory(self) -> &'static str {
         match self {
@@ -287,6 +299,30 @@ pub fn replay<S: Scenario>(scenario: &S, record: &str) -> Result<(Engine, Counte
     exact::replay(scenario, record)
 }
 
+/// What has become of an execution that once lost something, now that the code may be another.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Replayed {
+    /// It still does: here it is, with the values of today.
+    Loses(Box<Counterexample>),
+    /// The same turns and choices lead to an end at which nothing is lost. Of other executions this says
+    /// nothing.
+    Passes,
+    /// The code does not have this execution any more.
+    Diverged {
+        /// Up to where it could be followed, in words.
+        at: String,
+    },
+}
+
+/// Makes an execution again as [`replay`] does, with code that may have been changed since: the same turns of
+/// the threads and the same choices. Orderings and values may be others than they were.
+///
+/// # Errors
+/// If the text is malformed or belongs to another scenario, or if the engine cannot run the code.
+pub fn follow<S: Scenario>(scenario: &S, record: &str) -> Result<Replayed, ReplayError> {
+    exact::follow(scenario, record)
+}
+
 /// What became of a run over many executions.
 pub(crate) enum Run {
     /// It came to the end of its schedules, or of its budget.
@@ -340,7 +376,7 @@ fn run<S: Scenario>(
         }
     });
     let result = panics::quietly(AssertUnwindSafe(|| run(execution)));
-    let trace = trace::take();
+    let trace = trace::take(|label, value| scenario.value_name(label, value));
     let Err(panic) = result else { return Run::Ended };
     let end = match Meaning::of(panic) {
         Meaning::Stuck => End::Stuck(scenario.owed(&trace)),

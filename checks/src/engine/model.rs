@@ -279,7 +279,7 @@ fn thread(trace: &mut Trace, name: &str) -> usize {
 
 fn object(trace: &mut Trace, label: &str) -> usize {
     trace.objects.iter().position(|known| known.label == label).unwrap_or_else(|| {
-        trace.objects.push(Object { label: label.to_owned().into(), newest: 0 });
+        trace.objects.push(Object { label: label.to_owned().into(), newest: 0, names: Default::default() });
         trace.objects.len() - 1
     })
 }

@@ -55,6 +55,13 @@ pub(super) fn begin() {
     SEEN.with_borrow_mut(Vec::clear);
 }
 
+/// Whether the running execution is dead: a panic has ended it, which is no
+/// [scripted](crate::flavour::ScriptedPanic) one, and unwinds the stack. What destructors do then is no part
+/// of it, and the engine would panic at it, which ends the process.
+pub(crate) fn is_dead() -> bool {
+    std::thread::panicking() && SEEN.with_borrow(|seen| !seen.is_empty())
+}
+
 /// Runs `body`, and returns the panic that it ends with, if it does.
 pub fn quietly(body: impl FnOnce() + UnwindSafe) -> Result<(), Panic> {
     install_hook();

@@ -9,13 +9,14 @@
 
 use std::cell::{self, UnsafeCell};
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Wake;
 use std::time::Duration;
 
-use reveille::sync::{self, Note, Primitives, Unparked};
+use reveille::sync::{self, Modify, Note, Packed, Primitives, Unparked, Word};
 
 use super::engines::only_scripted;
 use super::{Exact, Loom, Sequential, Shuttle, Traced};
@@ -98,12 +99,12 @@ macro_rules! make {
 }
 
 macro_rules! made {
-    ($($argument:expr),*) => {
+    ($make:ident($($argument:expr),*)) => {
         match RUNNER.get() {
-            Runner::Exact => Of::Exact(E::new($($argument),*)),
-            Runner::Loom => Of::Loom(L::new($($argument),*)),
-            Runner::SequentialLoom => Of::SequentialLoom(Q::new($($argument),*)),
-            Runner::Shuttle => Of::Shuttle(S::new($($argument),*)),
+            Runner::Exact => Of::Exact(E::$make($($argument),*)),
+            Runner::Loom => Of::Loom(L::$make($($argument),*)),
+            Runner::SequentialLoom => Of::SequentialLoom(Q::$make($($argument),*)),
+            Runner::Shuttle => Of::Shuttle(S::$make($($argument),*)),
         }
     };
 }
@@ -127,6 +128,7 @@ macro_rules! of_each {
 
 impl Primitives for Current {
     type Atomic = of_each!(Atomic);
+    type AtomicOf<T: Word> = Packed<Self, T>;
     type Mutex<T: Send + 'static> = CurrentMutex<T>;
     type Parker = of_each!(Parker);
     type Cell<T: Send + 'static> = CurrentCell<T>;
@@ -155,6 +157,11 @@ impl Primitives for Current {
         panic::catch_unwind(AssertUnwindSafe(body)).or_else(only_scripted)
     }
 
+    fn spin_until(mut condition: impl FnMut() -> bool) {
+        let condition: &mut dyn FnMut() -> bool = &mut condition;
+        call!(P => P::spin_until(condition));
+    }
+
     fn note(note: Note) {
         call!(P => P::note(note));
     }
@@ -166,7 +173,10 @@ impl Primitives for Current {
 
 impl<E: sync::Atomic, L: sync::Atomic, Q: sync::Atomic, S: sync::Atomic> sync::Atomic for Of<E, L, Q, S> {
     fn new(label: &'static str, value: usize) -> Self {
-        made!(label, value)
+        made!(new(label, value))
+    }
+    fn packed(label: &'static str, value: usize, bits: u32) -> Self {
+        made!(packed(label, value, bits))
     }
     fn load(&self, order: Ordering) -> usize {
         each!(self, atomic => atomic.load(order))
@@ -174,23 +184,26 @@ impl<E: sync::Atomic, L: sync::Atomic, Q: sync::Atomic, S: sync::Atomic> sync::A
     fn store(&self, value: usize, order: Ordering) {
         each!(self, atomic => atomic.store(value, order));
     }
-    fn swap(&self, value: usize, order: Ordering) -> usize {
-        each!(self, atomic => atomic.swap(value, order))
-    }
-    fn fetch_add(&self, value: usize, order: Ordering) -> usize {
-        each!(self, atomic => atomic.fetch_add(value, order))
-    }
-    fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
-        each!(self, atomic => atomic.fetch_sub(value, order))
+    fn modify(&self, by: Modify<usize>, order: Ordering) -> usize {
+        each!(self, atomic => atomic.modify(by, order))
     }
     fn compare_exchange(&self, old: usize, new: usize, ok: Ordering, err: Ordering) -> Result<usize, usize> {
         each!(self, atomic => atomic.compare_exchange(old, new, ok, err))
+    }
+    fn compare_exchange_weak(
+        &self,
+        old: usize,
+        new: usize,
+        ok: Ordering,
+        err: Ordering,
+    ) -> Result<usize, usize> {
+        each!(self, atomic => atomic.compare_exchange_weak(old, new, ok, err))
     }
 }
 
 impl<E: sync::Parker, L: sync::Parker, Q: sync::Parker, S: sync::Parker> sync::Parker for Of<E, L, Q, S> {
     fn new(label: &'static str) -> Self {
-        made!(label)
+        made!(new(label))
     }
 
     fn park(&self) {
@@ -229,12 +242,64 @@ pub struct CurrentMutex<T> {
 // SAFETY: the value is reached under the engine's lock, by one thread at a time.
 unsafe impl<T: Send> Sync for CurrentMutex<T> {}
 
+/// A lock of [`Current`], held.
+pub struct CurrentHeld<'a, T> {
+    value: &'a UnsafeCell<T>,
+    _held: Held<'a>,
+}
+
+type Held<'a> = Of<
+    <<Exact as Primitives>::Mutex<()> as sync::Mutex<()>>::Held<'a>,
+    <<TracedLoom as Primitives>::Mutex<()> as sync::Mutex<()>>::Held<'a>,
+    <<SequentialLoom as Primitives>::Mutex<()> as sync::Mutex<()>>::Held<'a>,
+    <<TracedShuttle as Primitives>::Mutex<()> as sync::Mutex<()>>::Held<'a>,
+>;
+
+impl<T> Deref for CurrentHeld<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the lock is held.
+        unsafe { &*self.value.get() }
+    }
+}
+
+impl<T> DerefMut for CurrentHeld<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the lock is held, and this is the only way to the value.
+        unsafe { &mut *self.value.get() }
+    }
+}
+
+/// The same of the engine that an object is of.
+macro_rules! of_its {
+    ($of:expr, $inner:pat => $value:expr) => {
+        match $of {
+            Of::Exact($inner) => Of::Exact($value),
+            Of::Loom($inner) => Of::Loom($value),
+            Of::SequentialLoom($inner) => Of::SequentialLoom($value),
+            Of::Shuttle($inner) => Of::Shuttle($value),
+        }
+    };
+}
+
 impl<T: Send + 'static> sync::Mutex<T> for CurrentMutex<T> {
+    type Held<'a> = CurrentHeld<'a, T>;
+
     fn new(label: &'static str, value: T) -> Self {
         Self {
             lock: make!(P => <<P as Primitives>::Mutex<()> as sync::Mutex<()>>::new(label, ())),
             value: UnsafeCell::new(value),
         }
+    }
+
+    fn hold(&self) -> CurrentHeld<'_, T> {
+        CurrentHeld { value: &self.value, _held: of_its!(&self.lock, lock => sync::Mutex::hold(lock)) }
+    }
+
+    fn try_hold(&self) -> Option<CurrentHeld<'_, T>> {
+        let held = of_its!(&self.lock, lock => sync::Mutex::try_hold(lock)?);
+        Some(CurrentHeld { value: &self.value, _held: held })
     }
 
     fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {

@@ -2,9 +2,9 @@
 //!
 //! | flavour | an access is | sees |
 //! |---|---|---|
-//! | [`Exact`] | an event of the exact engine | everything that SC, x86-TSO or RC11 allow |
-//! | [`Loom`] | loom's | interleavings, and stale reads as far as loom models C11 |
-//! | [`Shuttle`] | shuttle's | interleavings under sequential consistency |
+//! | [`Exact`] | an event of the exact engine | everything that SC, x86-TSO or RC11 allow; weak exchanges fail for no reason, a spin is a wait |
+//! | [`Loom`] | loom's | interleavings, and stale reads as far as loom models C11; no weak failures, and a spin in vain is too many steps |
+//! | [`Shuttle`] | shuttle's | interleavings under sequential consistency; of weak failures and spins as loom |
 //! | [`Sequential<P>`] | an AcqRel read-modify-write of `P` | under loom: interleavings only, no stale reads |
 //! | [`Traced<P>`] | `P`'s, and a row in a [trace](crate::trace) | as `P` |
 //! | [`Timed`] | the machine's, as `Native`'s; wakes and waits for a lock are counted | nothing: it is for [measurements](crate::bench) |

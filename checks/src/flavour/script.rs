@@ -6,6 +6,7 @@
 //! a script names the `try_spawn`s that fail.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 
 /// What goes wrong: parks that return early, threads that do not start.
@@ -23,7 +24,7 @@ impl Script {
         Self::default()
     }
 
-    /// The `nth` park of the parker called `label` returns early, besides those named before.
+    /// The `nth` park of a thread on parkers called `label` returns early, besides those named before.
     pub fn early(mut self, label: &'static str, nth: usize) -> Self {
         self.early.push((label, nth));
         self
@@ -51,16 +52,26 @@ thread_local! {
     // Loom and shuttle run all simulated threads of an execution on the operating system's thread that started it.
     static SCRIPT: RefCell<Script> = RefCell::default();
     static SPAWNS: Cell<usize> = const { Cell::new(0) };
+    /// How often each thread has parked on parkers of a label, as far as the script has something to say of
+    /// that label.
+    static PARKS: RefCell<HashMap<(u64, &'static str), usize>> = RefCell::default();
 }
 
 /// Makes `script` hold for the executions that this operating system's thread starts from now on.
 pub(crate) fn follow(script: &Script) {
     SCRIPT.set(script.clone());
+    begin();
 }
 
 /// Another execution begins.
 pub(crate) fn begin() {
     SPAWNS.set(0);
+    PARKS.with_borrow_mut(HashMap::clear);
+}
+
+/// A thread begins that has the number of one which has ended.
+pub(super) fn begin_thread(thread: u64) {
+    PARKS.with_borrow_mut(|parks| parks.retain(|&(of, _), _| of != thread));
 }
 
 /// How many threads the script refuses.
@@ -68,9 +79,20 @@ pub(crate) fn refusals() -> usize {
     SCRIPT.with_borrow(|script| script.refused.len())
 }
 
-/// Whether the script makes the `nth` park of `label` return early.
-pub(super) fn returns_early(label: &'static str, nth: usize) -> bool {
-    SCRIPT.with_borrow(|script| script.early.contains(&(label, nth)))
+/// Whether the script makes this park of a thread on a parker of this label, one more of the execution,
+/// return early.
+pub(super) fn returns_early(label: &'static str, thread: impl FnOnce() -> u64) -> bool {
+    SCRIPT.with_borrow(|script| {
+        let mut named = script.early.iter().filter(|(of, _)| *of == label).peekable();
+        named.peek().is_some() && {
+            let nth = PARKS.with_borrow_mut(|parks| {
+                let parks = parks.entry((thread(), label)).or_default();
+                *parks += 1;
+                *parks
+            });
+            named.any(|&(_, early)| early == nth)
+        }
+    })
 }
 
 /// Whether the script makes the `nth` `try_spawn` of the execution fail.

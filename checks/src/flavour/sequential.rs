@@ -4,7 +4,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering::{self, AcqRel, Acquire};
 
-use reveille::sync::{Atomic, Note, Primitives};
+use reveille::sync::{Atomic, Modify, Note, Packed, Primitives, Word};
 
 /// `P` without weak memory: loads become `fetch_add(0)`, stores become swaps, all of them AcqRel, and fences nothing.
 ///
@@ -16,6 +16,7 @@ pub struct Sequential<P>(PhantomData<P>);
 
 impl<P: Primitives> Primitives for Sequential<P> {
     type Atomic = SequentialAtomic<P::Atomic>;
+    type AtomicOf<T: Word> = Packed<Self, T>;
     type Mutex<T: Send + 'static> = P::Mutex<T>;
     type Parker = P::Parker;
     type Cell<T: Send + 'static> = P::Cell<T>;
@@ -34,6 +35,9 @@ impl<P: Primitives> Primitives for Sequential<P> {
     fn catch<R>(body: impl FnOnce() -> R) -> std::thread::Result<R> {
         P::catch(body)
     }
+    fn spin_until(condition: impl FnMut() -> bool) {
+        P::spin_until(condition);
+    }
     fn note(note: Note) {
         P::note(note);
     }
@@ -50,24 +54,31 @@ impl<A: Atomic> Atomic for SequentialAtomic<A> {
     fn new(label: &'static str, value: usize) -> Self {
         Self(A::new(label, value))
     }
+    fn packed(label: &'static str, value: usize, bits: u32) -> Self {
+        Self(A::packed(label, value, bits))
+    }
     fn load(&self, _: Ordering) -> usize {
         self.0.fetch_add(0, AcqRel)
     }
     fn store(&self, value: usize, _: Ordering) {
         self.0.swap(value, AcqRel);
     }
-    fn swap(&self, value: usize, _: Ordering) -> usize {
-        self.0.swap(value, AcqRel)
-    }
-    fn fetch_add(&self, value: usize, _: Ordering) -> usize {
-        self.0.fetch_add(value, AcqRel)
-    }
-    fn fetch_sub(&self, value: usize, _: Ordering) -> usize {
-        self.0.fetch_sub(value, AcqRel)
+    fn modify(&self, by: Modify<usize>, _: Ordering) -> usize {
+        self.0.modify(by, AcqRel)
     }
     fn compare_exchange(&self, current: usize, new: usize, _: Ordering, _: Ordering) -> Result<usize, usize> {
         // A failing exchange only loads, and a load may be stale. So first a read-modify-write that brings us up to date.
         self.0.fetch_add(0, AcqRel);
         self.0.compare_exchange(current, new, AcqRel, Acquire)
+    }
+    fn compare_exchange_weak(
+        &self,
+        current: usize,
+        new: usize,
+        _: Ordering,
+        _: Ordering,
+    ) -> Result<usize, usize> {
+        self.0.fetch_add(0, AcqRel);
+        self.0.compare_exchange_weak(current, new, AcqRel, Acquire)
     }
 }

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{PoisonError, TryLockError};
+use std::sync::{MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use reveille::sync::{Mutex, Native, Note, Primitives};
+use reveille::sync::{Mutex, Native, Note, Primitives, Word};
 
 /// [`Native`], with the wakes and the waits for a lock counted, for the whole process: one measurement at a time. A lock is
 /// [tried](std::sync::Mutex::try_lock) first, and only an acquisition that fails is timed.
@@ -44,6 +44,7 @@ pub fn take() -> Watched {
 
 impl Primitives for Timed {
     type Atomic = AtomicUsize;
+    type AtomicOf<T: Word> = T::Native;
     type Mutex<T: Send + 'static> = TimedMutex<T>;
     type Parker = <Native as Primitives>::Parker;
     type Cell<T: Send + 'static> = <Native as Primitives>::Cell<T>;
@@ -85,23 +86,28 @@ impl Primitives for Timed {
 pub struct TimedMutex<T>(std::sync::Mutex<T>);
 
 impl<T: Send + 'static> Mutex<T> for TimedMutex<T> {
+    type Held<'a> = MutexGuard<'a, T>;
+
     fn new(_: &'static str, value: T) -> Self {
         Self(std::sync::Mutex::new(value))
     }
 
-    fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
-        let mut guard = match self.0.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                let start = Instant::now();
-                let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                let waited = start.elapsed().as_nanos() as u64;
-                LOCK_WAITS.fetch_add(1, Ordering::Relaxed);
-                LOCK_WAIT_NS.fetch_add(waited, Ordering::Relaxed);
-                guard
-            }
-        };
-        body(&mut guard)
+    fn hold(&self) -> MutexGuard<'_, T> {
+        self.try_hold().unwrap_or_else(|| {
+            let start = Instant::now();
+            let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let waited = start.elapsed().as_nanos() as u64;
+            LOCK_WAITS.fetch_add(1, Ordering::Relaxed);
+            LOCK_WAIT_NS.fetch_add(waited, Ordering::Relaxed);
+            held
+        })
+    }
+
+    fn try_hold(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(held) => Some(held),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }

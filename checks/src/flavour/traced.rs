@@ -2,15 +2,16 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Wake;
 use std::time::Duration;
 
-use reveille::sync::{self, Note, Primitives, Unparked};
+use reveille::sync::{self, Modify, Note, Packed, Primitives, Unparked, Word};
 
-use crate::trace::{self, Object, Op, order, stale};
+use crate::trace::{self, Form, Object, Op, order, stale};
 
 /// `P`, recorded.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,7 @@ fn recorded<P: Primitives>(name: &'static str, body: impl FnOnce() + Send) -> im
 
 impl<P: Primitives> Primitives for Traced<P> {
     type Atomic = TracedAtomic<P>;
+    type AtomicOf<T: Word> = Packed<Self, T>;
     type Mutex<T: Send + 'static> = TracedMutex<P, T>;
     type Parker = TracedParker<P>;
     type Cell<T: Send + 'static> = TracedCell<P, T>;
@@ -67,6 +69,10 @@ impl<P: Primitives> Primitives for Traced<P> {
         P::catch(body)
     }
 
+    fn spin_until(condition: impl FnMut() -> bool) {
+        P::spin_until(condition);
+    }
+
     fn note(note: Note) {
         record::<P>(|_| note.into());
     }
@@ -80,11 +86,13 @@ impl<P: Primitives> Primitives for Traced<P> {
 pub struct TracedAtomic<P: Primitives> {
     inner: P::Atomic,
     object: usize,
+    form: Form,
 }
 
 impl<P: Primitives> TracedAtomic<P> {
     #[track_caller]
     fn rmw(&self, ordering: Ordering, read: usize, wrote: Option<usize>) {
+        let (read, wrote) = (self.form.unpacked(read), wrote.map(|wrote| self.form.unpacked(wrote)));
         record::<P>(|objects| {
             let newest = &mut objects[self.object].newest;
             let stale = stale(*newest, read);
@@ -92,45 +100,59 @@ impl<P: Primitives> TracedAtomic<P> {
             Op::Rmw { object: self.object, order: order(ordering), read, wrote, stale }
         });
     }
+
+    #[track_caller]
+    fn exchanged(
+        &self,
+        new: usize,
+        [ok, err]: [Ordering; 2],
+        result: Result<usize, usize>,
+    ) -> Result<usize, usize> {
+        match result {
+            Ok(read) => self.rmw(ok, read, Some(new)),
+            Err(read) => self.rmw(err, read, None),
+        }
+        result
+    }
 }
 
 impl<P: Primitives> sync::Atomic for TracedAtomic<P> {
     fn new(label: &'static str, value: usize) -> Self {
-        Self { inner: P::Atomic::new(label, value), object: trace::object(label, value) }
+        let form = Form::default();
+        Self { inner: P::Atomic::new(label, value), object: trace::object(label, value, form), form }
+    }
+
+    fn packed(label: &'static str, value: usize, bits: u32) -> Self {
+        let form = Form { bits, ..Form::default() };
+        let object = trace::object(label, form.unpacked(value), form);
+        Self { inner: P::Atomic::packed(label, value, bits), object, form }
     }
 
     fn load(&self, ordering: Ordering) -> usize {
-        let read = self.inner.load(ordering);
+        let value = self.inner.load(ordering);
+        let read = self.form.unpacked(value);
         record::<P>(|objects| {
             let stale = stale(objects[self.object].newest, read);
             Op::Load { object: self.object, order: order(ordering), read, stale }
         });
-        read
+        value
     }
 
     fn store(&self, value: usize, ordering: Ordering) {
         self.inner.store(value, ordering);
+        let wrote = self.form.unpacked(value);
         record::<P>(|objects| {
-            objects[self.object].newest = value;
-            Op::Store { object: self.object, order: order(ordering), wrote: value }
+            objects[self.object].newest = wrote;
+            Op::Store { object: self.object, order: order(ordering), wrote }
         });
     }
 
-    fn swap(&self, value: usize, ordering: Ordering) -> usize {
-        let read = self.inner.swap(value, ordering);
-        self.rmw(ordering, read, Some(value));
-        read
-    }
-
-    fn fetch_add(&self, value: usize, ordering: Ordering) -> usize {
-        let read = self.inner.fetch_add(value, ordering);
-        self.rmw(ordering, read, Some(read.wrapping_add(value)));
-        read
-    }
-
-    fn fetch_sub(&self, value: usize, ordering: Ordering) -> usize {
-        let read = self.inner.fetch_sub(value, ordering);
-        self.rmw(ordering, read, Some(read.wrapping_sub(value)));
+    fn modify(&self, by: Modify<usize>, ordering: Ordering) -> usize {
+        let read = self.inner.modify(by, ordering);
+        self.rmw(ordering, read, Some(by.apply(read)));
+        if matches!(by, Modify::And(_) | Modify::Or(_) | Modify::Xor(_)) {
+            trace::is_mask(self.object);
+        }
         read
     }
 
@@ -141,12 +163,17 @@ impl<P: Primitives> sync::Atomic for TracedAtomic<P> {
         ok: Ordering,
         err: Ordering,
     ) -> Result<usize, usize> {
-        let result = self.inner.compare_exchange(current, new, ok, err);
-        match result {
-            Ok(read) => self.rmw(ok, read, Some(new)),
-            Err(read) => self.rmw(err, read, None),
-        }
-        result
+        self.exchanged(new, [ok, err], self.inner.compare_exchange(current, new, ok, err))
+    }
+
+    fn compare_exchange_weak(
+        &self,
+        current: usize,
+        new: usize,
+        ok: Ordering,
+        err: Ordering,
+    ) -> Result<usize, usize> {
+        self.exchanged(new, [ok, err], self.inner.compare_exchange_weak(current, new, ok, err))
     }
 }
 
@@ -156,20 +183,57 @@ pub struct TracedMutex<P: Primitives, T: Send + 'static> {
     object: usize,
 }
 
+/// A lock of [`Traced`], held. It is given back where it was taken, as far as the trace shows: a destructor
+/// has no line.
+pub struct TracedHeld<'a, P: Primitives, T: Send + 'static> {
+    inner: <P::Mutex<T> as sync::Mutex<T>>::Held<'a>,
+    object: usize,
+    at: &'static Location<'static>,
+}
+
+impl<P: Primitives, T: Send + 'static> Deref for TracedHeld<'_, P, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<P: Primitives, T: Send + 'static> DerefMut for TracedHeld<'_, P, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+impl<P: Primitives, T: Send + 'static> Drop for TracedHeld<'_, P, T> {
+    fn drop(&mut self) {
+        // Still inside: nobody else can be recorded as the next owner before this.
+        record_at::<P>(self.at, |_| Op::Unlock { object: self.object });
+    }
+}
+
 impl<P: Primitives, T: Send + 'static> sync::Mutex<T> for TracedMutex<P, T> {
+    type Held<'a> = TracedHeld<'a, P, T>;
+
     fn new(label: &'static str, value: T) -> Self {
-        Self { inner: P::Mutex::new(label, value), object: trace::object(label, 0) }
+        Self { inner: P::Mutex::new(label, value), object: trace::object(label, 0, Form::default()) }
     }
 
-    fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
-        let at = Location::caller();
-        self.inner.with(|value| {
-            record_at::<P>(at, |_| Op::Lock { object: self.object });
-            let result = body(value);
-            // Still inside: nobody else can be recorded as the next owner before this.
-            record_at::<P>(at, |_| Op::Unlock { object: self.object });
-            result
-        })
+    fn hold(&self) -> Self::Held<'_> {
+        // Only who goes on waiting for ever is shown to wait.
+        record::<P>(|_| Op::Await { object: self.object });
+        let inner = self.inner.hold();
+        record::<P>(|_| Op::Lock { object: self.object });
+        TracedHeld { inner, object: self.object, at: Location::caller() }
+    }
+
+    fn try_hold(&self) -> Option<Self::Held<'_>> {
+        let Some(inner) = self.inner.try_hold() else {
+            record::<P>(|_| Op::NotLocked { object: self.object });
+            return None;
+        };
+        record::<P>(|_| Op::Lock { object: self.object });
+        Some(TracedHeld { inner, object: self.object, at: Location::caller() })
     }
 }
 
@@ -181,7 +245,7 @@ pub struct TracedParker<P: Primitives> {
 
 impl<P: Primitives> sync::Parker for TracedParker<P> {
     fn new(label: &'static str) -> Self {
-        Self { inner: P::Parker::new(label), object: trace::object(label, 0) }
+        Self { inner: P::Parker::new(label), object: trace::object(label, 0, Form::default()) }
     }
 
     fn park(&self) {
@@ -217,7 +281,7 @@ pub struct TracedCell<P: Primitives, T: Send + 'static> {
 
 impl<P: Primitives, T: Send + 'static> sync::Cell<T> for TracedCell<P, T> {
     fn new(label: &'static str, value: T) -> Self {
-        Self { inner: P::Cell::new(label, value), object: trace::object(label, 0) }
+        Self { inner: P::Cell::new(label, value), object: trace::object(label, 0, Form::default()) }
     }
 
     fn with<R>(&self, body: impl FnOnce(*const T) -> R) -> R {

@@ -69,6 +69,14 @@ pub trait Scenario: Clone + Send + Sync + 'static {
         ""
     }
 
+    /// What a counterexample shows in place of a value of the atomic with this label: `parked` for 2, say.
+    /// `None`: the number; of a truth value `true` or `false`, of a mask, whose bits are set or cleared, in
+    /// hexadecimal, and just below 0 `-1`.
+    fn value_name(&self, label: &str, value: usize) -> Option<String> {
+        let _ = (label, value);
+        None
+    }
+
     /// One execution. Make every shared object here, and every thread with `P::spawn`; share them in
     /// `std::sync::Arc`s. A panic is reported as a violation, all threads blocked as a miss.
     fn run<P: Primitives>(&self);

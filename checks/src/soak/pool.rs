@@ -20,7 +20,7 @@ use crossbeam_utils::CachePadded;
 use fastrand::Rng;
 use reveille::gate::PerEntry;
 use reveille::pool::{AccountName, Config, Layout, Outcome, Pool, Shutdown, Stats, Submitter, Token, Work};
-use reveille::sync::{Native, Note, Primitives};
+use reveille::sync::{Native, Note, Primitives, Word};
 use serde::{Deserialize, Serialize};
 
 use super::{PATIENCE, Sums, one, plus, threads};
@@ -304,6 +304,7 @@ enum Refusing {}
 
 impl Primitives for Refusing {
     type Atomic = <Native as Primitives>::Atomic;
+    type AtomicOf<T: Word> = T::Native;
     type Mutex<T: Send + 'static> = <Native as Primitives>::Mutex<T>;
     type Parker = <Native as Primitives>::Parker;
     type Cell<T: Send + 'static> = <Native as Primitives>::Cell<T>;

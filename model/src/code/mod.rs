@@ -188,7 +188,12 @@ impl Lock {
     /// Gives it back. Only who has taken it may.
     #[track_caller]
     pub fn release(self) {
-        self.0.store(0, Ordering::Release);
+        self.release_at(Source::caller());
+    }
+
+    /// The same, at this place in the source: a guard's destructor has no caller.
+    pub fn release_at(self, source: &'static Source<'static>) {
+        perform(Op::Store { location: self.0.number(), order: Ordering::Release, value: 0 }, source);
     }
 }
 
@@ -329,6 +334,34 @@ pub fn note(note: Value) {
 #[track_caller]
 pub fn go_in_circles(turn: usize) {
     execution::go_in_circles(turn, Source::caller());
+}
+
+/// Looks until the condition is true. A look in vain is a wait: if it has changed nothing, the thread does no
+/// more in this execution, and goes on in the one in which it sees more. So the condition must depend on
+/// nothing but what it reads, and what it does under a lock must be nothing but a look when it says no.
+///
+/// ```
+/// use std::sync::atomic::Ordering::Relaxed;
+/// use reveille_model::{code, code::Failure, explore::{Options, explore}, memory::Memory};
+///
+/// let report = explore(Memory::Rc11, Options::default(), || {
+///     let flag = code::Location::new("flag", 0);
+///     code::spin_until(|| flag.load(Relaxed) == 1);
+/// });
+/// assert_eq!(report.failed.map(|failed| failed.failure), Some(Failure::Stuck));
+/// ```
+#[track_caller]
+pub fn spin_until(mut condition: impl FnMut() -> bool) {
+    let source = Source::caller();
+    loop {
+        let before = execution::operations();
+        if condition() || is_taken_down() {
+            return;
+        }
+        if let Some(turn) = execution::in_vain(before) {
+            execution::go_in_circles(turn, source);
+        }
+    }
 }
 
 /// Does something when the execution that runs is over, and all its threads are gone. `then` is told whether

@@ -50,6 +50,16 @@ impl fmt::Display for Difference {
     }
 }
 
+/// A recorded execution that was made again, maybe with other code.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// What goes wrong in it. `None`: nothing does, or it could not be followed to its end
+    pub failed: Option<Failed>,
+    /// How it differs from what was recorded. With [`Difference::Others`] it was followed to its end all the
+    /// same
+    pub difference: Option<Difference>,
+}
+
 /// Makes a recorded execution again: the `record` of one that [went wrong](Failed::record).
 ///
 /// # Errors
@@ -59,6 +69,23 @@ pub fn replay(
     record: &str,
     program: impl Fn() + Send + Sync + 'static,
 ) -> Result<Failed, ReplayError> {
+    match follow(limits, record, program)? {
+        Followed { difference: Some(difference), .. } => Err(ReplayError::Differs(difference)),
+        Followed { failed: Some(failed), .. } => Ok(failed),
+        Followed { .. } => Err(ReplayError::Succeeds),
+    }
+}
+
+/// Makes a recorded execution again with code that may have been changed since: the same turns of the threads
+/// and the same choices, as far as there are such.
+///
+/// # Errors
+/// If the text is no record, or if the engine cannot run the program.
+pub fn follow(
+    limits: Limits,
+    record: &str,
+    program: impl Fn() + Send + Sync + 'static,
+) -> Result<Followed, ReplayError> {
     let record: Record = record.parse().map_err(|error| ReplayError::Malformed(record.to_owned(), error))?;
     let program: Program = Arc::new(program);
     // A record has a wait that does not end as the event that it is in the plain form.
@@ -68,15 +95,18 @@ pub fn replay(
         RunEnd::Failed(failure) if matches!(*failure, Failure::Limit(_)) => {
             return Err(ReplayError::Limit(failure));
         }
-        _ if difference.is_some() => None,
+        _ if difference.as_ref().is_some_and(|difference| *difference != Difference::Others) => None,
         RunEnd::Failed(failure) => Some(*failure),
         RunEnd::Stuck => Some(Failure::Stuck),
-        RunEnd::Complete | RunEnd::Stale => return Err(ReplayError::Succeeds),
+        // No execution: a thread waits for what is there.
+        RunEnd::Stale => {
+            let difference = Some(Difference::Ends(execution.graph.len, execution.graph.len));
+            return Ok(Followed { failed: None, difference });
+        }
+        RunEnd::Complete => None,
     };
-    match (failure, difference) {
-        (Some(failure), _) => Ok(Failed::new(&mut execution, failure, &program)),
-        (None, difference) => Err(ReplayError::Differs(difference.unwrap_or(Difference::Others))),
-    }
+    let failed = failure.map(|failure| Failed::new(&mut execution, failure, &program));
+    Ok(Followed { failed, difference })
 }
 
 /// Makes a recorded execution again, as far as it goes. Says how it ends, and how it differs from the record.

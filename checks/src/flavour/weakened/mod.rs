@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering;
 use std::task::Wake;
 use std::time::Duration;
 
-use reveille::sync::{self, Note, Primitives, Unparked};
+use reveille::sync::{self, Modify, Note, Packed, Primitives, Unparked, Word};
 
 pub(crate) use self::plan::Followed;
 pub use self::plan::{Change, Executed, Mutation, Operation, Place, Strength, listing, with_mutation};
@@ -58,6 +58,7 @@ fn of_store(order: Ordering) -> Ordering {
 
 impl<P: Primitives> Primitives for Weakened<P> {
     type Atomic = WeakenedAtomic<P>;
+    type AtomicOf<T: Word> = Packed<Self, T>;
     type Mutex<T: Send + 'static> = WeakenedMutex<P, T>;
     type Parker = WeakenedParker<P>;
     type Cell<T: Send + 'static> = P::Cell<T>;
@@ -90,6 +91,10 @@ impl<P: Primitives> Primitives for Weakened<P> {
         }
     }
 
+    fn spin_until(condition: impl FnMut() -> bool) {
+        P::spin_until(condition);
+    }
+
     fn note(note: Note) {
         if is_active() {
             let at = Location::caller();
@@ -110,19 +115,38 @@ pub struct WeakenedAtomic<P: Primitives> {
 }
 
 impl<P: Primitives> WeakenedAtomic<P> {
-    /// A read-modify-write in two steps.
+    /// The orders of an exchange, or how it ends if it is a load and a store.
     #[track_caller]
-    fn split(&self, order: Ordering, new: impl FnOnce(usize) -> usize) -> usize {
+    fn exchange(
+        &self,
+        operation: Operation,
+        [old, new]: [usize; 2],
+        [ok, err]: [Ordering; 2],
+    ) -> Result<[Ordering; 2], Result<usize, usize>> {
         use sync::Atomic;
-        let read = self.inner.load(of_load(order));
-        self.inner.store(new(read), of_store(order));
-        read
+        match change(operation, self.label) {
+            Some(Change::Order(weaker)) => Ok([weaker.ordering(), err]),
+            Some(Change::FailureOrder(weaker)) => Ok([ok, weaker.ordering()]),
+            Some(Change::Split) => {
+                let read = self.inner.load(of_load(ok));
+                if read != old {
+                    return Err(Err(read));
+                }
+                self.inner.store(new, of_store(ok));
+                Err(Ok(read))
+            }
+            _ => Ok([ok, err]),
+        }
     }
 }
 
 impl<P: Primitives> sync::Atomic for WeakenedAtomic<P> {
     fn new(label: &'static str, value: usize) -> Self {
         Self { inner: P::Atomic::new(label, value), label }
+    }
+
+    fn packed(label: &'static str, value: usize, bits: u32) -> Self {
+        Self { inner: P::Atomic::packed(label, value, bits), label }
     }
 
     fn load(&self, order: Ordering) -> usize {
@@ -140,45 +164,36 @@ impl<P: Primitives> sync::Atomic for WeakenedAtomic<P> {
         }
     }
 
-    fn swap(&self, value: usize, order: Ordering) -> usize {
-        match change(Operation::Swap, self.label) {
-            Some(Change::Order(weaker)) => self.inner.swap(value, weaker.ordering()),
-            Some(Change::Split) => self.split(order, |_| value),
-            _ => self.inner.swap(value, order),
-        }
-    }
-
-    fn fetch_add(&self, value: usize, order: Ordering) -> usize {
-        match change(Operation::FetchAdd, self.label) {
-            Some(Change::Order(weaker)) => self.inner.fetch_add(value, weaker.ordering()),
-            Some(Change::Split) => self.split(order, |read| read.wrapping_add(value)),
-            _ => self.inner.fetch_add(value, order),
-        }
-    }
-
-    fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
-        match change(Operation::FetchSub, self.label) {
-            Some(Change::Order(weaker)) => self.inner.fetch_sub(value, weaker.ordering()),
-            Some(Change::Split) => self.split(order, |read| read.wrapping_sub(value)),
-            _ => self.inner.fetch_sub(value, order),
+    fn modify(&self, by: Modify<usize>, order: Ordering) -> usize {
+        match change(Operation::of(by), self.label) {
+            Some(Change::Order(weaker)) => self.inner.modify(by, weaker.ordering()),
+            Some(Change::Split) => {
+                let read = self.inner.load(of_load(order));
+                self.inner.store(by.apply(read), of_store(order));
+                read
+            }
+            _ => self.inner.modify(by, order),
         }
     }
 
     fn compare_exchange(&self, old: usize, new: usize, ok: Ordering, err: Ordering) -> Result<usize, usize> {
-        let (ok, err) = match change(Operation::CompareExchange, self.label) {
-            Some(Change::Order(weaker)) => (weaker.ordering(), err),
-            Some(Change::FailureOrder(weaker)) => (ok, weaker.ordering()),
-            Some(Change::Split) => {
-                let read = self.inner.load(of_load(ok));
-                if read != old {
-                    return Err(read);
-                }
-                self.inner.store(new, of_store(ok));
-                return Ok(read);
-            }
-            _ => (ok, err),
-        };
-        self.inner.compare_exchange(old, new, ok, err)
+        match self.exchange(Operation::CompareExchange, [old, new], [ok, err]) {
+            Ok([ok, err]) => self.inner.compare_exchange(old, new, ok, err),
+            Err(done) => done,
+        }
+    }
+
+    fn compare_exchange_weak(
+        &self,
+        old: usize,
+        new: usize,
+        ok: Ordering,
+        err: Ordering,
+    ) -> Result<usize, usize> {
+        match self.exchange(Operation::CompareExchangeWeak, [old, new], [ok, err]) {
+            Ok([ok, err]) => self.inner.compare_exchange_weak(old, new, ok, err),
+            Err(done) => done,
+        }
     }
 }
 
@@ -189,8 +204,20 @@ pub struct WeakenedMutex<P: Primitives, T: Send + 'static> {
 }
 
 impl<P: Primitives, T: Send + 'static> sync::Mutex<T> for WeakenedMutex<P, T> {
+    type Held<'a> = <P::Mutex<T> as sync::Mutex<T>>::Held<'a>;
+
     fn new(label: &'static str, value: T) -> Self {
         Self { inner: P::Mutex::new(label, value), label }
+    }
+
+    fn hold(&self) -> Self::Held<'_> {
+        change(Operation::Lock, self.label);
+        self.inner.hold()
+    }
+
+    fn try_hold(&self) -> Option<Self::Held<'_>> {
+        change(Operation::Lock, self.label);
+        self.inner.try_hold()
     }
 
     fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {

@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use reveille::sync::Modify;
 use serde::{Deserialize, Serialize};
 
 /// A place in the source: of a call, where its name begins.
@@ -49,7 +50,13 @@ pub enum Operation {
     Swap,
     FetchAdd,
     FetchSub,
+    FetchAnd,
+    FetchOr,
+    FetchXor,
+    FetchMax,
+    FetchMin,
     CompareExchange,
+    CompareExchangeWeak,
     Fence,
     Lock,
     /// An `unpark`, directly or through a waker.
@@ -67,7 +74,13 @@ impl Operation {
             Self::Swap => "swap",
             Self::FetchAdd => "fetch_add",
             Self::FetchSub => "fetch_sub",
+            Self::FetchAnd => "fetch_and",
+            Self::FetchOr => "fetch_or",
+            Self::FetchXor => "fetch_xor",
+            Self::FetchMax => "fetch_max",
+            Self::FetchMin => "fetch_min",
             Self::CompareExchange => "compare_exchange",
+            Self::CompareExchangeWeak => "compare_exchange_weak",
             Self::Fence => "fence",
             Self::Lock => "lock",
             Self::Wake => "wake",
@@ -75,17 +88,43 @@ impl Operation {
         }
     }
 
+    /// Those that read and write in one step.
+    const RMW: [Self; 10] = [
+        Self::Swap,
+        Self::FetchAdd,
+        Self::FetchSub,
+        Self::FetchAnd,
+        Self::FetchOr,
+        Self::FetchXor,
+        Self::FetchMax,
+        Self::FetchMin,
+        Self::CompareExchange,
+        Self::CompareExchangeWeak,
+    ];
+
+    /// The read-modify-write that changes the value so.
+    pub fn of<T>(by: Modify<T>) -> Self {
+        match by {
+            Modify::Swap(_) => Self::Swap,
+            Modify::Add(_) => Self::FetchAdd,
+            Modify::Sub(_) => Self::FetchSub,
+            Modify::And(_) => Self::FetchAnd,
+            Modify::Or(_) => Self::FetchOr,
+            Modify::Xor(_) => Self::FetchXor,
+            Modify::Max(_) => Self::FetchMax,
+            Modify::Min(_) => Self::FetchMin,
+        }
+    }
+
     /// The operation that has an ordering and is called so in the source.
     pub fn ordered(name: &str) -> Option<Self> {
-        use Operation::*;
-        [Load, Store, Swap, FetchAdd, FetchSub, CompareExchange, Fence]
-            .into_iter()
-            .find(|operation| operation.name() == name)
+        let all = [Self::Load, Self::Store, Self::Fence].into_iter().chain(Self::RMW);
+        all.into_iter().find(|operation| operation.name() == name)
     }
 
     /// Whether it reads and writes in one step.
     pub fn is_rmw(self) -> bool {
-        matches!(self, Self::Swap | Self::FetchAdd | Self::FetchSub | Self::CompareExchange)
+        Self::RMW.contains(&self)
     }
 }
 

@@ -19,6 +19,7 @@ use std::panic::Location as Source;
 use super::{Execution, State, current};
 use crate::code::failure::Failure;
 use crate::code::fiber;
+use crate::code::object::Kind;
 use crate::graphs::{Event, EventId, Op};
 
 /// What is done when a run is over: it is told whether the execution is complete, and says what is wrong with it.
@@ -106,6 +107,28 @@ impl Execution {
     }
 }
 
+/// How many operations the running thread has done.
+pub(in crate::code) fn operations() -> usize {
+    current().map_or(0, |execution| execution.threads[execution.running].done)
+}
+
+/// How many operations the running thread has done since it had done so many, if they have changed nothing:
+/// they were reads, failed exchanges, writes that left the value as it was, and sections of a lock. `None` if
+/// one has.
+pub(in crate::code) fn in_vain(since: usize) -> Option<usize> {
+    let execution = current()?;
+    let Execution { graph, threads, running, names, .. } = execution;
+    let events = &graph.threads[*running].events[since..threads[*running].done];
+    let is_lock = |location: u32| names[location as usize].kind == Kind::Lock;
+    let is_in_vain = |event: &Event| match event.op {
+        Op::Load { .. } | Op::Fence { .. } | Op::Choose { .. } | Op::CellRead { .. } => true,
+        Op::Rmw { location, .. } => !event.writes || event.wrote == event.read || is_lock(location),
+        Op::Store { location, .. } => is_lock(location),
+        Op::Spawn | Op::Join { .. } | Op::CellWrite { .. } | Op::End => false,
+    };
+    (!events.is_empty() && events.iter().all(is_in_vain)).then_some(events.len())
+}
+
 /// The running thread goes in circles: so many of its last events are one turn.
 pub(in crate::code) fn go_in_circles(turn: usize, source: &'static Source<'static>) {
     loop {
@@ -133,7 +156,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::super::RunEnd;
-    use crate::code::{Failure, Location, at_end, go_in_circles, is_taken_down, spawn};
+    use crate::code::{Failure, Location, Lock, at_end, go_in_circles, is_taken_down, spawn, spin_until};
     use crate::explore::{Options, explore, explore_with};
     use crate::graphs::{Graph, Modify, Until};
     use crate::memory::Memory;
@@ -254,6 +277,66 @@ mod tests {
         let failed = report.failed.expect("nobody gives the lock back");
         assert_eq!(failed.failure, Failure::Stuck);
         assert_eq!(failed.circles.len(), 2);
+    }
+
+    #[test]
+    fn a_condition_that_never_holds_is_stuck_whatever_it_looks_at() {
+        let lock = || {
+            let lock = Lock::new("lock");
+            let value = Rc::new(Cell::new(0));
+            let other = value.clone();
+            spawn("other", move || {
+                lock.acquire();
+                other.set(1);
+                lock.release();
+            });
+            spin_until(move || {
+                lock.acquire();
+                let read = value.get();
+                lock.release();
+                read == 2
+            });
+        };
+        let exchange = || {
+            let word = Location::new("word", 1);
+            spin_until(move || word.weak_exchange(0, 1, Acquire, Relaxed).is_ok());
+        };
+        for report in [
+            explore(Memory::Rc11, Options::default(), lock),
+            explore(Memory::Rc11, Options::default(), exchange),
+        ] {
+            let failed = report.failed.expect("it never holds");
+            assert_eq!((failed.failure, failed.circles.len()), (Failure::Stuck, 1));
+        }
+    }
+
+    #[test]
+    fn a_condition_that_another_thread_makes_true_holds_in_the_end() {
+        // A spinlock, in which two threads count.
+        let report = explore(Memory::Rc11, Options::default(), || {
+            let (lock, count) = (Location::new("lock", 0), Location::new("count", 0));
+            let threads = [(); 2].map(|()| {
+                spawn("thread", move || {
+                    spin_until(|| lock.modify(Modify::Swap(1), Acquire, Relaxed) == 0);
+                    count.store(count.load(Relaxed) + 1, Relaxed);
+                    lock.store(0, Release);
+                })
+            });
+            threads.into_iter().for_each(|thread| thread.join());
+            assert_eq!(count.load(Relaxed), 2);
+        });
+        assert_eq!((report.failed.is_none(), report.complete, report.executions), (true, true, 2));
+    }
+
+    #[test]
+    fn a_condition_that_changes_something_in_vain_is_no_wait() {
+        // It takes a ticket each time, and the third one will do.
+        let report = explore(Memory::Rc11, Options::default(), || {
+            let word = Location::new("word", 0);
+            spin_until(move || word.modify(Modify::Add(1), Relaxed, Relaxed) == 2);
+            assert_eq!(word.load(Relaxed), 3);
+        });
+        assert_eq!((report.failed.is_none(), report.complete, report.executions), (true, true, 1));
     }
 
     #[test]

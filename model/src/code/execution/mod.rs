@@ -32,7 +32,7 @@ use crate::graphs::wait::Waits;
 use crate::graphs::{EventId, Graph, Op, Value};
 
 pub(crate) use descent::{Descent, Way};
-pub(super) use ending::go_in_circles;
+pub(super) use ending::{go_in_circles, in_vain, operations};
 pub(super) use perform::{give_way, perform};
 pub(crate) use repeat::Recorded;
 
