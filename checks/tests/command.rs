@@ -1,10 +1,14 @@
 //! The binary as its users meet it.
 
+#[path = "common/json.rs"]
+mod json;
+
 use std::fs;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use json::rows;
 use serde_json::Value;
 
 fn reveille(args: &[&str]) -> Output {
@@ -26,6 +30,11 @@ fn an_unknown_name_gets_one_line_that_lists_the_valid_ones_and_exit_2() {
         (&["stress", "nope"], "rearm-opt-in"),
         (&["zoo", "nope"], "hotspot-parker"),
         (&["zoo", "--engine", "model"], "shuttle"),
+        (&["explain", "nope"], "shard-scan"),
+        (&["explain", "posted"], "epoll-level"),
+        (&["mutants", "--engine", "lom"], "did you mean `loom`?"),
+        (&["explain", "posted", "epol-level"], "did you mean `epoll-level`?"),
+        (&["litmus", "x", "--memory", "lkm"], "did you mean `lkmm`?"),
         (&["verdict", "--protocol", "nope"], "shard-scan"),
         (&["explain", "exit", "nope"], "first-account-only"),
         (&["verdict", "--subject", "pool", "--gate", "posted"], "--protocol"),
@@ -53,7 +62,7 @@ fn json_has_a_row_for_every_cell_with_every_field() {
         "--budget",
         "6",
     ]);
-    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = rows(&output.stdout);
     assert_eq!(rows.len(), 2 * 10, "two gates, ten engines");
     for row in &rows {
         for field in ["gate", "consumer", "engine", "memory", "outcome"] {
@@ -75,14 +84,14 @@ fn json_has_a_row_for_every_cell_with_every_field() {
     };
     assert!(found(outcome("posted", "sc").as_str().unwrap()));
     assert_ne!(outcome("per-entry", "sc"), "misses");
-    assert_eq!(output.status.code(), Some(0));
+    agrees(&output, &rows);
 }
 
 #[test]
 fn json_of_the_pool_has_the_protocol_and_its_mutant_or_null() {
     let args = ["verdict", "--subject", "pool", "--format", "json", "--protocol", "maximum", "--budget", "3"];
     let output = reveille(&args);
-    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = rows(&output.stdout);
     let outcome = |mutant: Value, engine: &str, memory: &str| {
         let is = |row: &&Value| row["mutant"] == mutant && row["engine"] == engine && row["memory"] == memory;
         let row = rows.iter().find(is).unwrap();
@@ -96,13 +105,13 @@ fn json_of_the_pool_has_the_protocol_and_its_mutant_or_null() {
         assert!(found(&outcome("one-too-many".into(), engine, memory)), "{rows:?}");
     }
     assert_eq!(outcome(Value::Null, "hardware", "x86"), "skipped");
-    assert_eq!(output.status.code(), Some(0));
+    agrees(&output, &rows);
 }
 
 #[test]
 fn the_gallery_as_json_has_a_row_for_each_form_and_engine() {
     let output = reveille(&["zoo", "hotspot-parker", "--format", "json", "--budget", "6"]);
-    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = rows(&output.stdout);
     assert_eq!(rows.len(), 2 * 6, "two forms, six engines");
     for row in &rows {
         for field in ["exhibit", "form", "engine", "memory", "outcome"] {
@@ -121,7 +130,7 @@ fn the_gallery_as_json_has_a_row_for_each_form_and_engine() {
         ["complete", "misses", "misses"]
     );
     assert_eq!(["sc", "tso", "rc11"].map(|memory| outcome("mended", memory)), ["complete"; 3]);
-    assert_eq!(output.status.code(), Some(0));
+    agrees(&output, &rows);
 }
 
 #[test]
@@ -137,8 +146,10 @@ fn an_exhibit_has_its_story_and_an_execution_that_can_be_seen_again() {
     for part in story {
         assert!(stdout.contains(part), "no {part:?} in\n{stdout}");
     }
-    let again = stdout.lines().find_map(|line| line.strip_prefix("See it again: reveille ")).unwrap();
-    let args: Vec<_> = again.split(' ').map(|arg| arg.trim_matches('\'')).collect();
+    let again = stdout.lines().find_map(|line| line.strip_prefix("See it again: ")).unwrap();
+    let (_, again) = again.split_once(" zoo ").unwrap();
+    let args: Vec<_> =
+        ["zoo"].into_iter().chain(again.split(' ')).map(|arg| arg.trim_matches('\'')).collect();
     let output = reveille(&args);
     assert!(text(&output.stdout).contains("Owed: a permit"), "{}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(0));
@@ -152,7 +163,7 @@ fn the_pools_verdict_has_its_mutants_under_it_and_a_line_for_each_protocol() {
     let unfinished = stdout.lines().filter(|line| line.starts_with("no result: exit, ")).count();
     assert!(stdout.contains("first-account-only"), "{stdout}");
     assert!(stdout.contains("4 of 4 mutants found") || unfinished > 0, "{stdout}");
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(if unfinished == 0 { 0 } else { 3 }));
     let stdout = text(&reveille(&["explain", "exit", "first-account-only", "--engine", "loom"]).stdout);
     for part in ["unbounded 0 sleeps", "Owed: the end of 1 worker"] {
         assert!(stdout.contains(part), "no {part:?} in\n{stdout}");
@@ -193,11 +204,11 @@ fn a_stress_run_balances_its_wakes_and_a_sound_gate_never_stalls() {
         reveille(&["stress", "per-entry", "--completions", "200000", "--budget", "5", "--format", "json"]);
     if !output.status.success() {
         let stderr = text(&output.stderr);
-        assert!(stderr.contains("io_uring") || stderr.contains("CPU"), "{stderr}");
-        eprintln!("SKIPPED: {stderr}");
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        eprintln!("SKIPPED: the machine is busy, or has no io_uring for us: {stderr}");
         return;
     }
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report = &rows(&output.stdout)[0];
     let field = |name: &str| report[name].as_u64().unwrap();
     assert_eq!(field("stalls"), 0);
     assert!(field("completions") > 0);
@@ -235,7 +246,7 @@ fn an_ordering_is_explained_by_what_is_lost_without_it() {
 fn orderings_of_the_model_as_json_have_every_field_and_none_is_unexplained() {
     let output = reveille(&["orderings", "--model", "--format", "json"]);
     assert_eq!(output.status.code(), Some(0));
-    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = rows(&output.stdout);
     assert!(rows.len() > 40, "{}", rows.len());
     for row in &rows {
         for field in ["site", "operation", "ordering"] {
@@ -250,13 +261,20 @@ fn a_mistake_has_a_row_for_every_engine_that_says_caught_or_why_blind() {
     let output = reveille(&["mutants", "--name", "parker.rs", "--budget", "20", "--format", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
-    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = rows(&output.stdout);
     assert_eq!(rows.len(), 3 * 10, "three mistakes, ten engines");
     for row in &rows {
         assert!(row["mutant"].is_string() && row["engine"].is_string() && row["after"].is_u64(), "{row}");
         assert_eq!(row["caught"].as_bool().unwrap(), row["why_blind"].is_null(), "{row}");
     }
     assert_eq!(rows.iter().filter(|row| row["caught"] == true).count(), 6, "exact rc11 and loom c11 each");
+}
+
+/// Nothing contradicts the documentation; and the status says so if a search came to no result.
+#[track_caller]
+fn agrees(output: &Output, rows: &[Value]) {
+    let unknown = rows.iter().any(|row| row["outcome"] == "inconclusive" && row["engine"] != "hardware");
+    assert_eq!(output.status.code(), Some(if unknown { 3 } else { 0 }), "{rows:?}");
 }
 
 /// Whether a search found what it is to find. If it says that its time was up too early, that is said here too, and is no failure: a

@@ -14,7 +14,7 @@ use crate::flavour::script::{self, Script};
 use crate::flavour::weakened::Followed;
 use crate::flavour::{Exact, Weakened, exact};
 use crate::scenario::Scenario;
-use crate::trace::{Object, Op, Step, Trace, order, stale};
+use crate::trace::{Object, Op, Step, Trace, order, source, stale};
 use crate::verdict::{Counterexample, End, Link, Then, Verdict, Why};
 
 /// So many executions are visited depth first, on one thread, before anything else: many scenarios have no more, and what goes wrong
@@ -116,8 +116,10 @@ fn sum(name: &str) -> String {
 pub(super) fn replay<S: Scenario>(scenario: &S, text: &str) -> Result<(Engine, Counterexample), ReplayError> {
     let malformed = || ReplayError::Malformed(text.to_owned());
     let name = scenario.name();
+    // A terminal may have broken it into lines, and none of its own parts is a space.
+    let text: String = text.split_whitespace().collect();
     let [whose, script, record] =
-        text.trim().splitn(3, '.').collect::<Vec<_>>().try_into().map_err(|_| malformed())?;
+        text.splitn(3, '.').collect::<Vec<_>>().try_into().map_err(|_| malformed())?;
     let script: usize = script.parse().map_err(|_| malformed())?;
     let record: Record = record.parse().map_err(|_| malformed())?;
     let scripts = scenario.scripts();
@@ -241,12 +243,7 @@ fn trace(failed: &Failed, main: &'static str) -> (Trace, HashMap<EventId, usize>
             if let Op::Park { timed: is_timed, .. } = &mut op {
                 *is_timed = !timed.is_empty();
             }
-            let source = graph.event(id).source;
-            let file = source.file().rsplit('/').next().unwrap_or_default();
-            let source = match file {
-                "exact.rs" | "weakened.rs" | "code.rs" => String::new(),
-                file => format!("{file}:{}", source.line()),
-            };
+            let source = source(graph.event(id).source);
             rows.insert(id, steps.len());
             steps.push(Step { thread: id.thread(), op, source });
         }
