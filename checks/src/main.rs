@@ -118,7 +118,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return misuse(&error),
     };
-    let result = match cli.command {
+    let result = have_threads().and_then(|()| match cli.command {
         None => verdict::run(&cli.verdict),
         Some(Command::Verdict(args)) => verdict::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
@@ -131,7 +131,7 @@ fn main() -> ExitCode {
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Probe(args)) => orderings::probe(&args),
         Some(Command::Cell(args)) => cell::run(&args),
-    };
+    });
     let status = match result {
         Ok(Ending::Agrees) => 0,
         Ok(Ending::Contradicts) => CONTRADICTED,
@@ -145,6 +145,14 @@ fn main() -> ExitCode {
         }
     };
     ended(if interrupt::requested() { INTERRUPTED } else { status })
+}
+
+/// Whether this machine lets us start threads. Every command does, and would otherwise find out in the middle of its work.
+fn have_threads() -> Result<(), Box<dyn std::error::Error>> {
+    let thread = std::thread::Builder::new().spawn(|| ());
+    let thread = thread.map_err(|error| Refused(format!("no thread to be had: {error}")))?;
+    thread.join().expect("it does nothing");
+    Ok(())
 }
 
 fn completions(shell: Shell) -> command::Outcome {

@@ -66,6 +66,10 @@ pub fn wrap(text: &str, width: usize) -> String {
 const DEEPEST: usize = 3;
 
 fn wrap_line(line: &str, width: usize) -> Vec<String> {
+    // What has colours is a table's, and fits already.
+    if line.contains('\x1b') {
+        return vec![line.to_owned()];
+    }
     let indent = indentation(line).min(width / DEEPEST);
     let mut lines = Vec::new();
     // In characters: all that is printed here is one column wide.

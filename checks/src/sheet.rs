@@ -198,7 +198,8 @@ impl Sheet {
             table.add_row(line(row));
         });
         for (place, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, if place + 1 < columns.len() { gap as u16 } else { 0 }));
+            // Where two columns meet there is a space already.
+            column.set_padding((0, if place + 1 < columns.len() { gap as u16 - 1 } else { 0 }));
             if self.columns[columns[place]] == Column::Right {
                 column.set_cell_alignment(CellAlignment::Right);
             }

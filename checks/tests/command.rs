@@ -5,6 +5,7 @@ mod json;
 
 use std::fs;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -199,6 +200,78 @@ fn without_a_counterexample_the_explanation_says_what_was_searched() {
 }
 
 #[test]
+fn nothing_is_said_of_mutants_that_were_not_searched() {
+    for args in [
+        &["verdict", "--gate", "posted", "--consumer", "persistent", "--engine", "shuttle"][..],
+        &["verdict", "--protocol", "mixture", "--engine", "loom"],
+        &["verdict", "--protocol", "exit", "--engine", "hardware"],
+    ] {
+        let output = reveille(&[args, &["--budget", "1"]].concat());
+        let stdout = text(&output.stdout);
+        assert!(!stdout.contains("of 0 mutants") && !stdout.contains("are caught"), "{args:?}: {stdout}");
+    }
+}
+
+#[test]
+fn the_program_names_itself_and_hints_are_what_was_typed() {
+    assert_eq!(text(&reveille(&["--version"]).stdout), format!("reveille {}\n", env!("CARGO_PKG_VERSION")));
+    let explain = ["explain", "posted", "persistent", "--engine", "exact"];
+    let hint = |command: &mut Command| {
+        let stdout = text(&command.args(explain).output().unwrap().stdout);
+        stdout.lines().find_map(|line| line.strip_prefix("See it again: ")).unwrap().to_owned()
+    };
+    let program = env!("CARGO_BIN_EXE_reveille");
+    let under_cargo = hint(Command::new(program).env("CARGO_MANIFEST_DIR", "/somewhere"));
+    assert!(under_cargo.starts_with("cargo run --release -- explain posted persistent "), "{under_cargo}");
+    let installed = hint(Command::new(program).arg0("reveille").env_remove("CARGO_MANIFEST_DIR"));
+    assert!(installed.starts_with("reveille explain posted persistent "), "{installed}");
+}
+
+#[test]
+fn help_lists_the_names_and_a_shell_completes_them() {
+    for (args, names) in [
+        (&["verdict", "--help"][..], &["posted-fenced", "two-pollers", "shard-scan", "shuttle"][..]),
+        (&["explain", "--help"], &["rearm-opt-in", "exclusive-pair", "first-account-only", "cancel"]),
+        (&["stress", "--help"], &["armed-late", "reactor", "faults"]),
+        (&["bench", "--help"], &["wait_queue", "exact", "NQ"]),
+        (&["zoo", "--help"], &["hotspot-parker"]),
+        (&["litmus", "--help"], &["lkmm"]),
+        (&["--help"], &["Exit status:", "3    there is no result"]),
+        (&["completions", "bash"], &["posted-fenced", "hotspot-parker"]),
+    ] {
+        let output = reveille(args);
+        let stdout = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        for name in names {
+            assert!(stdout.contains(name), "{args:?}: no {name:?} in\n{stdout}");
+        }
+    }
+}
+
+#[test]
+fn a_gate_has_the_name_of_its_type_and_no_two_sources_have_one_name() {
+    use reveille::gate::Gate;
+    use reveille_checks::subject::GateName;
+    for gate in GateName::ALL {
+        assert_eq!(gate.name(), reveille_checks::with_gate!(gate, G => <G as Gate>::NAME));
+    }
+    let below = |folder: &str| {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let files = walkdir::WalkDir::new(&root).into_iter().map(Result::unwrap);
+        let files = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "rs"));
+        let names = files.map(|file| file.path().strip_prefix(&root).unwrap().to_owned());
+        // No thread runs what is in these.
+        names.filter(|name| name != Path::new("lib.rs")).collect::<Vec<_>>()
+    };
+    let (library, checks) = (below("../impl/src"), below("src"));
+    assert!(library.len() > 20 && checks.len() > 50);
+    let both: Vec<_> = library.iter().filter(|name| checks.contains(name)).collect();
+    assert_eq!(both, [Path::new(""); 0], "`file:line` would be ambiguous");
+    let stdout = text(&reveille(&["explain", "exit", "first-account-only", "--engine", "exact"]).stdout);
+    assert!(stdout.contains("  pool/mod.rs:") && !stdout.contains("  mod.rs:"), "{stdout}");
+}
+
+#[test]
 fn a_stress_run_balances_its_wakes_and_a_sound_gate_never_stalls() {
     let output =
         reveille(&["stress", "per-entry", "--completions", "200000", "--budget", "5", "--format", "json"]);
@@ -240,6 +313,25 @@ fn an_ordering_is_explained_by_what_is_lost_without_it() {
     let output = reveille(&["orderings", "--explain", "run_queue.rs:1"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     assert_eq!(text(&output.stderr).lines().count(), 1);
+}
+
+#[test]
+fn an_ordering_as_json_has_every_field_and_what_needs_it() {
+    let source =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../impl/src/run_queue.rs")).unwrap();
+    let line = source.lines().position(|line| line.contains("swap(QUEUED, Release)")).unwrap() + 1;
+    let site = format!("run_queue.rs:{line}");
+    let output = reveille(&["orderings", "--explain", &site, "--budget", "60", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let rows = rows(&output.stdout);
+    for row in &rows {
+        assert_eq!((&row["site"], &row["function"]), (&site.clone().into(), &"woken".into()), "{row}");
+        assert!(row["operation"].is_string() && row["ordering"].is_string(), "{row}");
+        assert!(row["explored"].as_u64() > Some(0) && row["price_ns"].is_f64(), "{row}");
+    }
+    let needed = rows.iter().find(|row| row["ordering"] == "release").unwrap();
+    assert_eq!(needed["needed_by"]["engine"], "exact");
+    assert!(needed["needed_by"]["steps"].is_u64() && needed["why_kept"].is_null(), "{needed}");
 }
 
 #[test]

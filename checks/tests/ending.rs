@@ -38,12 +38,11 @@ fn no_file(name: &str) -> PathBuf {
 #[test]
 fn a_budget_that_is_too_short_is_no_result_and_contradicts_nothing() {
     for args in [
-        &["--budget", "0.01"][..],
-        &["verdict", "--gate", "posted", "--engine", "exact,model,loom,shuttle", "--budget", "0.01"],
+        &["verdict", "--gate", "posted", "--engine", "exact,model,loom,shuttle", "--budget", "0.01"][..],
         &["verdict", "--protocol", "exit,cancel", "--budget", "0.01"],
         &["orderings", "--budget", "0.01"],
         &["mutants", "--name", "gate.rs", "--budget", "0.01"],
-        &["zoo", "--engine", "exact,loom", "--budget", "0.01"],
+        &["zoo", "folly-no-retry", "--budget", "0.01"],
         &["explain", "rearm-opt-in", "exclusive-pair", "--engine", "loom", "--budget", "0.000001"],
     ] {
         let output = reveille(args);
@@ -93,7 +92,7 @@ fn without_descriptors_for_a_search_there_is_one_line_and_a_status() {
         &["zoo", "--budget", "5"],
         &["orderings", "--budget", "5"],
     ] {
-        let output = limited(command(args), libc::RLIMIT_NOFILE, 8).output().unwrap();
+        let output = limited(command(args), libc::RLIMIT_NOFILE, 5).output().unwrap();
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), NO_RESULT, "{args:?}: {stderr}");
         assert!(stderr.contains("Too many open files") && stderr.lines().count() == 1, "{args:?}: {stderr}");
@@ -133,6 +132,52 @@ fn without_threads_and_processes_there_is_one_line_and_a_status() {
             assert_eq!(output.status.code(), NO_RESULT, "{args:?}: {stderr}");
             assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
         }
+    }
+}
+
+/// A child for whom `io_uring_setup` ends with this error.
+fn without_io_uring(mut command: Command, error: i32) -> Command {
+    use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
+    let code = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let filter = [
+        // The number of the system call is the first of what a filter is shown.
+        code(BPF_LD | BPF_W | BPF_ABS, 0, 0, 0),
+        code(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
+        code(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | error as u32),
+        code(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    // SAFETY: two system calls, between fork and exec. The filter is the closure's own, and lives until then.
+    unsafe {
+        command.pre_exec(move || {
+            let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+            let failed = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+                || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) != 0;
+            if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+        });
+    }
+    command
+}
+
+#[test]
+fn where_io_uring_is_forbidden_or_not_there_the_table_says_which_and_why() {
+    for (error, word, why) in
+        [(libc::EPERM, "forbidden", "io_uring_disabled"), (libc::ENOSYS, "not there", "CONFIG_IO_URING")]
+    {
+        let cell = ["verdict", "--gate", "posted", "--consumer", "epoll-level", "--budget", "1", "--engine"];
+        let with = |engines: &str| {
+            let args = [&cell[..], &[engines]].concat();
+            let output = without_io_uring(command(&args), error).output().unwrap();
+            (output.status.code(), text(&output.stdout))
+        };
+        let (status, stdout) = with("exact,hardware");
+        assert!(stdout.contains(word) && stdout.contains(why), "{stdout}");
+        assert_eq!(status, Some(0), "the others have a result: {stdout}");
+        assert_eq!(with("hardware").0, NO_RESULT);
+        let output =
+            without_io_uring(command(&["stress", "posted", "--budget", "1"]), error).output().unwrap();
+        let stderr = text(&output.stderr);
+        assert_eq!((output.status.code(), stderr.lines().count()), (NO_RESULT, 1), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
     }
 }
 

@@ -10,7 +10,7 @@ use reveille_checks::scenario::Consumer;
 use reveille_checks::subject::{GateName, PoolCase, Replay, WakeCase};
 use reveille_checks::verdict::{Counterexample, Verdict};
 
-use super::output::{page, program};
+use super::output::{page, program, say_command};
 use super::{Ending, EngineName, Outcome, Subject, named, progress, say, seconds};
 
 /// The counterexample of a gate with a consumer, or of a protocol of the pool with a mistake; or what was searched if there is none.
@@ -156,7 +156,9 @@ fn show(counterexample: &Counterexample, args: &Args) {
     say(report::render_on(counterexample, page()));
     if let Some(record) = &counterexample.record {
         let names = [Some(&*args.name), args.with.as_deref()].into_iter().flatten().collect::<Vec<_>>();
-        say(format_args!("See it again: {} explain {} --replay '{record}'\n", program(), names.join(" ")));
+        let command = format!("{} explain {} --replay '{record}'", program(), names.join(" "));
+        say_command("See it again: ", &command);
+        say("");
     }
 }
 

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::cell::{NoAnswer, ask_child, end_with_the_parent};
 use super::checkpoint::Checkpoint;
-use super::output::page;
+use super::output::{page, say_command};
 use super::{
     Ending, Format, Outcome, interrupt, print_json, program, progress, say, seconds, tell, verbatim,
 };
@@ -337,12 +337,11 @@ fn text(found: &[Found], start: Instant) {
     tell(format_args!(
         "ns: what it costs here, beside the same one step weaker.\n\
          {} orderings; {needed} are needed, {unexplained} unexplained, {unknown} without a result (?); the others say \
-         why they stay. {explored} executions in {:.0} s.\n\
-         A counterexample: {} orderings --explain SITE",
+         why they stay. {explored} executions in {:.0} s.",
         found.len(),
-        start.elapsed().as_secs_f64(),
-        program()
+        start.elapsed().as_secs_f64()
     ));
+    say_command("A counterexample: ", &format!("{} orderings --explain SITE", program()));
 }
 
 /// What becomes of the library with this ordering one step weaker.

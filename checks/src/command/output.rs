@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use reveille_checks::engine;
-use reveille_checks::page::Page;
+use reveille_checks::page::{Page, wrap};
 use serde::Serialize;
 
 /// The first output that was not written.
@@ -29,6 +29,36 @@ pub fn say(text: impl Display) {
 /// Prints prose, which is wrapped wherever it goes.
 pub fn tell(text: impl Display) {
     verbatim(page().prose(&text.to_string()));
+}
+
+/// Prints a command that is to be typed. Where it is too long for the terminal it is broken as a shell wants it, and a
+/// text in quotes anywhere: the commands that take one do not mind spaces in it.
+pub fn say_command(label: &str, command: &str) {
+    let line = format!("{label}{command}");
+    match page().width {
+        Some(width) if line.chars().count() > width => {
+            verbatim(format_args!("{}\n{}", label.trim_end(), continued(command, width)));
+        }
+        _ => verbatim(line),
+    }
+}
+
+/// A command in several lines that a shell takes for one.
+fn continued(command: &str, width: usize) -> String {
+    const CONTINUES: &str = " \\";
+    let room = width - CONTINUES.len();
+    let mut lines: Vec<String> = Vec::new();
+    for word in command.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    let lines: Vec<String> = lines.iter().map(|line| wrap(line, room)).collect();
+    lines.join(&format!("{CONTINUES}\n"))
 }
 
 /// Prints what no terminal may break: JSON, say.
@@ -124,4 +154,19 @@ pub fn program() -> String {
     }
     let name = env::args_os().next().and_then(|name| name.into_string().ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "reveille".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_the_lines_of_a_broken_command_for_one() {
+        let command = "reveille explain posted epoll-level --replay 'abcdefghijklmnopqrstuvwxyz0123456789'";
+        let broken = continued(command, 30);
+        assert!(broken.lines().all(|line| line.len() <= 30), "{broken}");
+        let (before, quoted) = broken.split_once('\'').unwrap();
+        assert_eq!(before.replace(" \\\n", " "), "reveille explain posted epoll-level --replay ");
+        assert_eq!(quoted.replace('\n', ""), "abcdefghijklmnopqrstuvwxyz0123456789'");
+    }
 }

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub fn bar(of: usize) -> ProgressBar {
     let progress = ProgressBar::with_draw_target(Some(of as u64), ProgressDrawTarget::stderr());
     progress.set_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").expect("the template is valid"),
+        ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}").expect("the template is valid"),
     );
     progress
 }
@@ -17,7 +17,7 @@ pub fn bar(of: usize) -> ProgressBar {
 pub fn sign_of_life(message: String) -> ProgressBar {
     let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     progress.set_style(
-        ProgressStyle::with_template("{spinner} {msg}, {elapsed}").expect("the template is valid"),
+        ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").expect("the template is valid"),
     );
     progress.set_message(message);
     // It moves on a thread of its own; where there is none to be had it stands still.

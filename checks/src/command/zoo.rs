@@ -10,7 +10,7 @@ use reveille_checks::verdict::{Counterexample, Verdict};
 use reveille_checks::zoo::{self, Exhibit, Form, Shown};
 use serde::Serialize;
 
-use super::output::page;
+use super::output::{page, say_command};
 use super::verdict::search::{Plan, search};
 use super::verdict::{Found, lacks_results, no_results};
 use super::{
@@ -164,7 +164,8 @@ fn tell_of(exhibit: Exhibit, found: &[Found<Shown>]) {
 fn show(exhibit: Exhibit, counterexample: &Counterexample) {
     say(report::render_on(counterexample, page()));
     if let Some(record) = &counterexample.record {
-        say(format_args!("See it again: {} zoo {exhibit} --replay '{record}'\n", program()));
+        say_command("See it again: ", &format!("{} zoo {exhibit} --replay '{record}'", program()));
+        say("");
     }
 }
 

@@ -52,7 +52,7 @@ pub trait Case: fmt::Display + Copy + PartialEq + Send + Sync {
                     && explored < engine.enough() =>
             {
                 let why = format!(
-                    "time was up after {explored} executions or states, and the miss that is documented may take {}: a longer \
+                    "time was up too early: the miss that is documented may take {} executions or states, try a longer \
                      --budget",
                     engine.enough()
                 );

@@ -34,9 +34,9 @@ enum Flaw {
     ClearedByActivation,
     /// Mended by a barrier.
     NoBarrier,
-    /// Mended by a mark in each entry in the place of one flag for the queue.
+    /// Mended by none of these: there is one flag for the queue.
     OneFlag,
-    /// Mended by nothing that was tried.
+    /// Not known: what might mend it was not searched to the end.
     Other,
 }
 
@@ -53,20 +53,22 @@ impl Flaw {
 
     /// What a consumer shows that the gate of the question loses a wakeup with.
     fn of(found: &[Found<WakeCase>], consumer: Consumer) -> Self {
-        let mends = |gate| is_sound(found, gate, consumer);
-        if mends(GateName::PostedFenced) {
-            Self::NoBarrier
-        } else if mends(GateName::Rearm) && consumer == Consumer::Activation {
-            Self::ClearedByActivation
-        } else if mends(GateName::Rearm) {
-            Self::ArmedTooEarly
-        } else if mends(GateName::RearmOptIn) {
-            Self::NeverRearmed
-        } else if mends(GateName::PerEntry) {
-            Self::OneFlag
-        } else {
-            Self::Other
+        let mended =
+            if consumer == Consumer::Activation { Self::ClearedByActivation } else { Self::ArmedTooEarly };
+        for (gate, flaw) in [
+            (GateName::PostedFenced, Self::NoBarrier),
+            (GateName::Rearm, mended),
+            (GateName::RearmOptIn, Self::NeverRearmed),
+        ] {
+            if is_sound(found, gate, consumer) {
+                return flaw;
+            }
+            // What comes after it would mend it too, and say nothing.
+            if !loses(found, gate, consumer) {
+                return Self::Other;
+            }
         }
+        Self::OneFlag
     }
 
     /// Whether a queue that wakes every entry has it, as that of the question does.
@@ -83,7 +85,7 @@ impl Flaw {
             Self::NoBarrier => "F3  On a re-poll no barrier orders the arm before the look at the ring.",
             Self::ClearedByActivation => "F4  Activation clears the flag between arm and enqueue.",
             Self::OneFlag => "With wake-one, the first wake takes the only flag, the next is skipped.",
-            Self::Other => "It is lost by none of the flaws that are known.",
+            Self::Other => "Lost too, and which flaw it is was not searched to the end:",
         }
     }
 }
@@ -114,16 +116,25 @@ fn text(found: &[Found<WakeCase>], start: Instant) -> String {
         String::new(),
     ];
     let flaws = flaws(found);
-    let count = flaws.iter().filter(|(flaw, _)| flaw.is_of_wake_all()).count();
-    lines.push(match (count, is_searched(found, GateName::Posted)) {
-        (0, true) => "Yes: the patch (the gate `posted`) loses no wakeup in any execution.".into(),
+    let is_counted = |flaw: &Flaw| flaw.is_of_wake_all() && *flaw != Flaw::Other;
+    let count = flaws.iter().filter(|(flaw, _)| is_counted(flaw)).count();
+    let is_open = flaws.iter().any(|(flaw, _)| *flaw == Flaw::Other);
+    let loses = "No: the patch (the gate `posted`) loses wakeups";
+    lines.push(match (count, is_open) {
+        (0, true) => format!("{loses}."),
+        (1, true) => format!("{loses} in one way at least."),
+        (count, true) => format!("{loses} in {} ways at least.", number(count)),
+        (0, false) if !flaws.is_empty() => format!("{loses}, but not where each wake is to all."),
+        (0, false) if is_searched(found, GateName::Posted) => {
+            "Yes: the patch (the gate `posted`) loses no wakeup in any execution.".into()
+        }
         (0, false) => "Not known: nothing was lost in what was searched, and that was not all.".into(),
-        (1, _) => "No: the patch (the gate `posted`) loses wakeups in one way.".into(),
-        (count, _) => format!("No: the patch (the gate `posted`) loses wakeups in {} ways.", number(count)),
+        (1, false) => format!("{loses} in one way."),
+        (count, false) => format!("{loses} in {} ways.", number(count)),
     });
     for (flaw, consumers) in &flaws {
         lines.push(format!("  {}", flaw.sentence()));
-        lines.push(format!("      {}", evidence(found, consumers)));
+        lines.push(format!("    {}", evidence(found, consumers)));
     }
     lines.extend(on_hardware(found));
     lines.push(String::new());
@@ -189,7 +200,7 @@ fn on_hardware(found: &[Found<WakeCase>]) -> Option<String> {
         Verdict::Skipped { why } => {
             format!("  Not tried on this machine: io_uring is {}.", why.split(':').next().unwrap_or(why))
         }
-        _ => return None,
+        _ => "  Whether this machine's io_uring stalls is not known: the machine is busy.".into(),
     })
 }
 
@@ -206,6 +217,11 @@ fn sound(found: &[Found<WakeCase>]) -> Vec<String> {
     };
     let everywhere = with(true);
     let wake_all: Vec<_> = with(false).into_iter().filter(|gate| !everywhere.contains(gate)).collect();
+    let open = GateName::ALL.into_iter().filter(|&gate| {
+        let loses = Consumer::ALL.into_iter().any(|consumer| loses(found, gate, consumer));
+        !loses && !is_searched(found, gate)
+    });
+    let open: Vec<_> = open.map(GateName::name).collect();
     let line = |what: &str, gates: &[&str]| match gates {
         [] => None,
         gates => Some(format!("{what} {}", gates.join(", "))),
@@ -213,9 +229,9 @@ fn sound(found: &[Found<WakeCase>]) -> Vec<String> {
     let lines = [
         line("Sound, with every consumer:          ", &everywhere),
         line("Sound, where each wake is to all:    ", &wake_all),
+        line("Nothing lost, not searched to the end:", &open),
     ];
-    let lines: Vec<_> = lines.into_iter().flatten().collect();
-    if lines.is_empty() { vec!["No gate is known to be sound: see below.".into()] } else { lines }
+    lines.into_iter().flatten().collect()
 }
 
 /// What was searched, and with which bounds.
@@ -245,6 +261,12 @@ fn is_sound(found: &[Found<WakeCase>], gate: GateName, consumer: Consumer) -> bo
     })
 }
 
+/// Whether a wakeup is missed under some memory.
+fn loses(found: &[Found<WakeCase>], gate: GateName, consumer: Consumer) -> bool {
+    let case = WakeCase { gate, consumer };
+    EXACT.into_iter().any(|engine| cell_of(found, case, engine).is_some_and(Found::misses))
+}
+
 /// Whether each of its searches came to its end.
 fn is_searched(found: &[Found<WakeCase>], gate: GateName) -> bool {
     let mut cells = found.iter().filter(|cell| cell.case.gate == gate && cell.engine != Engine::Hardware);
@@ -256,5 +278,121 @@ fn number(n: usize) -> String {
     match ["no", "one", "two", "three", "four", "five", "six"].get(n) {
         Some(word) => (*word).into(),
         None => n.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use reveille_checks::subject::{Needs, documented};
+    use reveille_checks::trace::{Op, Step, Trace};
+    use reveille_checks::verdict::{Counterexample, End, Why};
+
+    use super::*;
+    use crate::command::cell::Finding;
+
+    /// What was found in a cell, as if it had been searched.
+    fn cell(gate: GateName, consumer: Consumer, engine: Engine, verdict: Verdict) -> Found<WakeCase> {
+        Found { case: WakeCase { gate, consumer }, engine, finding: Finding { verdict, seconds: 1.0 } }
+    }
+
+    fn miss() -> Verdict {
+        let step = Step { thread: 0, op: Op::End, source: String::new() };
+        let counterexample = Counterexample {
+            scenario: String::new(),
+            legend: String::new(),
+            found_by: String::new(),
+            end: End::Stuck(None),
+            trace: Trace { threads: vec!["poller".into()], objects: vec![], steps: vec![step; 50] },
+            why: Why::Unknown,
+            record: None,
+        };
+        Verdict::Misses { counterexample, explored: 1_000 }
+    }
+
+    /// All cells as this says, `None` for one that was not searched to its end.
+    fn all(needs: impl Fn(GateName, Consumer) -> Option<Needs>) -> Vec<Found<WakeCase>> {
+        let verdict = |gate, consumer, engine| match needs(gate, consumer) {
+            Some(needs) if needs.shows_under(engine) => miss(),
+            Some(_) => Verdict::Complete { explored: 100_000 },
+            None => Verdict::Bounded { explored: 9, by: "time".into(), preemptions: None },
+        };
+        let mut found = Vec::new();
+        for gate in GateName::ALL {
+            for consumer in Consumer::ALL {
+                found.extend(
+                    EXACT.map(|engine| cell(gate, consumer, engine, verdict(gate, consumer, engine))),
+                );
+            }
+        }
+        let (WakeCase { gate, consumer }, engine) = ON_HARDWARE;
+        found.push(cell(gate, consumer, engine, miss()));
+        found
+    }
+
+    /// The screen, a minute after the start.
+    fn screen(found: &[Found<WakeCase>]) -> String {
+        wrap(&text(found, Instant::now() - Duration::from_secs(60)), SCREEN)
+    }
+
+    #[test]
+    fn the_answer_is_one_screen_and_names_four_ways_with_their_consumers() {
+        let screen = screen(&all(|gate, consumer| Some(documented(gate, consumer))));
+        assert!(screen.lines().count() <= 24, "{} lines:\n{screen}", screen.lines().count());
+        assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
+        let mut rest = screen.as_str();
+        for part in [
+            "May a poll wakeup be skipped",
+            "No: the patch (the gate `posted`) loses wakeups in four ways.",
+            "F1  ",
+            "persistent: any machine, 50 steps",
+            "F2  ",
+            "poll-once, two-pollers: any machine, 50 steps",
+            "F3  ",
+            "epoll-level, epoll-edge, epoll-level-2p, passer-by: x86 and weaker, 50 steps",
+            "F4  ",
+            "activation: any machine, 50 steps",
+            "With wake-one",
+            "exclusive-pair: any machine, 50 steps",
+            "stalled too",
+            "has-sleeper, per-entry",
+            "rearm-opt-in",
+            "SC, x86-TSO and RC11",
+            "explain posted epoll-level",
+            "verdict --all",
+        ] {
+            let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("no {part:?} in\n{screen}"));
+            rest = after;
+        }
+    }
+
+    #[test]
+    fn the_answer_is_that_of_the_cells_and_of_nothing_else() {
+        let as_documented = |gate, consumer| Some(documented(gate, consumer));
+        let says = |found: &[Found<WakeCase>], part: &str| {
+            let screen = screen(found);
+            assert!(screen.contains(part), "no {part:?} in\n{screen}");
+        };
+        says(&all(|_, _| Some(Needs::Nothing)), "Yes: ");
+        says(&all(|_, _| None), "Not known: ");
+        // Without a miss on a re-poll there are three ways.
+        let fenced = |gate, consumer| match gate {
+            GateName::Posted => as_documented(GateName::PostedFenced, consumer),
+            gate => as_documented(gate, consumer),
+        };
+        says(&all(fenced), "in three ways.");
+        // What mends a flaw was not searched to the end: which one it is, is open.
+        let open = |gate, consumer| match gate {
+            GateName::PostedFenced if consumer == Consumer::EpollEdge => None,
+            gate => as_documented(gate, consumer),
+        };
+        says(&all(open), "in four ways at least.");
+        says(&all(open), "Lost too");
+        let unsound = |gate, consumer| match gate {
+            GateName::PerEntry => None,
+            gate => as_documented(gate, consumer),
+        };
+        says(&all(unsound), "Nothing lost, not searched to the end: per-entry");
     }
 }

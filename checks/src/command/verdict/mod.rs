@@ -183,7 +183,8 @@ pub fn run(args: &Args) -> Outcome {
                 say(format_args!("{}\n", text::table(&found)));
                 tell(text::legend(&found, args));
                 tell(text::answer(&found));
-                say(text::reproduce(&found));
+                text::reproduce(&found);
+                say("");
             }
         }
         ending = ending.and(settle(&found, args.format));

@@ -8,7 +8,7 @@ use reveille_checks::subject::PoolCase;
 
 use super::cells::{MODEL, brief, brief_model, disagreements, marks, no_results};
 use super::{Args, Found};
-use crate::command::output::{page, program, say, tell};
+use crate::command::output::{page, program, say, say_command, tell};
 
 /// Prints the table of the protocols, that of their mutants, and what they mean.
 pub(super) fn report(found: &[Found<PoolCase>], args: &Args) {
@@ -30,7 +30,8 @@ pub(super) fn report(found: &[Found<PoolCase>], args: &Args) {
     tell(text);
     if let Some(miss) = found.iter().find(|cell| cell.misses()) {
         let mutant = miss.case.mutant().unwrap_or_default();
-        say(format_args!("\nSee how: {} explain {} {mutant}", program(), miss.case.protocol()));
+        say("");
+        say_command("See how: ", &format!("{} explain {} {mutant}", program(), miss.case.protocol()));
     }
 }
 

@@ -11,7 +11,7 @@ use reveille_checks::verdict::Verdict;
 
 use super::cells::{MODEL, brief, brief_model, disagreements, marks, no_results};
 use super::{Args, Found};
-use crate::command::output::{page, program};
+use crate::command::output::{page, program, say_command};
 
 pub(super) fn table(found: &[Found<WakeCase>]) -> String {
     // Narrow columns: a name may break after its hyphens.
@@ -184,16 +184,16 @@ fn names(consumers: &[Consumer]) -> String {
     }
 }
 
-/// How to see a cell again.
-pub(super) fn reproduce(found: &[Found<WakeCase>]) -> String {
+/// Prints how to see a cell again.
+pub(super) fn reproduce(found: &[Found<WakeCase>]) {
     let miss = found.iter().find(|found| found.misses() && found.case.gate == GateName::Posted);
-    let Some(cell) = miss.or(found.first()) else { return String::new() };
-    format!(
-        "See how:              {program} explain {gate} {consumer}\n\
-         On real hardware:     {program} stress {gate}\n\
-         What that is worth:   {program} mutants\n",
-        program = program(),
-        gate = cell.case.gate,
-        consumer = cell.case.consumer
-    )
+    let Some(cell) = miss.or(found.first()) else { return };
+    let WakeCase { gate, consumer } = cell.case;
+    for (label, command) in [
+        ("See how:              ", format!("explain {gate} {consumer}")),
+        ("On real hardware:     ", format!("stress {gate}")),
+        ("What that is worth:   ", "mutants".into()),
+    ] {
+        say_command(label, &format!("{} {command}", program()));
+    }
 }
