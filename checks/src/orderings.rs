@@ -14,7 +14,7 @@ use reveille_model::program::Weakening;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::model::Twin;
-use crate::engine::{self, AnyScenario, Budget, Engine};
+use crate::engine::{self, AnyScenario, Budget, ENOUGH, Engine};
 use crate::flavour::weakened::{
     Change, Executed, Mutation, Operation, Place, Strength, listing, with_mutation,
 };
@@ -295,6 +295,11 @@ impl Probe {
     /// Whether every execution of the scenarios was visited, of which there are some.
     pub fn is_complete(&self) -> bool {
         matches!(*self, Self::NotNeeded { scenarios, ended, .. } if scenarios == ended && ended > 0)
+    }
+
+    /// Whether a longer search would only say the same.
+    pub fn says_something(&self) -> bool {
+        matches!(self, Self::Needed { .. }) || self.is_complete() || self.explored() >= ENOUGH
     }
 
     /// The executions looked at.

@@ -1,14 +1,22 @@
 //! Renders counterexamples: threads are columns, operations are numbered rows.
+//!
+//! On a narrow page the columns are wrapped; then the source lines are left out, which are the least of what
+//! a reader needs; and where there are too many threads for columns each row names its thread.
 
 use std::fmt::Write as _;
 
-use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Table, TableStyle};
-
+use crate::page::Page;
+use crate::sheet::{Cell, Column, Sheet};
 use crate::trace::{Op, Sleeper, Step, Trace};
 use crate::verdict::{Counterexample, End, Link, Then, Why};
 
-/// The counterexample as text, for people. Coloured if standard output is a terminal.
+/// The counterexample as text, for people: as wide as it is, and without colours.
 pub fn render(counterexample: &Counterexample) -> String {
+    render_on(counterexample, Page::PLAIN)
+}
+
+/// The counterexample for this page. Its tables fit; its sentences are for [`Page::fit`].
+pub fn render_on(counterexample: &Counterexample, page: Page) -> String {
     let Counterexample { scenario, legend, found_by, end, trace, why, record: _ } = counterexample;
     let what = match end {
         End::Stuck(_) if trace.sleepers().any(|sleeper| sleeper.timed) => {
@@ -22,7 +30,7 @@ pub fn render(counterexample: &Counterexample) -> String {
     if !legend.is_empty() {
         let _ = writeln!(text, "{legend}\n");
     }
-    let _ = writeln!(text, "{}\n", table(trace).trim_fmt());
+    let _ = writeln!(text, "{}\n", table(trace, page));
     if let Some(reason) = why_skipped(trace) {
         let _ = writeln!(text, "{reason}");
     }
@@ -62,7 +70,7 @@ pub fn render(counterexample: &Counterexample) -> String {
     text += &match why {
         Why::Unknown => late(trace),
         Why::Interleaving => "Sequential consistency allows it: any machine can do this.\n".into(),
-        Why::Cycle(cycle) => late(trace) + &no_order(trace, cycle),
+        Why::Cycle(cycle) => late(trace) + &no_order(trace, cycle, page),
     };
     text
 }
@@ -78,9 +86,14 @@ fn late(trace: &Trace) -> String {
 }
 
 /// The rows that no interleaving has in one order.
-fn no_order(trace: &Trace, cycle: &[Link]) -> String {
-    let mut table = plain_table();
-    table.set_header(["#", "thread", "does", "source", "and this comes before the next"]);
+fn no_order(trace: &Trace, cycle: &[Link], page: Page) -> String {
+    let mut sheet = Sheet::new([
+        ("#", Column::Right),
+        ("thread", Column::Left),
+        ("does", Column::Text),
+        ("source", Column::Text),
+        ("and this comes before the next", Column::Text),
+    ]);
     for (i, Link { row, then }) in cycle.iter().enumerate() {
         let step = &trace.steps[*row];
         let next = cycle[(i + 1) % cycle.len()].row + 1;
@@ -93,11 +106,11 @@ fn no_order(trace: &Trace, cycle: &[Link]) -> String {
         };
         let thread = trace.threads[step.thread].to_string();
         let cells = [(row + 1).to_string(), thread, describe(trace, &step.op), step.source.clone(), then];
-        table.add_row(cells);
+        sheet.row(cells);
     }
     format!(
         "\nNo interleaving has this: each of these rows comes before the next, and the last before the first.\n\n{}\n",
-        table.trim_fmt()
+        sheet.on(page)
     )
 }
 
@@ -129,38 +142,53 @@ fn why_skipped(trace: &Trace) -> Option<String> {
     Some(format!("The wake was skipped in row {} because {name} was {read}, {since}.", skipped + 1))
 }
 
-/// A table with a line under its header and nothing else, which is never folded.
-pub fn plain_table() -> Table {
-    let mut table = Table::new();
-    let rule = LineStyle::none().fill('─').junction('─');
-    table.load_style(TableStyle::new().header_separator(rule));
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    table
+/// The rows, with the most that fits the page.
+fn table(trace: &Trace, page: Page) -> String {
+    let pieces = [columns(trace, true), columns(trace, false)];
+    let fitting = pieces.iter().find_map(|sheet| sheet.in_one_piece(page));
+    fitting.unwrap_or_else(|| list(trace).on(page))
 }
 
-fn table(trace: &Trace) -> Table {
-    let mut table = plain_table();
-    let names = trace.threads.iter().map(|name| &**name);
-    table.set_header(["#"].into_iter().chain(names).chain(["source"]));
+/// A column for each thread.
+fn columns(trace: &Trace, with_source: bool) -> Sheet {
+    let threads = trace.threads.iter().map(|name| (&**name, Column::Text));
+    let source = with_source.then_some(("source", Column::Text));
+    let mut sheet = Sheet::new([("#", Column::Right)].into_iter().chain(threads).chain(source));
     for (i, step) in trace.steps.iter().enumerate() {
-        let mut row = vec![Cell::new(i + 1)];
-        row.extend((0..trace.threads.len()).map(|thread| match thread == step.thread {
-            true => highlight(&step.op, describe(trace, &step.op)),
-            false => Cell::new(""),
-        }));
-        row.push(Cell::new(&step.source));
-        table.add_row(row);
+        let of_thread = |thread| if thread == step.thread { does(trace, &step.op) } else { "".into() };
+        let cells = (0..trace.threads.len()).map(of_thread);
+        let source = with_source.then(|| Cell::from(&step.source));
+        sheet.row([Cell::from(i + 1)].into_iter().chain(cells).chain(source));
     }
-    let last = (0..trace.threads.len()).map(|thread| Cell::new(ending(trace.last_step(thread))));
-    table.add_row([Cell::new("")].into_iter().chain(last));
-    table
+    let last = (0..trace.threads.len()).map(|thread| ending(trace.last_step(thread)));
+    sheet.row([Cell::from("")].into_iter().chain(last));
+    sheet
 }
 
-fn highlight(op: &Op, text: String) -> Cell {
+/// Rows that name their threads.
+fn list(trace: &Trace) -> Sheet {
+    let columns =
+        [("#", Column::Right), ("thread", Column::Left), ("does", Column::Text), ("source", Column::Text)];
+    let mut sheet = Sheet::new(columns);
+    for (i, step) in trace.steps.iter().enumerate() {
+        let thread = &trace.threads[step.thread];
+        sheet.row([(i + 1).into(), thread.into(), does(trace, &step.op), Cell::from(&step.source)]);
+    }
+    for (thread, name) in trace.threads.iter().enumerate() {
+        let last = ending(trace.last_step(thread));
+        if !last.text.is_empty() {
+            sheet.row(["".into(), name.into(), last]);
+        }
+    }
+    sheet
+}
+
+fn does(trace: &Trace, op: &Op) -> Cell {
+    let text = describe(trace, op);
     match op {
-        Op::WakeSkipped => Cell::new(text).fg(Color::Red),
-        op if op.stale().is_some() => Cell::new(text).fg(Color::Yellow),
-        _ => Cell::new(text),
+        Op::WakeSkipped => Cell::bad(text),
+        op if op.stale().is_some() => Cell::odd(text),
+        _ => text.into(),
     }
 }
 
@@ -205,21 +233,21 @@ fn describe(trace: &Trace, op: &Op) -> String {
         Op::Drain { object, wrote } => format!("(buffered: {} = {wrote} reaches memory)", name(object)),
         Op::Choice { taken } => format!("choose {}", if *taken { "yes" } else { "no" }),
         Op::WakeSkipped => "WAKE SKIPPED here".into(),
-        Op::WakeSent { entries: 0 } => "nobody to be told".into(),
-        Op::WakeSent { entries: 1 } => "1 entry is told".into(),
-        Op::WakeSent { entries } => format!("{entries} entries are told"),
-        Op::WakePassedOn { entries: 0 } => "nobody to pass the wake on to".into(),
+        Op::WakeSent { entries: 0 } => "no entry to notify".into(),
+        Op::WakeSent { entries: 1 } => "1 entry is notified".into(),
+        Op::WakeSent { entries } => format!("{entries} entries are notified"),
+        Op::WakePassedOn { entries: 0 } => "no entry to pass the wake on to".into(),
         Op::WakePassedOn { .. } => "wake passed on".into(),
     }
 }
 
 /// What a thread is at in the end.
-fn ending(last: Option<&Step>) -> &'static str {
+fn ending(last: Option<&Step>) -> Cell {
     match last.map(|step| &step.op) {
-        Some(Op::Park { .. }) => "SLEEPS",
-        Some(Op::Await { .. }) => "WAITS",
-        Some(Op::Spin) => "SPINS",
-        Some(Op::End) => "ended",
-        _ => "",
+        Some(Op::Park { .. }) => Cell::bad("SLEEPS"),
+        Some(Op::Await { .. }) => Cell::bad("WAITS"),
+        Some(Op::Spin) => Cell::bad("SPINS"),
+        Some(Op::End) => "ended".into(),
+        _ => "".into(),
     }
 }

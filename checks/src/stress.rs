@@ -54,6 +54,19 @@ pub enum Error {
     Panicked,
 }
 
+impl Error {
+    /// The cause in a word or two.
+    pub fn in_short(&self) -> &'static str {
+        match self {
+            Self::Uring(uring::Error::Forbidden) => "forbidden",
+            Self::Uring(uring::Error::Missing | uring::Error::TooOld(_)) => "not there",
+            Self::Uring(uring::Error::LockedMemory) => "no memory",
+            Self::OneCpu => "one CPU",
+            Self::Uring(_) | Self::Thread(_) | Self::Panicked => "failed",
+        }
+    }
+}
+
 /// What a run came to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {

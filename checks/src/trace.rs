@@ -91,7 +91,7 @@ pub struct Step {
     pub thread: usize,
     /// What it did.
     pub op: Op,
-    /// The source line, `file:line`; empty where there is none to tell.
+    /// The source line, `file:line`, the file below its `src`; empty where there is none to tell.
     pub source: String,
 }
 
@@ -319,12 +319,16 @@ pub(crate) fn take(own: impl Fn(&str, usize) -> Option<String>) -> Trace {
     trace
 }
 
-/// A line as the table has it. None of a flavour's own: a waker is called through a table of functions, where the
-/// caller's line is lost.
+/// A source line as counterexamples have it: the file below its `src`, since many are called `mod.rs`. Empty
+/// for this project's own machinery: a waker is called through a table of functions, where the caller's line
+/// is lost.
 pub(crate) fn source(at: &Location<'_>) -> String {
-    let is_ours = at.file().contains("src/flavour/") || at.file().contains("src/code/");
-    let file = at.file().rsplit('/').next().unwrap_or_default();
-    if is_ours { String::new() } else { format!("{file}:{}", at.line()) }
+    let path = at.file();
+    if ["checks/src/flavour/", "model/src/code"].iter().any(|own| path.contains(own)) {
+        return String::new();
+    }
+    let file = path.rsplit_once("/src/").map_or(path, |(_, below)| below);
+    format!("{file}:{}", at.line())
 }
 
 /// Gives the thread that the engine calls `id` its name.

@@ -155,6 +155,11 @@ impl Verdict {
         }
     }
 
+    /// Whether a search says nothing.
+    pub fn is_inconclusive(&self) -> bool {
+        matches!(self, Self::Inconclusive { .. })
+    }
+
     /// Whether the model came to the end of its states, or at least to that of some of the sizes that it searches.
     pub fn is_partly_complete(&self) -> bool {
         match self {

@@ -1,5 +1,8 @@
 //! `reveille bench`: its output and its errors. The numbers are for a quiet machine to say.
 
+#[path = "common/json.rs"]
+mod json;
+
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
@@ -26,7 +29,7 @@ fn rows(args: &[&str]) -> Option<Vec<Value>> {
     }
     assert!(output.status.success(), "{error}");
     assert_eq!(error, "", "silent in a pipe");
-    Some(serde_json::from_slice(&output.stdout).expect("one array of objects"))
+    Some(json::rows(&output.stdout))
 }
 
 #[test]
@@ -81,7 +84,7 @@ fn the_checkers_are_measured_on_the_same_scenario_and_the_exact_engine_says_how_
     let output = bench(&[&args[..], &["--format", "json"]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "", "silent in a pipe");
-    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).expect("one array of objects");
+    let rows = json::rows(&output.stdout);
     for case in ["has-sleeper × epoll-level", "cancel"] {
         for contender in ["exact rc11", "exact tso", "exact sc", "loom c11", "shuttle sc"] {
             let row = rows.iter().find(|row| row["case"] == case && row["contender"] == contender);
@@ -103,17 +106,14 @@ fn unknown_names_get_one_line_that_says_what_there_is() {
     for (args, says) in [
         (
             &["speed"][..],
-            "no bench is called `speed`; there are nop, jobs, latency, memory, gates, accounts, wait_queue, exact",
+            "no `speed`; there are nop, jobs, latency, memory, gates, accounts, wait_queue, exact",
         ),
         (&["nop", "--contender", "me"], "no contender of nop is called `me`; there are"),
         (&["nop", "--case", "exit"], "bench nop has no --case"),
         (&["exact", "--depth", "8"], "bench exact has no --depth, --regime and --svg"),
         (&["exact", "--case", "exist"], "no case of exact is called `exist`; there are"),
         (&["nop", "--depth", "3"], "nop measures nothing at depth 3; it does at [1, 8, 64, 1024]"),
-        (
-            &["nop", "--regime", "X"],
-            "no regime is called `X`; there are P (one CPU), Q (all CPUs are free), NP and NQ",
-        ),
+        (&["nop", "--regime", "X"], "--regime <REGIME>: no `X`; there are P, Q, NP, NQ"),
     ] {
         let output = bench(args);
         let error = String::from_utf8_lossy(&output.stderr);

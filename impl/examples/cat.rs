@@ -3,6 +3,7 @@
 //!
 //! `cargo run --release -p reveille --example cat [FILE...]`; without a file it prints itself.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -15,7 +16,19 @@ use reveille::uring::{AsyncHandle, Config, Executor, Read, Task};
 /// One read.
 const CHUNK: usize = 64 << 10;
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match print_all() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all of them could be printed.
+fn print_all() -> Result<bool, Box<dyn Error>> {
     let mut files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     if files.is_empty() {
         files.push([env!("CARGO_MANIFEST_DIR"), "examples", "cat.rs"].iter().collect());
@@ -50,7 +63,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         ended_well
     })?;
-    Ok(if ended_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(ended_well)
 }
 
 /// Copies a file to the standard output. One buffer goes to the kernel and comes back, again and again.

@@ -6,7 +6,9 @@
 //!
 //! `cargo run --release -p reveille --example epoll_bridge`
 
+use std::error::Error;
 use std::io::{Read as _, Write as _, pipe};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use reveille::pool::Work;
@@ -18,7 +20,17 @@ use rustix::io::Errno;
 const PIPE: u64 = 0;
 const REACTOR: u64 = 1;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("epoll_bridge: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::<String>::new(Config::default().sleep(Sleep::Elsewhere))?;
     let (mut reader, mut writer) = pipe()?;
 

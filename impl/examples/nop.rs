@@ -3,6 +3,7 @@
 //!
 //! `cargo run --release -p reveille --example nop [SECONDS]`; on one CPU with `taskset -c 0` in front.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use reveille::pool::Work;
@@ -11,7 +12,17 @@ use reveille::uring::{Config, Counts, Error, Nop, Reactor, Request};
 /// The events of a run say only that something has come back.
 struct Back;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match compare() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nop: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare() -> Result<(), Box<dyn std::error::Error>> {
     let seconds = std::env::args().nth(1).map_or(Ok(0.5), |arg| arg.parse())?;
     let time = Duration::try_from_secs_f64(seconds)?;
     println!("operations a second, in millions; the reactor's sleeps and wakes per operation");

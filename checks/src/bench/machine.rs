@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,12 +9,26 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
+use strum::VariantArray;
 
 use super::neighbours::Neighbours;
+use crate::names::{Named, unknown};
 
 /// Which CPUs a run may use. Crossing from one to another costs more than everything measured here, so numbers of the two
 /// regimes are never compared with each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    VariantArray,
+)]
+#[strum(parse_err_ty = String, parse_err_fn = unknown::<Self>)]
 pub enum Regime {
     /// Everything is pinned to one CPU.
     P,
@@ -29,16 +42,12 @@ pub enum Regime {
 
 impl Regime {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::P, Self::Q, Self::NP, Self::NQ];
+    pub const ALL: [Self; Self::VARIANTS.len()] =
+        *Self::VARIANTS.first_chunk().expect("the length is that of the list");
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::P => "P",
-            Self::Q => "Q",
-            Self::NP => "NP",
-            Self::NQ => "NQ",
-        }
+        self.into()
     }
 
     /// Whether other programs want the CPUs too.
@@ -47,17 +56,8 @@ impl Regime {
     }
 }
 
-impl FromStr for Regime {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|regime| regime.name() == name).ok_or_else(|| {
-            format!(
-                "no regime is called `{name}`; there are P (one CPU), Q (all CPUs are free), NP and NQ (the same with a neighbour \
-                 on each)"
-            )
-        })
-    }
+impl Named for Regime {
+    const WHAT: &'static str = "regime";
 }
 
 /// The CPUs that this process was given when the measuring began. Dropping it gives them back.

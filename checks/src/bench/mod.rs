@@ -42,11 +42,13 @@ mod wait_queue;
 
 use std::fmt;
 use std::io;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reveille::uring;
+use strum::VariantArray;
+
+use crate::names::{Named, unknown};
 
 pub use machine::Regime;
 pub use measure::{Plan, run};
@@ -118,40 +120,35 @@ impl Error {
 }
 
 /// The benches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString, strum::IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "snake_case", parse_err_ty = String, parse_err_fn = unknown::<Self>)]
 pub enum Name {
-    /// The wait queue alone: a wake that nobody needs, ping-pong, and waking many.
-    WaitQueue,
     /// The letter's micro-benchmark: what does nothing, and goes through a worker.
     Nop,
-    /// The sound gates: what skipping a wake saves.
-    Gates,
-    /// The pool's locks: one, one an account, one a work list.
-    Accounts,
     /// Jobs that compute or sleep for some time.
     Jobs,
     /// How long one job takes, there and back.
     Latency,
     /// The memory that a waiting job takes.
     Memory,
+    /// The sound gates: what skipping a wake saves.
+    Gates,
+    /// The pool's locks: one, one an account, one a work list.
+    Accounts,
+    /// The wait queue alone: a wake that nobody needs, ping-pong, and waking many.
+    WaitQueue,
 }
 
 impl Name {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Nop, Self::Jobs, Self::Latency, Self::Memory, Self::Gates, Self::Accounts, Self::WaitQueue];
+    pub const ALL: [Self; Self::VARIANTS.len()] =
+        *Self::VARIANTS.first_chunk().expect("the length is that of the list");
 
     /// What it is called.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::WaitQueue => "wait_queue",
-            Self::Nop => "nop",
-            Self::Gates => "gates",
-            Self::Accounts => "accounts",
-            Self::Jobs => "jobs",
-            Self::Latency => "latency",
-            Self::Memory => "memory",
-        }
+        self.into()
     }
 
     /// Everything that this bench measures.
@@ -177,20 +174,8 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Name {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|bench| bench.name() == name).ok_or_else(|| {
-            format!("no bench is called `{name}`; there are {}", Self::ALL.map(Self::name).join(", "))
-        })
-    }
+impl Named for Name {
+    const WHAT: &'static str = "bench";
 }
 
 /// The lines of a bench that are asked for; nothing said is no restriction.

@@ -6,18 +6,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use comfy_table::{Cell, CellAlignment};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reveille_checks::bench::{self, Line, Name, Plan, QUIET, Regime, Row};
-use reveille_checks::report;
+use reveille_checks::names::Named;
+use reveille_checks::sheet::{Column, Sheet};
 
-use super::{Format, Outcome, say, seconds};
+use super::output::page;
+use super::{Ending, Format, Outcome, complain, named, names, print_json, progress, say, seconds, tell};
 
-/// Measurements beside peers, in one interleaved run: nop, jobs, latency, memory, gates, accounts, wait_queue;
-/// and exact: the checkers.
+/// Measurements beside peers, in one interleaved run; and `exact`: the checkers beside each other.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to measure: nop, jobs, latency, memory, gates, accounts, wait_queue, exact
+    /// What to measure
+    #[arg(value_parser = names::<Bench>(benches()))]
     name: Bench,
     /// So many rounds, in each of which every contender runs once [default: 5; exact: 3]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
@@ -31,7 +31,7 @@ pub struct Args {
     depth: Vec<usize>,
     /// These regimes only: P (everything on one CPU), Q (all CPUs are free), NP and NQ (the same, and a program
     /// that keeps it on each CPU)
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = named::<Regime>())]
     regime: Vec<Regime>,
     /// These contenders only
     #[arg(long, value_delimiter = ',')]
@@ -42,8 +42,8 @@ pub struct Args {
     /// Draw a page of the results, as SVG, into this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// What to print: text or json
-    #[arg(long, default_value = "text")]
+    /// What to print
+    #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
@@ -60,11 +60,14 @@ impl FromStr for Bench {
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
             bench::exact::NAME => Ok(Self::Exact),
-            name => {
-                name.parse().map(Self::Library).map_err(|error| format!("{error}, {}", bench::exact::NAME))
-            }
+            name => name.parse().map(Self::Library),
         }
     }
+}
+
+/// What can be measured.
+fn benches() -> impl Iterator<Item = &'static str> {
+    Name::names().into_iter().chain([bench::exact::NAME])
 }
 
 /// The rounds of a run without `--rounds`.
@@ -91,13 +94,13 @@ pub fn run(args: &Args) -> Outcome {
     let time = args.seconds.unwrap_or((DEFAULT_TIME / runs.max(1) as u32).min(Duration::from_secs(1)));
     let plan = Plan { regimes, rounds, time };
 
-    let progress = bar(lines.len() * rounds * plan.regimes.len());
+    let progress = progress::bar(lines.len() * rounds * plan.regimes.len());
     let result = bench::run(name, &lines, &plan, || progress.inc(1));
     progress.finish_and_clear();
     let rows = match result {
         Err(error) if error.loses() => {
-            eprintln!("reveille: {error}");
-            return Ok(false);
+            complain(format_args!("reveille: {error}"));
+            return Ok(Ending::Contradicts);
         }
         rows => rows?,
     };
@@ -106,40 +109,33 @@ pub fn run(args: &Args) -> Outcome {
             .map_err(|error| format!("{}: {error}", file.display()))?;
     }
     match args.format {
-        Format::Json => say(serde_json::to_string_pretty(&rows)?),
+        Format::Json => print_json(None, &rows)?,
         Format::Text => text(name, &rows, &plan),
     }
-    Ok(true)
-}
-
-/// A progress bar, on a terminal only.
-fn bar(runs: usize) -> ProgressBar {
-    let progress = ProgressBar::with_draw_target(Some(runs as u64), ProgressDrawTarget::stderr());
-    progress.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}").expect("the template is valid"));
-    progress
+    Ok(Ending::Agrees)
 }
 
 fn text(name: Name, rows: &[Row], plan: &Plan) {
-    say(format_args!("{}\n", table(rows).trim_fmt()));
+    say(format_args!("{}\n", table(rows)));
     let conclusions = bench::conclusions(name, rows);
     if !conclusions.is_empty() {
-        say(format_args!("{}\n", conclusions.join("\n")));
+        tell(format_args!("{}\n", conclusions.join("\n")));
     }
-    say(
-        "P: everything on one CPU; Q: all CPUs are free; NP, NQ: the same, and on each CPU another program runs a busy loop.\n\
+    tell(
+        "P: everything on one CPU; Q: all CPUs are free; NP, NQ: the same, and on each CPU another program runs a busy loop. \
          Never compare one of them with another.",
     );
-    say(format_args!(
-        "Medians of {} rounds of {:.0} ms, with the slowest and the fastest; per operation but for the share: of the time that\n\
-         threads ran or waited for a lock, the part that they waited. -: nobody counts it.",
+    tell(format_args!(
+        "Medians of {} rounds of {:.0} ms, with the slowest and the fastest; per operation but for the share: of the time that \
+         threads ran or waited for a lock, the part that they waited. -: it is not counted.",
         plan.rounds,
         plan.time.as_secs_f64() * 1e3
     ));
     say("Everything that was submitted came back.");
     let others = rows.iter().map(|row| row.others).fold(0.0, f64::max);
     if others > QUIET {
-        say(format_args!(
-            "THE MACHINE WAS BUSY: others took up to {:.0} % of the CPUs (rows with ~). These are not the numbers of a quiet machine;\n\
+        tell(format_args!(
+            "THE MACHINE WAS BUSY: others took up to {:.0} % of the CPUs (rows with ~). These are not the numbers of a quiet machine; \
              ratios within a regime still say something.",
             others * 100.0
         ));
@@ -163,12 +159,19 @@ const RATES: [Rate; 11] = [
     ("ratio", |row| row.ratio),
 ];
 
-fn table(rows: &[Row]) -> comfy_table::Table {
+fn table(rows: &[Row]) -> String {
     let rates: Vec<Rate> =
         RATES.into_iter().filter(|(_, rate)| rows.iter().any(|row| rate(row).is_some())).collect();
-    let mut table = report::plain_table();
-    let names = ["", "depth", "workers", "regime", "contender", "op/s", "least", "most", "CPU ns"];
-    table.set_header(names.into_iter().chain(rates.iter().map(|&(name, _)| name)).chain([""]));
+    let keys = [
+        ("", Column::Name),
+        ("depth", Column::Name),
+        ("workers", Column::Name),
+        ("regime", Column::Name),
+        ("contender", Column::Name),
+    ];
+    let counts = ["op/s", "least", "most", "CPU ns"].into_iter();
+    let numbers = counts.chain(rates.iter().map(|&(name, _)| name)).chain([""]);
+    let mut sheet = Sheet::new(keys.into_iter().chain(numbers.map(|name| (name, Column::Right))));
     let mut rows: Vec<&Row> = rows.iter().collect();
     rows.sort_by_key(|row| (row.case, row.regime.name(), row.depth, row.workers));
     let mut group = None;
@@ -189,15 +192,9 @@ fn table(rows: &[Row]) -> comfy_table::Table {
         ];
         cells.extend(rates.iter().map(|(_, rate)| rate(row).map_or("-".into(), three_digits)));
         cells.push(if row.others > QUIET { "~".into() } else { String::new() });
-        table.add_row(cells.into_iter().map(Cell::new));
+        sheet.row(cells);
     }
-    for (i, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if i != 0 && i != 4 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
+    sheet.on(page())
 }
 
 /// A number to three digits: `12.3M`, `456`, `0.00789`.

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use reveille_checks::engine::{Budget, Engine};
+use reveille_checks::names::Named;
 use reveille_checks::report;
-use reveille_checks::subject::{PoolCase, Replay, WakeCase};
+use reveille_checks::scenario::Consumer;
+use reveille_checks::subject::{GateName, PoolCase, Replay, WakeCase};
 use reveille_checks::verdict::{Counterexample, Verdict};
 
-use super::{EngineName, Outcome, Subject, say, seconds};
+use super::output::{page, program, say_command};
+use super::{Ending, EngineName, Outcome, Subject, named, progress, say, seconds};
 
 /// The counterexample of a gate with a consumer, or of a protocol of the pool with a mistake; or what was searched if there is none.
 ///
@@ -15,19 +19,17 @@ use super::{EngineName, Outcome, Subject, say, seconds};
 /// shortest one. Loom and shuttle are asked if the exact engine comes to no end, or by name.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The gate: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in, per-entry.
-    /// Or a protocol of the pool: enqueue-idle, shard-scan, searching, sparing, timeout, hash, exit, cancel, … (see `verdict --subject pool`)
-    #[arg(value_name = "GATE|PROTOCOL")]
+    /// A gate, or a protocol of the worker pool
+    #[arg(value_name = "GATE|PROTOCOL", value_parser = PossibleValuesParser::new(subjects()))]
     name: String,
-    /// The consumer: epoll-level, epoll-edge, poll-once, two-pollers, persistent, activation, epoll-level-2p, passer-by,
-    /// exclusive-pair. Or the mistake; without one, the protocol as it is
-    #[arg(value_name = "CONSUMER|MUTANT")]
+    /// The consumer of the gate; or the mistake in the protocol, and without one, the protocol as it is
+    #[arg(value_name = "CONSUMER|MUTANT", value_parser = PossibleValuesParser::new(companions()))]
     with: Option<String>,
     /// What the names belong to; they tell by themselves
     #[arg(long, value_enum)]
     subject: Option<Subject>,
-    /// Ask this engine only: exact, model, loom, shuttle
-    #[arg(long)]
+    /// Ask this engine only
+    #[arg(long, value_parser = named::<EngineName>())]
     engine: Option<EngineName>,
     /// Time for each engine
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
@@ -40,6 +42,24 @@ pub struct Args {
     replay: Option<String>,
 }
 
+/// What can be explained.
+fn subjects() -> Vec<&'static str> {
+    let mut names = GateName::names();
+    names.extend(PoolCase::protocols());
+    names
+}
+
+/// With what it can be explained.
+fn companions() -> Vec<&'static str> {
+    let mut names = Consumer::names();
+    for mutant in PoolCase::protocols().into_iter().flat_map(PoolCase::mutants) {
+        if !names.contains(&mutant) {
+            names.push(mutant);
+        }
+    }
+    names
+}
+
 /// Runs `reveille explain`.
 pub fn run(args: &Args) -> Outcome {
     let with = args.with.as_deref();
@@ -50,9 +70,12 @@ pub fn run(args: &Args) -> Outcome {
     match subject {
         Subject::Pool => explain(PoolCase::new(&args.name, with)?, args),
         Subject::Wakeup => {
-            let gate = args.name.parse()?;
-            let consumer = with.unwrap_or_default().parse()?;
-            explain(WakeCase { gate, consumer }, args)
+            let gate: GateName = args.name.parse()?;
+            let Some(consumer) = with else {
+                let consumers = Consumer::names().join(", ");
+                return Err(format!("`{gate}` with which consumer? There are {consumers}").into());
+            };
+            explain(WakeCase { gate, consumer: consumer.parse()? }, args)
         }
     }
 }
@@ -62,7 +85,7 @@ fn explain<C: Replay>(case: C, args: &Args) -> Outcome {
         let (engine, counterexample) = case.replay(record)?;
         show(&counterexample, args);
         let verdict = Verdict::Misses { counterexample, explored: 1 };
-        return Ok(case.contradicts(engine, &verdict) != Some(true));
+        return Ok(Ending::of(case.contradicts(engine, &verdict) == Some(true), false));
     }
     let asked = |engine: &Engine| args.engine.is_none_or(|name| name.means(*engine));
     let engines: Vec<_> = ENGINES.into_iter().filter(asked).collect();
@@ -74,7 +97,7 @@ fn explain<C: Replay>(case: C, args: &Args) -> Outcome {
     }
     let mut searched = String::new();
     let mut shown = Vec::new();
-    let mut contradicted = false;
+    let (mut contradicted, mut has_a_result) = (false, false);
     // Whether the exact engine visited every execution under RC11.
     let mut ended = false;
     for engine in engines {
@@ -89,13 +112,16 @@ fn explain<C: Replay>(case: C, args: &Args) -> Outcome {
         if case.pointless(engine).is_some() {
             continue;
         }
+        let progress = progress::sign_of_life(format!("{case}: {} {}", engine.name(), engine.memory()));
         let mut verdict = case.search(engine, budget);
         if engine == Engine::LoomC11 && verdict.misses() == Some(true) {
             for judge in Engine::JUDGES {
                 verdict = verdict.adjudicated(judge, &case.search(judge, budget));
             }
         }
+        progress.finish_and_clear();
         verdict = case.weighed(engine, verdict);
+        has_a_result |= !matches!(verdict, Verdict::Inconclusive { .. } | Verdict::Skipped { .. });
         contradicted |= case.contradicts(engine, &verdict).unwrap_or(false);
         let what = if kind { "states" } else { "executions" };
         searched += &format!("{} {}: {} {what}", engine.name(), engine.memory(), verdict.explored());
@@ -122,15 +148,17 @@ fn explain<C: Replay>(case: C, args: &Args) -> Outcome {
         say(format_args!("{case}: no counterexample\n"));
     }
     say(searched.trim_end());
-    Ok(!contradicted)
+    Ok(Ending::of(contradicted, !has_a_result))
 }
 
 /// Prints a counterexample, and how to see it again.
 fn show(counterexample: &Counterexample, args: &Args) {
-    say(report::render(counterexample));
+    say(report::render_on(counterexample, page()));
     if let Some(record) = &counterexample.record {
         let names = [Some(&*args.name), args.with.as_deref()].into_iter().flatten().collect::<Vec<_>>();
-        say(format_args!("See it again: reveille explain {} --replay '{record}'\n", names.join(" ")));
+        let command = format!("{} explain {} --replay '{record}'", program(), names.join(" "));
+        say_command("See it again: ", &command);
+        say("");
     }
 }
 

@@ -1,47 +1,82 @@
-//! The commands of the binary. Each returns whether what came out agrees with this project's documentation.
+//! The commands of the binary. Each says how what came out agrees with this project's documentation.
 
 pub mod bench;
 pub mod cell;
+mod checkpoint;
 pub mod explain;
+pub mod interrupt;
 pub mod litmus;
 pub mod mutants;
 pub mod orderings;
+pub mod output;
+mod progress;
 pub mod stress;
+mod values;
 pub mod verdict;
 pub mod zoo;
 
-use std::fmt::Display;
-use std::io::Write;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use reveille_checks::engine::Engine;
+use reveille_checks::names::{Named, unknown};
+use strum::VariantArray;
 
-/// What a command comes to: does it agree with the documentation? An error is one line for the user.
-pub type Outcome = Result<bool, Box<dyn std::error::Error>>;
+use self::output::{complain, print_json, program, say, tell, verbatim};
+use self::values::{named, names};
 
-/// An engine as the command line names it: `loom` stands for both of its rows.
+/// How a run ends, if not with an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EngineName(&'static str);
+pub enum Ending {
+    /// Nothing contradicts the documentation.
+    Agrees,
+    /// Something does.
+    Contradicts,
+    /// Nothing does, and of something there is no result: time was up too early, say.
+    NoResult,
+}
 
-impl EngineName {
-    const ALL: [&'static str; 5] = ["exact", "model", "loom", "shuttle", "hardware"];
+impl Ending {
+    /// What a run comes to in which this was found.
+    fn of(contradicts: bool, lacks_results: bool) -> Self {
+        match (contradicts, lacks_results) {
+            (true, _) => Self::Contradicts,
+            (false, true) => Self::NoResult,
+            (false, false) => Self::Agrees,
+        }
+    }
 
-    /// Whether `engine` is one of those meant.
-    pub fn means(self, engine: Engine) -> bool {
-        engine.name() == self.0
+    /// Both.
+    fn and(self, other: Self) -> Self {
+        let any = |ending| self == ending || other == ending;
+        Self::of(any(Self::Contradicts), any(Self::NoResult))
     }
 }
 
-impl FromStr for EngineName {
-    type Err = String;
+/// How a command ends. An error is one line for the user.
+pub type Outcome = Result<Ending, Box<dyn std::error::Error>>;
 
-    fn from_str(name: &str) -> Result<Self, String> {
-        match Self::ALL.into_iter().find(|&known| known == name) {
-            Some(known) => Ok(Self(known)),
-            None => Err(format!("no engine is called `{name}`; there are {}", Self::ALL.join(", "))),
-        }
+/// An engine as the command line names it: `loom` stands for both of its rows.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString, strum::IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = unknown::<Self>)]
+pub enum EngineName {
+    Exact,
+    Model,
+    Loom,
+    Shuttle,
+    Hardware,
+}
+
+impl Named for EngineName {
+    const WHAT: &'static str = "engine";
+}
+
+impl EngineName {
+    /// Whether `engine` is one of those meant.
+    pub fn means(self, engine: Engine) -> bool {
+        engine.name() == <&str>::from(self)
     }
 }
 
@@ -49,6 +84,11 @@ impl FromStr for EngineName {
 #[derive(Debug, thiserror::Error)]
 #[error("not all could be done")]
 pub struct Unfinished;
+
+/// This machine refuses what the command needs, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
 
 /// What a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,16 +106,6 @@ pub enum Format {
     Text,
     /// For machines.
     Json,
-}
-
-/// Prints a line. A reader that has gone away, as `head` does, is no error.
-pub fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-/// Prints a line to standard error, in the same way.
-pub fn complain(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A time in seconds from the command line.

@@ -1,17 +1,20 @@
 //! `reveille mutants`: every mistake against every engine.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use comfy_table::{Cell, CellAlignment, Color};
 use reveille_checks::engine::{Budget, Engine};
-use reveille_checks::report;
+use reveille_checks::sheet::{Cell, Column, Sheet};
 use reveille_checks::subject::{Case, MutantCase};
 use reveille_checks::verdict::Verdict;
 use serde::Serialize;
 
-use super::verdict::{Found, search::search};
-use super::{EngineName, Format, Outcome, say, seconds};
+use super::checkpoint::Checkpoint;
+use super::output::page;
+use super::verdict::Found;
+use super::verdict::search::{Plan, search};
+use super::{Ending, EngineName, Format, Outcome, named, print_json, program, say, seconds, tell, verbatim};
 
 /// Every mistake against every engine: caught after how many executions, or blind and why.
 #[derive(Debug, clap::Args)]
@@ -19,8 +22,8 @@ pub struct Args {
     /// Those whose names contain this only
     #[arg(long, default_value = "")]
     name: String,
-    /// These engines only: exact, model, loom, shuttle, hardware
-    #[arg(long, value_delimiter = ',')]
+    /// These engines only
+    #[arg(long, value_delimiter = ',', value_parser = named::<EngineName>())]
     engine: Vec<EngineName>,
     /// Wall time for the whole run
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "240")]
@@ -28,8 +31,11 @@ pub struct Args {
     /// Seed of shuttle's random schedules
     #[arg(long, default_value_t = Budget::default().seed)]
     seed: u64,
-    /// What to print: text or json
-    #[arg(long, default_value = "text")]
+    /// Go on where this file says that an earlier run was; it is made if there is none
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// What to print
+    #[arg(long, value_enum, default_value = "text")]
     format: Format,
     /// Print the table of the README of this crate instead, which says only who catches what
     #[arg(long, conflicts_with = "format")]
@@ -52,43 +58,57 @@ pub fn run(args: &Args) -> Outcome {
     let mut mutants = MutantCase::all();
     mutants.retain(|mutant| mutant.name().contains(&args.name));
     if mutants.is_empty() {
-        return Err(
-            format!("no mutant's name contains `{}`; `reveille mutants` lists them all", args.name).into()
-        );
+        return Err(format!(
+            "no mutant's name contains `{}`; `{} mutants` lists them all",
+            args.name,
+            program()
+        )
+        .into());
     }
     let is_asked =
         |engine: &Engine| args.engine.is_empty() || args.engine.iter().any(|name| name.means(*engine));
     let engines: Vec<Engine> = Engine::ALL.into_iter().filter(is_asked).collect();
     let cells: Vec<_> =
         mutants.iter().flat_map(|&mutant| engines.iter().map(move |&engine| (mutant, engine))).collect();
-    let found = search(&cells, args.budget, args.seed);
+    let checkpoint =
+        args.resume.as_deref().map(|file| Checkpoint::open(file, "mutants", args.seed)).transpose()?;
+    let plan = Plan { budget: args.budget, seed: args.seed, checkpoint: checkpoint.as_ref() };
+    let found = search(&cells, plan)?;
     let rows: Vec<_> = found.chunks(engines.len()).collect();
     let is_skipped = |cell: &Found<MutantCase>| matches!(cell.finding.verdict, Verdict::Skipped { .. });
     let (asked, unasked): (Vec<&[_]>, Vec<_>) = rows.iter().partition(|row| !row.iter().all(is_skipped));
-    let survivors: Vec<_> =
-        asked.iter().filter(|row| !row.iter().any(Found::misses)).map(|row| row[0].case.name()).collect();
+    let missed = || asked.iter().filter(|row| !row.iter().any(Found::misses));
+    // Who was not asked in full, because time was up, has not survived.
+    let is_asked =
+        |row: &&&[Found<MutantCase>]| !row.iter().any(|cell| cell.finding.verdict.is_inconclusive());
+    let survivors: Vec<_> = missed().filter(is_asked).map(|row| row[0].case.name()).collect();
+    let unknown = missed().count() - survivors.len();
     if args.readme {
-        say(readme(&engines, &rows).trim_end());
+        verbatim(readme(&engines, &rows).trim_end());
     } else if args.format == Format::Json {
         let json = rows.iter().flat_map(|row| row.iter().map(|cell| json(cell, row)));
-        say(serde_json::to_string_pretty(&json.collect::<Vec<_>>())?);
+        print_json(Some(args.seed), &json.collect::<Vec<_>>())?;
     } else {
-        say(format_args!("{}\n", table(&engines, &rows).trim_fmt()));
-        say(reasons(&rows));
+        say(format_args!("{}\n", table(&engines, &rows)));
+        tell(reasons(&rows));
         for survivor in &survivors {
-            say(format_args!("SURVIVES: {survivor}: no engine catches it within the budget"));
+            tell(format_args!("SURVIVES: {survivor}: no engine catches it within the budget"));
         }
         if !unasked.is_empty() {
             say(format_args!("{} mutants are none of these engines'.", unasked.len()));
         }
+        let unknown = match unknown {
+            0 => String::new(),
+            unknown => format!(", {unknown} without a result"),
+        };
         say(format_args!(
-            "{} mutants, {} of them caught by an engine at least. {:.0} s.",
+            "{} mutants, {} of them caught by an engine at least{unknown}. {:.0} s.",
             asked.len(),
-            asked.len() - survivors.len(),
+            asked.len() - missed().count(),
             start.elapsed().as_secs_f64()
         ));
     }
-    Ok(survivors.is_empty())
+    Ok(Ending::of(!survivors.is_empty(), unknown > 0))
 }
 
 fn json<'a>(cell: &Found<MutantCase>, row: &'a [Found<MutantCase>]) -> Json<'a> {
@@ -129,26 +149,20 @@ fn why_blind(cell: &Found<MutantCase>, row: &[Found<MutantCase>]) -> Option<Stri
     Some(why)
 }
 
-fn table(engines: &[Engine], rows: &[&[Found<MutantCase>]]) -> comfy_table::Table {
-    let mut table = report::plain_table();
-    let engines = engines.iter().map(|engine| format!("{}\n{}", engine.name(), engine.memory()));
-    table.set_header(std::iter::once("mutant".into()).chain(engines));
+fn table(engines: &[Engine], rows: &[&[Found<MutantCase>]]) -> String {
+    let engines =
+        engines.iter().map(|engine| (format!("{}\n{}", engine.name(), engine.memory()), Column::Right));
+    let mut sheet = Sheet::new(std::iter::once(("mutant".into(), Column::Name)).chain(engines));
     for row in rows {
         let cells = row.iter().map(|cell| match &cell.finding.verdict {
-            Verdict::Misses { explored, .. } => Cell::new(explored).fg(Color::Green),
-            Verdict::Skipped { .. } => Cell::new(""),
-            Verdict::Inconclusive { .. } => Cell::new("?").fg(Color::Yellow),
-            _ => Cell::new("blind").fg(Color::Red),
+            Verdict::Misses { explored, .. } => Cell::good(explored),
+            Verdict::Skipped { .. } => "".into(),
+            Verdict::Inconclusive { .. } => Cell::odd("?"),
+            _ => Cell::bad("blind"),
         });
-        table.add_row(std::iter::once(Cell::new(row[0].case)).chain(cells));
+        sheet.row(std::iter::once(Cell::from(row[0].case)).chain(cells));
     }
-    for (i, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if i > 0 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
+    sheet.on(page())
 }
 
 /// The reasons for blindness, each with the engines and mistakes that have it.

@@ -2,20 +2,24 @@
 
 mod model;
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use comfy_table::{Cell, CellAlignment, Color};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reveille_checks::engine::{Budget, ENOUGH};
 use reveille_checks::flavour::weakened::Mutation;
 use reveille_checks::orderings::{self, ENGINE, Probe, Row};
 use reveille_checks::report;
+use reveille_checks::sheet::{Cell, Column, Sheet};
 use reveille_checks::source::{self, Use};
 use serde::Serialize;
 
-use super::cell::{ask_child, end_with_the_parent};
-use super::{Format, Outcome, say, seconds};
+use super::cell::{NoAnswer, ask_child, end_with_the_parent};
+use super::checkpoint::Checkpoint;
+use super::output::{page, say_command};
+use super::{
+    Ending, Format, Outcome, interrupt, print_json, program, progress, say, seconds, tell, verbatim,
+};
 
 /// Every atomic ordering and fence in the library: what is lost when it is one step weaker.
 #[derive(Debug, clap::Args)]
@@ -32,8 +36,11 @@ pub struct Args {
     /// Seed of the random descents
     #[arg(long, default_value_t = Budget::default().seed)]
     seed: u64,
-    /// What to print: text or json
-    #[arg(long, default_value = "text")]
+    /// Go on where this file says that an earlier run was; it is made if there is none
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    resume: Option<PathBuf>,
+    /// What to print
+    #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
@@ -62,8 +69,8 @@ pub fn probe(args: &ProbeArgs) -> Outcome {
     let scenarios: Vec<_> =
         scenarios.iter().filter(|scenario| args.scenario.contains(&scenario.name)).collect();
     let found = orderings::probe(&mutation, &scenarios, budget);
-    say(serde_json::to_string(&found)?);
-    Ok(true)
+    verbatim(serde_json::to_string(&found)?);
+    Ok(Ending::Agrees)
 }
 
 /// A row with what was found about it.
@@ -82,21 +89,30 @@ impl Found {
         self.probes.first().filter(|_| all).and_then(|probe| probe.as_ref().ok())
     }
 
-    /// Whether time was up too early, counted in executions, for what is needed to show.
-    fn is_unfinished(&self) -> bool {
+    /// Why there is no result, if there is none: a search died, or its time was up too early, counted in executions,
+    /// for what is needed to show. What is needed is known once one of the changes loses.
+    fn no_result(&self) -> Option<String> {
+        if let Some(why) = self.probes.iter().find_map(|probe| probe.as_ref().err()) {
+            return Some(why.clone());
+        }
         let early = |probe: &Result<Probe, String>| match probe {
             Ok(probe @ Probe::NotNeeded { explored, .. }) => !probe.is_complete() && *explored < ENOUGH,
             _ => false,
         };
-        self.row.used.why_kept().is_none() && self.probes.iter().any(early)
+        let is_early = self.row.used.why_kept().is_none() && self.probes.iter().any(early);
+        is_early.then(|| "time was up too early, try a longer --budget".into())
     }
 
-    /// Whether the source explains what was found. Without a result there is nothing to explain, and a search that had to end too early
-    /// contradicts nothing.
+    /// Whether the source explains what was found.
     fn is_explained(&self) -> bool {
-        self.is_unfinished()
-            || self.probes.iter().all(Result::is_ok) && self.row.is_explained(self.needed().is_some())
+        self.no_result().is_some() || self.row.is_explained(self.needed().is_some())
     }
+}
+
+/// What these rows come to.
+fn ending(found: &[Found]) -> Ending {
+    let unexplained = found.iter().any(|found| !found.is_explained());
+    Ending::of(unexplained, found.iter().any(|found| found.no_result().is_some()))
 }
 
 /// An ordering in JSON.
@@ -139,24 +155,31 @@ pub fn run(args: &Args) -> Outcome {
     let is_asked = |used: &Use| args.explain.as_ref().is_none_or(|site| used.place.to_string() == *site);
     if !source::uses().iter().any(is_asked) {
         let site = args.explain.as_deref().unwrap_or_default();
-        return Err(format!("no ordering is at `{site}`; `reveille orderings` lists them all").into());
+        return Err(format!("no ordering is at `{site}`; `{} orderings` lists them all", program()).into());
     }
+    let checkpoint =
+        args.resume.as_deref().map(|file| Checkpoint::open(file, "orderings", args.seed)).transpose()?;
     let rows = orderings::rows().iter().filter(|row| is_asked(&row.used)).cloned().collect();
-    let found = search(rows, args, start);
-    let explained = found.iter().all(Found::is_explained);
-    if args.explain.is_some() {
-        found.iter().for_each(explain);
-        return Ok(explained);
+    let found = search(rows, args, checkpoint.as_ref(), start)?;
+    match (&args.explain, args.format) {
+        (_, Format::Json) => print_json(Some(args.seed), &found.iter().map(json).collect::<Vec<_>>())?,
+        (Some(_), Format::Text) => found.iter().for_each(explain),
+        (None, Format::Text) => text(&found, start),
     }
-    match args.format {
-        Format::Json => say(serde_json::to_string_pretty(&found.iter().map(json).collect::<Vec<_>>())?),
-        Format::Text => text(&found, start),
-    }
-    Ok(explained)
+    Ok(ending(&found))
 }
 
 /// Makes the mistakes, as many at a time as there are CPUs, within the budget.
-fn search(rows: Vec<Row>, args: &Args, start: Instant) -> Vec<Found> {
+///
+/// # Errors
+/// If this machine runs no search, or if there was a Ctrl-C before the first was over.
+fn search(
+    rows: Vec<Row>,
+    args: &Args,
+    checkpoint: Option<&Checkpoint>,
+    start: Instant,
+) -> Result<Vec<Found>, NoAnswer> {
+    interrupt::listen();
     let mut found: Vec<_> = rows
         .into_iter()
         .map(|row| Found { price: orderings::price(&row), row, probes: Vec::new() })
@@ -166,60 +189,85 @@ fn search(rows: Vec<Row>, args: &Args, start: Instant) -> Vec<Found> {
         .flat_map(|i| found[i].row.mutations().map(move |mutation| (i, mutation)).collect::<Vec<_>>())
         .collect();
     // What the source says is not needed is searched last: those searches have no end, and take what time is left.
-    let (mut short, mut long) = (Vec::new(), Vec::new());
-    for task in &tasks {
-        if found[task.0].row.used.why_kept().is_none() { short.push(task) } else { long.push(task) }
-    }
-    let progress = ProgressBar::with_draw_target(Some(tasks.len() as u64), ProgressDrawTarget::stderr());
-    progress.set_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").expect("the template is valid"),
-    );
+    let is_patient = |task: usize| found[tasks[task].0].row.used.why_kept().is_none();
+    let (short, long): (Vec<usize>, Vec<usize>) = (0..tasks.len()).partition(|&task| is_patient(task));
+    let progress = progress::bar(tasks.len());
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
     let deadline = start + args.budget;
     let left = Mutex::new((short.iter().chain(&long), tasks.len()));
-    let probes = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..cpus {
-            scope.spawn(|| {
-                loop {
-                    let next = {
-                        let mut left = left.lock().expect("no panic inside");
-                        let time = deadline.saturating_duration_since(Instant::now());
-                        // A search that is to find something may take long if it must; few do.
-                        let share = time * cpus as u32 / left.1.max(1) as u32;
-                        left.1 = left.1.saturating_sub(1);
-                        left.0.next().map(|&(i, mutation)| {
-                            let patient = found[*i].row.used.why_kept().is_none();
-                            (*i, mutation, if patient { time / 4 } else { share.min(time) })
-                        })
-                    };
-                    let Some((i, mutation, time)) = next else { break };
-                    progress.set_message(mutation.to_string());
-                    let probe = probe_in_child(mutation, &found[i].row.scenarios, time, args.seed);
-                    probes.lock().expect("no panic inside").push((i, probe));
-                    progress.inc(1);
-                }
-            });
+    let so_far = Mutex::new((Vec::new(), None));
+    let work = || {
+        loop {
+            let next = {
+                let mut left = left.lock().expect("no panic inside");
+                let time = deadline.saturating_duration_since(Instant::now());
+                // A search that is to find something may take long if it must; few do.
+                let share = time * cpus as u32 / left.1.max(1) as u32;
+                left.1 = left.1.saturating_sub(1);
+                left.0.next().map(|&task| (task, if is_patient(task) { time / 4 } else { share.min(time) }))
+            };
+            let Some((task, time)) = next else { break };
+            let (i, mutation) = &tasks[task];
+            progress.set_message(mutation.to_string());
+            let probe = look_into(mutation, &found[*i].row.scenarios, time, args.seed, checkpoint);
+            progress.inc(1);
+            let mut so_far = so_far.lock().expect("no panic inside");
+            match probe {
+                Ok(probe) => so_far.0.push((task, Ok(probe))),
+                Err(NoAnswer::Died(why)) => so_far.0.push((task, Err(why))),
+                Err(why) => so_far.1 = so_far.1.take().or(Some(why)),
+            }
+            if so_far.1.is_some() {
+                break;
+            }
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..cpus {
+            // This thread works too: without another one it takes longer, and no more.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
     });
     progress.finish_and_clear();
-    for (i, probe) in probes.into_inner().expect("no panic inside") {
-        found[i].probes.push(probe);
+    let (mut probes, stopped): (Vec<(usize, Result<Probe, String>)>, Option<NoAnswer>) =
+        so_far.into_inner().expect("no panic inside");
+    if let Some(stopped) = stopped {
+        if probes.is_empty() {
+            return Err(stopped);
+        }
+        let missing = (0..tasks.len()).filter(|task| !probes.iter().any(|(known, _)| known == task));
+        let missing: Vec<_> = missing.map(|task| (task, Err(stopped.to_string()))).collect();
+        probes.extend(missing);
     }
-    found
+    for (task, probe) in probes {
+        found[tasks[task].0].probes.push(probe);
+    }
+    Ok(found)
 }
 
-fn probe_in_child(
+fn look_into(
     mutation: &Mutation,
     scenarios: &[String],
     time: Duration,
     seed: u64,
-) -> Result<Probe, String> {
-    let mutation = serde_json::to_string(mutation).map_err(|error| error.to_string())?;
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Probe, NoAnswer> {
+    let mutation = serde_json::to_string(mutation).map_err(|error| NoAnswer::Died(error.to_string()))?;
+    if let Some(probe) = checkpoint.and_then(|known| known.get(&mutation)) {
+        return Ok(probe);
+    }
+    if interrupt::requested() {
+        return Err(NoAnswer::Interrupted);
+    }
     let (milliseconds, seed) = (time.as_millis().to_string(), seed.to_string());
     let mut args = vec!["probe", "--mutation", &mutation, "--milliseconds", &milliseconds, "--seed", &seed];
     args.extend(scenarios.iter().flat_map(|scenario| ["--scenario", scenario]));
-    ask_child(&args, time)
+    let probe: Probe = ask_child(&args, time)?;
+    if let Some(checkpoint) = checkpoint.filter(|_| probe.says_something()) {
+        checkpoint.put(&mutation, &probe)?;
+    }
+    Ok(probe)
 }
 
 fn json(found: &Found) -> Json<'_> {
@@ -247,67 +295,69 @@ fn explain(found: &Found) {
     say(format_args!("{}: {} {} in `{}`\n", used.place, used.operation.name(), used.order, used.function));
     for probe in &found.probes {
         match probe {
-            Ok(Probe::Needed { counterexample, .. }) => say(report::render(counterexample)),
-            Ok(probe @ Probe::NotNeeded { .. }) => say(format_args!("It was {}.", not_needed(probe))),
-            Err(why) => say(format_args!("No result: {why}.")),
+            Ok(Probe::Needed { counterexample, .. }) => say(report::render_on(counterexample, page())),
+            Ok(probe @ Probe::NotNeeded { .. }) => tell(format_args!("It was {}.", not_needed(probe))),
+            Err(why) => tell(format_args!("No result: {why}.")),
         }
     }
     if let Some(why) = found.row.why_kept() {
-        say(format_args!("It stays: {why}"));
+        tell(format_args!("It stays: {why}"));
     }
 }
 
 fn text(found: &[Found], start: Instant) {
-    let mut table = report::plain_table();
-    table.set_header(["site", "function", "operation", "ordering", "ns", "one step weaker"]);
+    let mut sheet = Sheet::new([
+        ("site", Column::Name),
+        ("function", Column::Text),
+        ("operation", Column::Text),
+        ("ordering", Column::Left),
+        ("ns", Column::Right),
+        ("one step weaker", Column::Text),
+    ]);
     for found in found {
         let used = &found.row.used;
         let operation = match (used.operation.name(), used.object.as_str()) {
             (name, "") => name.to_owned(),
             (name, object) => format!("{name} {object}"),
         };
-        let price = found.price.map_or(String::new(), |price| format!("{price:.1}"));
-        table.add_row([
-            Cell::new(&used.place),
-            Cell::new(&used.function),
-            Cell::new(operation),
-            Cell::new(used.order),
-            Cell::new(price).set_alignment(CellAlignment::Right),
+        sheet.row([
+            Cell::from(&used.place),
+            Cell::from(&used.function),
+            operation.into(),
+            used.order.into(),
+            found.price.map_or(String::new(), |price| format!("{price:.1}")).into(),
             consequence(found),
         ]);
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    say(format_args!("{}\n", table.trim_fmt()));
+    say(format_args!("{}\n", sheet.on(page())));
     let needed = found.iter().filter(|found| found.needed().is_some()).count();
     let explored: u64 = found.iter().flat_map(|found| &found.probes).flatten().map(Probe::explored).sum();
     let unexplained = found.iter().filter(|found| !found.is_explained()).count();
-    say(format_args!(
+    let unknown = found.iter().filter(|found| found.no_result().is_some()).count();
+    tell(format_args!(
         "ns: what it costs here, beside the same one step weaker.\n\
-         {} orderings; {needed} are needed, {unexplained} unexplained; the others say why they stay. {explored} executions in {:.0} s.\n\
-         A counterexample: cargo run --release -- orderings --explain SITE",
+         {} orderings; {needed} are needed, {unexplained} unexplained, {unknown} without a result (?); the others say \
+         why they stay. {explored} executions in {:.0} s.",
         found.len(),
         start.elapsed().as_secs_f64()
     ));
+    say_command("A counterexample: ", &format!("{} orderings --explain SITE", program()));
 }
 
 /// What becomes of the library with this ordering one step weaker.
 fn consequence(found: &Found) -> Cell {
     if let Some(NeededBy { scenario, engine, memory, steps }) = found.needed().and_then(NeededBy::of) {
-        return Cell::new(format!("{scenario}: loses, {engine} {memory}, {steps} steps"));
+        let text = format!("{scenario}: loses, {engine} {memory}, {steps} steps");
+        return if found.is_explained() { text.into() } else { Cell::bad(format!("UNEXPLAINED {text}")) };
     }
-    let probes = found.probes.iter().map(|probe| probe.as_ref().map_or_else(Clone::clone, not_needed));
-    let said: Vec<_> = probes.filter(|said| !said.is_empty()).collect();
     let why = found.row.why_kept().map(str::to_owned);
-    let unfinished =
-        found.is_unfinished().then(|| "no result: time was up too early, try a longer --budget".into());
-    let text = unfinished.into_iter().chain(said).chain(why).collect::<Vec<_>>().join("; ");
-    if found.is_explained() {
-        Cell::new(text)
-    } else {
-        Cell::new(format!("UNEXPLAINED {text}")).fg(Color::Red)
+    if let Some(no_result) = found.no_result() {
+        let text = [format!("? no result: {no_result}")].into_iter().chain(why).collect::<Vec<_>>();
+        return Cell::odd(text.join("; "));
     }
+    let said = found.probes.iter().flatten().map(not_needed).filter(|said| !said.is_empty());
+    let text = said.chain(why).collect::<Vec<_>>().join("; ");
+    if found.is_explained() { text.into() } else { Cell::bad(format!("UNEXPLAINED {text}")) }
 }
 
 fn not_needed(probe: &Probe) -> String {

@@ -2,25 +2,29 @@
 
 use std::time::{Duration, Instant};
 
-use comfy_table::{Cell, CellAlignment, Color};
 use reveille_checks::engine::{Budget, Engine};
 use reveille_checks::report;
+use reveille_checks::sheet::{Cell, Column, Sheet};
 use reveille_checks::subject::{Case, Needs, Replay};
 use reveille_checks::verdict::{Counterexample, Verdict};
 use reveille_checks::zoo::{self, Exhibit, Form, Shown};
 use serde::Serialize;
 
-use super::verdict::{Found, search::search};
-use super::{EngineName, Format, Outcome, say, seconds};
+use super::output::{page, say_command};
+use super::verdict::search::{Plan, search};
+use super::verdict::{Found, lacks_results, no_results};
+use super::{
+    Ending, EngineName, Format, Outcome, named, names, print_json, program, say, seconds, tell, verbatim,
+};
 
 /// Missed wakeups that really happened, each as it lost and mended, on every engine; or the story of one of them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// This one only, with its story and its shortest counterexample
-    #[arg(value_name = "EXHIBIT")]
+    #[arg(value_name = "EXHIBIT", value_parser = names::<Exhibit>(Exhibit::all().map(Exhibit::name)))]
     exhibit: Option<Exhibit>,
     /// These engines only: exact, loom, shuttle
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = named::<EngineName>())]
     engine: Vec<EngineName>,
     /// Wall time for the whole gallery
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120")]
@@ -28,8 +32,8 @@ pub struct Args {
     /// Seed of shuttle's random schedules
     #[arg(long, default_value_t = Budget::default().seed)]
     seed: u64,
-    /// What to print: text or json
-    #[arg(long, default_value = "text")]
+    /// What to print
+    #[arg(long, value_enum, default_value = "text")]
     format: Format,
     /// Print the tables of the page on the disciplines instead; nothing is searched
     #[arg(long, conflicts_with_all = ["exhibit", "format", "engine"])]
@@ -59,8 +63,8 @@ struct Json<'a> {
 /// Runs `reveille zoo`.
 pub fn run(args: &Args) -> Outcome {
     if args.readme {
-        say(zoo::tables().trim_end());
-        return Ok(true);
+        verbatim(zoo::tables().trim_end());
+        return Ok(Ending::Agrees);
     }
     if let (Some(exhibit), Some(record)) = (args.exhibit, &args.replay) {
         return replay(exhibit, record);
@@ -74,19 +78,19 @@ pub fn run(args: &Args) -> Outcome {
     let start = Instant::now();
     let shown = Shown::all().filter(|shown| args.exhibit.is_none_or(|exhibit| exhibit == shown.exhibit));
     let cells: Vec<_> = shown.flat_map(|shown| engines.iter().map(move |&engine| (shown, engine))).collect();
-    let mut found = search(&cells, args.budget, args.seed);
+    let mut found = search(&cells, Plan { budget: args.budget, seed: args.seed, checkpoint: None })?;
     adjudicate(&mut found);
     if args.format == Format::Json {
-        say(serde_json::to_string_pretty(&found.iter().map(json).collect::<Vec<_>>())?);
+        print_json(Some(args.seed), &found.iter().map(json).collect::<Vec<_>>())?;
     } else {
         if let Some(exhibit) = args.exhibit {
-            tell(exhibit, &found);
+            tell_of(exhibit, &found);
         }
-        say(format_args!("{}\n", table(&engines, &found).trim_fmt()));
-        say(legend(&found));
+        say(format_args!("{}\n", table(&engines, &found)));
+        tell(legend(&found));
         say(format_args!("{} searches in {:.0} s.", found.len(), start.elapsed().as_secs_f64()));
     }
-    Ok(!found.iter().any(contradicts))
+    Ok(Ending::of(found.iter().any(contradicts), lacks_results(&found)))
 }
 
 fn replay(exhibit: Exhibit, record: &str) -> Outcome {
@@ -98,7 +102,7 @@ fn replay(exhibit: Exhibit, record: &str) -> Outcome {
     };
     show(exhibit, &counterexample);
     let verdict = Verdict::Misses { counterexample, explored: 1 };
-    Ok(shown.contradicts(engine, &verdict) != Some(true))
+    Ok(Ending::of(shown.contradicts(engine, &verdict) == Some(true), false))
 }
 
 /// Loom can be wrong under c11. If the exact engine came to the end of the same code and has no miss, it is.
@@ -136,7 +140,7 @@ fn json(cell: &Found<Shown>) -> Json<'_> {
 
 /// What is known of an exhibit, and the first counterexample: the engines come in the order of their memories,
 /// the strongest first.
-fn tell(exhibit: Exhibit, found: &[Found<Shown>]) {
+fn tell_of(exhibit: Exhibit, found: &[Found<Shown>]) {
     let card = exhibit.card();
     let machine = match card.needs {
         Needs::Interleaving => "lost on any machine",
@@ -144,9 +148,9 @@ fn tell(exhibit: Exhibit, found: &[Found<Shown>]) {
         Needs::WeakerThanX86 => "lost on machines weaker than x86",
         Needs::Nothing => "not lost on any machine",
     };
-    say(format_args!("{exhibit}: {} ({}); {machine}\n\n{}\n", card.source, card.year, card.story));
+    tell(format_args!("{exhibit}: {} ({}); {machine}\n\n{}\n", card.source, card.year, card.story));
     for rule in card.broke {
-        say(format_args!("Broke: {}. {}", rule.name, rule.ask));
+        tell(format_args!("Broke: {}. {}", rule.name, rule.ask));
     }
     if let Some(unseen) = card.unseen {
         say(format_args!("Unseen for: {unseen}."));
@@ -158,28 +162,24 @@ fn tell(exhibit: Exhibit, found: &[Found<Shown>]) {
 }
 
 fn show(exhibit: Exhibit, counterexample: &Counterexample) {
-    say(report::render(counterexample));
+    say(report::render_on(counterexample, page()));
     if let Some(record) = &counterexample.record {
-        say(format_args!("See it again: reveille zoo {exhibit} --replay '{record}'\n"));
+        say_command("See it again: ", &format!("{} zoo {exhibit} --replay '{record}'", program()));
+        say("");
     }
 }
 
-fn table(engines: &[Engine], found: &[Found<Shown>]) -> comfy_table::Table {
-    let mut table = report::plain_table();
-    let engines_named = engines.iter().map(|engine| format!("{}\n{}", engine.name(), engine.memory()));
-    table.set_header(["exhibit".into(), "form".into()].into_iter().chain(engines_named));
+fn table(engines: &[Engine], found: &[Found<Shown>]) -> String {
+    let keys = ["exhibit", "form"].map(|key| (key.to_owned(), Column::Name));
+    let columns =
+        engines.iter().map(|engine| (format!("{}\n{}", engine.name(), engine.memory()), Column::Right));
+    let mut sheet = Sheet::new(keys.into_iter().chain(columns));
     for row in found.chunks(engines.len()) {
         let Shown { exhibit, form } = row[0].case;
         let name = if form == Form::Losing { exhibit.name() } else { "" };
-        table.add_row([Cell::new(name), Cell::new(form.name())].into_iter().chain(row.iter().map(brief)));
+        sheet.row([Cell::from(name), Cell::from(form.name())].into_iter().chain(row.iter().map(brief)));
     }
-    for (i, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if i > 1 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
+    sheet.on(page())
 }
 
 /// A cell in a few letters; the legend says what they mean.
@@ -188,12 +188,12 @@ fn brief(cell: &Found<Shown>) -> Cell {
     let (verdict, time) = (&cell.finding.verdict, cell.finding.seconds);
     let explored = verdict.explored();
     match verdict {
-        Verdict::Misses { .. } => Cell::new(format!("{mark}MISS {explored} {time:.1}s")).fg(Color::Red),
-        Verdict::Complete { .. } => Cell::new(format!("{mark}ok {explored} {time:.1}s")).fg(Color::Green),
-        Verdict::Bounded { .. } => Cell::new(format!("{mark}{explored} {time:.1}s")),
-        Verdict::Alarm { .. } => Cell::new(format!("ALARM {explored} {time:.1}s")).fg(Color::Yellow),
-        Verdict::Skipped { .. } => Cell::new("-"),
-        Verdict::Inconclusive { .. } => Cell::new(format!("? {time:.1}s")).fg(Color::Yellow),
+        Verdict::Misses { .. } => Cell::bad(format!("{mark}MISS {explored} {time:.1}s")),
+        Verdict::Complete { .. } => Cell::good(format!("{mark}ok {explored} {time:.1}s")),
+        Verdict::Bounded { .. } => format!("{mark}{explored} {time:.1}s").into(),
+        Verdict::Alarm { .. } => Cell::odd(format!("ALARM {explored} {time:.1}s")),
+        Verdict::Skipped { .. } => "-".into(),
+        Verdict::Inconclusive { .. } => Cell::odd(format!("? {time:.1}s")),
     }
 }
 
@@ -205,16 +205,13 @@ fn legend(found: &[Found<Shown>]) -> String {
          ?: no result, for the reason given below; !: not what this project documents\n\
          Only the exact engine has to find what its memory allows: loom leaves executions out, shuttle has no late stores\n",
     );
+    text += &no_results(found);
     for cell in found {
         let (case, engine, memory) = (cell.case, cell.engine.name(), cell.engine.memory());
-        match &cell.finding.verdict {
-            Verdict::Inconclusive { why } => {
-                text += &format!("no result: {case}: {engine} {memory}: {why}\n");
-            }
-            Verdict::Bounded { by, .. } if cell.engine.of_the_exact_engine().is_some() => {
-                text += &format!("not to its end: {case}: {engine} {memory}: {by}\n");
-            }
-            _ => {}
+        if let (Verdict::Bounded { by, .. }, Some(_)) =
+            (&cell.finding.verdict, cell.engine.of_the_exact_engine())
+        {
+            text += &format!("not to its end: {case}: {engine} {memory}: {by}\n");
         }
     }
     text.trim_end().into()

@@ -15,7 +15,7 @@ use crate::flavour::script::{self, Script};
 use crate::flavour::weakened::Followed;
 use crate::flavour::{Checked, exact};
 use crate::scenario::Scenario;
-use crate::trace::{self, Form, Object, Op, Step, Trace, order, stale};
+use crate::trace::{Form, Object, Op, Step, Trace, order, source, stale};
 use crate::verdict::{Counterexample, End, Link, Then, Verdict, Why};
 
 /// So many executions are visited depth first, on one thread, before anything else: many scenarios have no more, and what goes wrong
@@ -114,8 +114,10 @@ fn sum(name: &str) -> String {
 /// The script and the model's record in the text of an execution of this scenario.
 fn parsed<S: Scenario>(scenario: &S, text: &str) -> Result<(Script, Record), ReplayError> {
     let malformed = || ReplayError::Malformed(text.to_owned());
+    // A terminal may have broken it into lines, and none of its own parts is a space.
+    let text: String = text.split_whitespace().collect();
     let [whose, script, record] =
-        text.trim().splitn(3, '.').collect::<Vec<_>>().try_into().map_err(|_| malformed())?;
+        text.splitn(3, '.').collect::<Vec<_>>().try_into().map_err(|_| malformed())?;
     let script: usize = script.parse().map_err(|_| malformed())?;
     let record: Record = record.parse().map_err(|_| malformed())?;
     let name = scenario.name();
@@ -288,11 +290,11 @@ fn trace(failed: &Failed, main: &'static str, forms: &[Form]) -> (Trace, HashMap
                 values.into_iter().flatten().for_each(|value| *value = forms[object].unpacked(*value));
             }
             rows.insert(id, steps.len());
-            steps.push(Step { thread: id.thread(), op, source: trace::source(graph.event(id).source) });
+            steps.push(Step { thread: id.thread(), op, source: source(graph.event(id).source) });
         }
     }
     for &(thread, first) in &failed.circles {
-        let source = trace::source(graph.event(EventId::new(thread, first)).source);
+        let source = source(graph.event(EventId::new(thread, first)).source);
         steps.push(Step { thread, op: Op::Spin, source });
     }
     (Trace { threads, objects, steps }, rows)

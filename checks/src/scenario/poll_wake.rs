@@ -3,9 +3,7 @@
 //! The consumers are those of the README's table. They run on the library's own
 //! [`WaitQueue`]; a consumer adds only the ring and what it does when it is woken.
 
-use std::fmt;
 use std::marker::PhantomData;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Wake, Waker};
@@ -13,13 +11,27 @@ use std::task::{Wake, Waker};
 use reveille::gate::{Gate, WakeOne};
 use reveille::sync::{Atomic, JoinHandle, Mutex, Parker, Primitives};
 use reveille::wait_queue::{Kind, WaitQueue, Waiter};
+use strum::VariantArray;
 
 use super::{Ring, Scenario};
 use crate::flavour::script::Script;
+use crate::names::{Named, unknown};
 use crate::trace::Trace;
 
 /// Who calls the poller, and what it does when it is woken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = unknown::<Self>)]
 pub enum Consumer {
     /// An epoll item, level triggered: the entry stays queued; a wake puts the item on the ready list; `epoll_wait`
     /// takes it off, polls again, reports and puts it back, or drops it from the list if there is nothing.
@@ -37,6 +49,7 @@ pub enum Consumer {
     /// out. Until then completions do not look at the queue.
     Activation,
     /// `EpollLevel` with two producers: commits are serialised, the wakes race.
+    #[strum(serialize = "epoll-level-2p")]
     EpollLevel2p,
     /// A poller that re-polls when woken, and beside it another that polls once, takes nothing and leaves, as one does
     /// whose time is up.
@@ -47,48 +60,17 @@ pub enum Consumer {
 
 impl Consumer {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 9] = [
-        Self::EpollLevel,
-        Self::EpollEdge,
-        Self::PollOnce,
-        Self::TwoPollers,
-        Self::Persistent,
-        Self::Activation,
-        Self::EpollLevel2p,
-        Self::PasserBy,
-        Self::ExclusivePair,
-    ];
+    pub const ALL: [Self; Self::VARIANTS.len()] =
+        *Self::VARIANTS.first_chunk().expect("the length is that of the list");
 
     /// The name in tables and on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::EpollLevel => "epoll-level",
-            Self::EpollEdge => "epoll-edge",
-            Self::PollOnce => "poll-once",
-            Self::TwoPollers => "two-pollers",
-            Self::Persistent => "persistent",
-            Self::Activation => "activation",
-            Self::EpollLevel2p => "epoll-level-2p",
-            Self::PasserBy => "passer-by",
-            Self::ExclusivePair => "exclusive-pair",
-        }
+        self.into()
     }
 }
 
-impl fmt::Display for Consumer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Consumer {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|consumer| consumer.name() == name).ok_or_else(|| {
-            format!("no consumer is called `{name}`; there are {}", Self::ALL.map(Self::name).join(", "))
-        })
-    }
+impl Named for Consumer {
+    const WHAT: &'static str = "consumer";
 }
 
 /// How many completions the scenarios commit. Two are enough for every miss that is known.

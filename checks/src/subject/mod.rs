@@ -7,12 +7,13 @@ pub mod mutant;
 pub mod pool;
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use reveille::gate::Gate;
+use strum::VariantArray;
 
 use crate::engine::{self, Budget, Engine};
+use crate::names::{Named, unknown};
 use crate::scenario::{self, Consumer, PollWake};
 use crate::stress::{self, Report};
 use crate::trace::Trace;
@@ -51,7 +52,7 @@ pub trait Case: fmt::Display + Copy + PartialEq + Send + Sync {
                     && explored < engine.enough() =>
             {
                 let why = format!(
-                    "time was up after {explored} executions or states, and the miss that is documented may take {}: a longer \
+                    "time was up too early: the miss that is documented may take {} executions or states, try a longer \
                      --budget",
                     engine.enough()
                 );
@@ -156,7 +157,8 @@ impl Case for WakeCase {
 fn hardware<G: Gate>(scenario: String, budget: Budget) -> Verdict {
     let report = match stress::stress::<G>(budget.executions, budget.time) {
         Ok(report) => report,
-        Err(error) => return Verdict::Skipped { why: error.to_string() },
+        // In short for a cell, and in full for the line under the table.
+        Err(error) => return Verdict::Skipped { why: format!("{}: {error}", error.in_short()) },
     };
     if let Some(first) = report.first_stall {
         let counterexample = Counterexample {
@@ -184,7 +186,19 @@ fn hardware<G: Gate>(scenario: String, budget: Budget) -> Verdict {
 }
 
 /// A gate by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = unknown::<Self>)]
 #[allow(missing_docs)] // the types of the same names have the documentation
 pub enum GateName {
     HasSleeper,
@@ -217,38 +231,17 @@ macro_rules! with_gate {
 
 impl GateName {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 9] = [
-        Self::HasSleeper,
-        Self::HasSleeperNoBarrier,
-        Self::Posted,
-        Self::PostedFenced,
-        Self::ArmedLate,
-        Self::Rearm,
-        Self::RearmByStore,
-        Self::RearmOptIn,
-        Self::PerEntry,
-    ];
+    pub const ALL: [Self; Self::VARIANTS.len()] =
+        *Self::VARIANTS.first_chunk().expect("the length is that of the list");
 
     /// The name in tables and on the command line.
     pub fn name(self) -> &'static str {
-        with_gate!(self, G => <G as reveille::gate::Gate>::NAME)
+        self.into()
     }
 }
 
-impl fmt::Display for GateName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for GateName {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|gate| gate.name() == name).ok_or_else(|| {
-            format!("no gate is called `{name}`; there are {}", Self::ALL.map(Self::name).join(", "))
-        })
-    }
+impl Named for GateName {
+    const WHAT: &'static str = "gate";
 }
 
 /// Searches a cell of the verdict.

@@ -10,6 +10,7 @@ use std::fmt;
 use crate::engine::{self, AnyScenario, Budget, Engine};
 use crate::flavour::weakened::{self, Change, Mutation};
 use crate::gates;
+use crate::names::not_among;
 use crate::scenario::{Misuse, PoolScenario, Protocol};
 use crate::source;
 use crate::subject::{Case, Needs, Replay};
@@ -205,11 +206,7 @@ impl PoolCase {
     /// A line that lists the names that there are.
     pub fn new(protocol: &str, mutant: Option<&str>) -> Result<Self, String> {
         let find = |what: &str, name: &str, names: Vec<&'static str>| {
-            names
-                .iter()
-                .copied()
-                .find(|known| *known == name)
-                .ok_or_else(|| format!("no {what} is called `{name}`; there are {}", names.join(", ")))
+            names.iter().copied().find(|known| *known == name).ok_or_else(|| not_among(what, name, &names))
         };
         let protocol = find("protocol", protocol, Self::protocols())?;
         let what = format!("mutant of {protocol}");

@@ -46,6 +46,7 @@ use std::str::FromStr;
 
 use reveille::sync::Primitives;
 
+use crate::names;
 use crate::scenario::Scenario;
 use crate::subject::Needs;
 use crate::trace::Trace;
@@ -154,10 +155,9 @@ impl FromStr for Exhibit {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        Self::all().find(|exhibit| exhibit.name() == name).ok_or_else(|| {
-            let names: Vec<_> = Self::all().map(Self::name).collect();
-            format!("no exhibit is called `{name}`; there are {}", names.join(", "))
-        })
+        Self::all()
+            .find(|exhibit| exhibit.name() == name)
+            .ok_or_else(|| names::not_among("exhibit", name, Self::all().map(Self::name)))
     }
 }
 

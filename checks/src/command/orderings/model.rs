@@ -1,12 +1,13 @@
 //! `reveille orderings --model`: the orders and fences of the model's programs.
 
-use reveille_checks::report;
+use reveille_checks::sheet::{Column, Sheet};
 use reveille_model::memory::Memory;
 use reveille_model::program::Weakening;
 use reveille_model::protocol::poll_wake::necessity::{Need, SOUND, necessity};
 use serde::Serialize;
 
-use crate::command::{Format, Outcome, say};
+use crate::command::output::page;
+use crate::command::{Ending, Format, Outcome, print_json, say, tell};
 
 /// A row in JSON; the names are those of the library's rows.
 #[derive(Serialize)]
@@ -68,11 +69,17 @@ pub(super) fn run(format: Format) -> Outcome {
     let needs: Vec<_> = needs.into_iter().flatten().collect();
     let explained = needs.iter().all(Need::is_explained);
     if format == Format::Json {
-        say(serde_json::to_string_pretty(&needs.iter().map(json).collect::<Vec<_>>())?);
-        return Ok(explained);
+        print_json(None, &needs.iter().map(json).collect::<Vec<_>>())?;
+        return Ok(Ending::of(!explained, false));
     }
-    let mut table = report::plain_table();
-    table.set_header(["gate", "place", "operation", "ordering", "instead", "then"]);
+    let mut sheet = Sheet::new([
+        ("gate", Column::Name),
+        ("place", Column::Text),
+        ("operation", Column::Left),
+        ("ordering", Column::Left),
+        ("instead", Column::Text),
+        ("then", Column::Text),
+    ]);
     let mut above = "";
     for need in &needs {
         let gate = if above == need.gate.name() { "" } else { need.gate.name() };
@@ -83,18 +90,15 @@ pub(super) fn run(format: Format) -> Outcome {
             (_, why) => format!("UNEXPLAINED: {:?}, {why:?}", need.needed_by),
         };
         let operation = need.place.kind.to_string();
-        table.add_row([gate, &need.place.site, &operation, &order(need), &weaker(need.weakening), &then]);
+        sheet.row([gate, &need.place.site, &operation, &order(need), &weaker(need.weakening), &then]);
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    say(format_args!("{}\n", table.trim_fmt()));
+    say(format_args!("{}\n", sheet.on(page())));
     let states: usize = needs.iter().map(|need| need.states).sum();
     let needed = needs.iter().filter(|need| need.needed_by.is_some()).count();
-    say(format_args!(
+    tell(format_args!(
         "{} ways to do less, {needed} of them lose something under RC11, the others say why they stay. {states} states; each \
          search that found nothing came to its end.",
         needs.len()
     ));
-    Ok(explained)
+    Ok(Ending::of(!explained, false))
 }

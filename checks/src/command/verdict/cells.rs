@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{Cell, Color};
 use reveille_checks::engine::Engine;
+use reveille_checks::sheet::Cell;
 use reveille_checks::subject::Case;
 use reveille_checks::verdict::Verdict;
 
@@ -18,15 +18,15 @@ pub(super) fn brief_model<C: Case>(by_memory: &[Vec<&Found<C>>], i: usize) -> Ce
     let cells: Vec<_> = by_memory.iter().map(|cells| cells[i]).collect();
     let mark = if cells.iter().any(|cell| cell.contradicts()) { "!" } else { "" };
     if let Some(miss) = cells.iter().find(|cell| cell.misses()) {
-        return Cell::new(format!("{mark}MISS {}", miss.engine.memory())).fg(Color::Red);
+        return Cell::bad(format!("{mark}MISS {}", miss.engine.memory()));
     }
     match cells.iter().find(|cell| !matches!(cell.finding.verdict, Verdict::Complete { .. })) {
-        None => Cell::new(format!("{mark}ok")).fg(Color::Green),
-        Some(Found { finding: Finding { verdict: Verdict::Skipped { .. }, .. }, .. }) => Cell::new("-"),
+        None => Cell::good(format!("{mark}ok")),
+        Some(Found { finding: Finding { verdict: Verdict::Skipped { .. }, .. }, .. }) => "-".into(),
         Some(_) if cells.iter().all(|cell| cell.finding.verdict.is_partly_complete()) => {
-            Cell::new(format!("{mark}part")).fg(Color::Green)
+            Cell::good(format!("{mark}part"))
         }
-        Some(_) => Cell::new("?").fg(Color::Yellow),
+        Some(_) => Cell::odd("?"),
     }
 }
 
@@ -34,27 +34,23 @@ pub(super) fn brief_model<C: Case>(by_memory: &[Vec<&Found<C>>], i: usize) -> Ce
 pub(super) fn brief<C: Case>(found: &Found<C>) -> Cell {
     let mark = if found.contradicts() { "!" } else { "" };
     match &found.finding.verdict {
-        Verdict::Misses { .. } if found.engine == Engine::Hardware => {
-            Cell::new(format!("{mark}STALL")).fg(Color::Red)
-        }
+        Verdict::Misses { .. } if found.engine == Engine::Hardware => Cell::bad(format!("{mark}STALL")),
         Verdict::Misses { counterexample, .. } => {
-            Cell::new(format!("{mark}MISS {}", counterexample.trace.steps.len())).fg(Color::Red)
+            Cell::bad(format!("{mark}MISS {}", counterexample.trace.steps.len()))
         }
-        Verdict::Alarm { .. } => Cell::new("ALARM").fg(Color::Yellow),
+        Verdict::Alarm { .. } => Cell::odd("ALARM"),
         Verdict::Complete { explored } if found.engine.of_the_exact_engine().is_some() => {
-            Cell::new(format!("{mark}ok {explored}")).fg(Color::Green)
+            Cell::good(format!("{mark}ok {explored}"))
         }
-        Verdict::Complete { explored } => {
-            Cell::new(format!("{mark}all {}", short(*explored))).fg(Color::Green)
+        Verdict::Complete { explored } => Cell::good(format!("{mark}all {}", short(*explored))),
+        Verdict::Bounded { preemptions: Some(bound), .. } => Cell::good(format!("{mark}≤{bound}")),
+        Verdict::Bounded { explored, .. } => Cell::good(format!("{mark}{}", short(*explored))),
+        // The cause in a word, where the machine has no io_uring for us.
+        Verdict::Skipped { why } if found.case.pointless(found.engine).is_none() => {
+            Cell::odd(why.split(':').next().unwrap_or(why))
         }
-        Verdict::Bounded { preemptions: Some(bound), .. } => {
-            Cell::new(format!("{mark}≤{bound}")).fg(Color::Green)
-        }
-        Verdict::Bounded { explored, .. } => {
-            Cell::new(format!("{mark}{}", short(*explored))).fg(Color::Green)
-        }
-        Verdict::Skipped { .. } => Cell::new("-"),
-        Verdict::Inconclusive { .. } => Cell::new("?").fg(Color::Yellow),
+        Verdict::Skipped { .. } => "-".into(),
+        Verdict::Inconclusive { .. } => Cell::odd("?"),
     }
 }
 
@@ -72,35 +68,51 @@ pub(super) fn marks<C>(found: &[Found<C>]) -> String {
     let any = |engine: &str| found.iter().any(|cell| cell.engine.name() == engine);
     let mut text = String::new();
     if any("exact") {
-        text += "exact     ok n: every execution of the code under this memory, each once, n of them, nothing missed; MISS n: a\n          \
-                 counterexample of n steps; n alone: nothing missed in n executions, then time was up\n";
+        text += "exact     ok n: every execution of the code under this memory, each once, n of them, nothing missed; \
+                 MISS n: a counterexample of n steps; n alone: nothing missed in n executions, then time was up\n";
     }
     if any("model") {
-        text += "model     ok: all states searched under sc, tso (x86) and rc11, nothing missed; MISS m: under m and all weaker;\n          \
-                 part: not in all sizes, then time was up\n";
+        text += "model     ok: all states searched under sc, tso (x86) and rc11, nothing missed; MISS m: under m and all \
+                 weaker; part: not in all sizes, then time was up\n";
     }
     if any("loom") {
-        text += "loom      MISS n: a counterexample of n steps; ≤b: nothing missed with at most b preemptions, then time was up;\n          \
-                 all n: the search ended after n executions. sc: interleavings only; c11: stale reads too\n";
+        text += "loom      MISS n: a counterexample of n steps; ≤b: nothing missed with at most b preemptions, then time \
+                 was up; all n: the search ended after n executions. sc: interleavings only; c11: stale reads too\n";
     }
     if any("shuttle") {
-        text += "shuttle   MISS n: a counterexample of n steps; n: nothing missed in n schedules, a sample of interleavings. It\n          \
-                 sees no late stores, so it cannot see the misses that need them\n";
+        text += "shuttle   MISS n: a counterexample of n steps; n: nothing missed in n schedules, a sample of \
+                 interleavings. It sees no late stores, so it cannot see the misses that need them\n";
     }
     text += "?         no result, for the reason given below; !: not what this project documents\n";
     text
 }
 
-/// Why a cell has no result.
-pub(super) fn no_results<C: Case>(found: &[Found<C>]) -> String {
-    let mut text = String::new();
+/// So many cells without a result are named, where several have the same reason.
+const NAMED: usize = 3;
+
+/// Why cells have no result.
+pub(in crate::command) fn no_results<C: Case>(found: &[Found<C>]) -> String {
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for Found { case, engine, finding } in found {
         let why = match &finding.verdict {
             Verdict::Inconclusive { why } => why,
             Verdict::Skipped { why } if case.pointless(*engine).is_none() => why,
             _ => continue,
         };
-        let _ = writeln!(text, "no result: {case}, {} {}: {why}", engine.name(), engine.memory());
+        let cell = format!("{case}, {} {}", engine.name(), engine.memory());
+        match reasons.iter_mut().find(|(known, _)| known == why) {
+            Some((_, cells)) => cells.push(cell),
+            None => reasons.push((why, vec![cell])),
+        }
+    }
+    let mut text = String::new();
+    for (why, cells) in reasons {
+        let more = match cells.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let cells = cells[..cells.len().min(NAMED)].join("; ");
+        let _ = writeln!(text, "no result: {cells}{more}: {why}");
     }
     text
 }

@@ -1,10 +1,13 @@
-//! `reveille verdict`: the table gate × consumer × engine, the table protocol × engine of the pool, and what they mean.
+//! `reveille verdict`: the answer on one screen; with `--all`, or narrowed, the table gate × consumer × engine, the table
+//! protocol × engine of the pool, and what they mean.
 
+mod answer;
 mod cells;
 mod pool;
 pub(super) mod search;
 mod text;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use reveille_checks::engine::{Budget, Engine};
@@ -13,26 +16,28 @@ use reveille_checks::subject::{Case, GateName, PoolCase, WakeCase};
 use reveille_checks::verdict::Verdict;
 use serde::Serialize;
 
-use super::cell::Finding;
-use super::{EngineName, Format, Outcome, Subject, say, seconds};
+pub(super) use self::cells::no_results;
+use super::cell::{Finding, NoAnswer};
+use super::checkpoint::Checkpoint;
+use super::{Ending, EngineName, Format, Outcome, Subject, named, names, print_json, say, seconds, tell};
 
 /// What `reveille verdict` takes; an option that is not given narrows nothing.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// These gates only: has-sleeper, has-sleeper-no-barrier, posted, posted-fenced, armed-late, rearm, rearm-by-store, rearm-opt-in,
-    /// per-entry
-    #[arg(long, value_delimiter = ',')]
+    /// The whole table: every gate, consumer and engine, and the worker pool
+    #[arg(long)]
+    all: bool,
+    /// The table of these gates only
+    #[arg(long, value_delimiter = ',', value_parser = named::<GateName>())]
     gate: Vec<GateName>,
-    /// These consumers only: epoll-level, epoll-edge, poll-once, two-pollers, persistent, activation, epoll-level-2p, passer-by,
-    /// exclusive-pair
-    #[arg(long, value_delimiter = ',')]
+    /// The table of these consumers only
+    #[arg(long, value_delimiter = ',', value_parser = named::<Consumer>())]
     consumer: Vec<Consumer>,
-    /// These protocols of the pool only: enqueue-idle, shard-scan, searching, sparing, timeout, hash, exit, cancel, two-idle, maximum, blocking, panic,
-    /// no-thread, nested, resize, mixture, stalled, last-worker, cancel-search
-    #[arg(long, value_delimiter = ',')]
+    /// The table of these protocols of the pool only
+    #[arg(long, value_delimiter = ',', value_parser = names::<Protocol>(PoolCase::protocols()))]
     protocol: Vec<Protocol>,
-    /// These engines only: exact, model, loom, shuttle, hardware
-    #[arg(long, value_delimiter = ',')]
+    /// The table of these engines only
+    #[arg(long, value_delimiter = ',', value_parser = named::<EngineName>())]
     engine: Vec<EngineName>,
     /// What the verdict is on: the wakeup of the question, or the pool. Without it, both, the pool in a summary; as JSON, the wakeup
     #[arg(long, value_enum)]
@@ -43,9 +48,24 @@ pub struct Args {
     /// Seed of shuttle's random schedules
     #[arg(long, default_value_t = Budget::default().seed)]
     seed: u64,
-    /// What to print: text or json
-    #[arg(long, default_value = "text")]
+    /// Go on where this file says that an earlier run was; it is made if there is none
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// What to print
+    #[arg(long, value_enum, default_value = "text")]
     format: Format,
+}
+
+impl Args {
+    /// Whether the question is asked as it stands.
+    fn asks_for_the_answer(&self) -> bool {
+        let narrowed = !(self.gate.is_empty()
+            && self.consumer.is_empty()
+            && self.protocol.is_empty()
+            && self.engine.is_empty())
+            || self.subject.is_some();
+        !self.all && !narrowed && self.format == Format::Text
+    }
 }
 
 /// A protocol of the pool by its name.
@@ -111,6 +131,7 @@ struct PoolKey {
 
 fn say_json<C: Copy, K: Serialize>(
     found: &[Found<C>],
+    seed: u64,
     key: impl Fn(C) -> K,
 ) -> Result<(), serde_json::Error> {
     let rows = found.iter().map(|Found { case, engine, finding: Finding { verdict, seconds } }| {
@@ -127,8 +148,7 @@ fn say_json<C: Copy, K: Serialize>(
             steps: steps.filter(|&steps| steps > 0),
         }
     });
-    say(serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?);
-    Ok(())
+    print_json(Some(seed), &rows.collect::<Vec<_>>())
 }
 
 /// The part of the budget that the pool gets where both subjects are asked for.
@@ -137,85 +157,102 @@ const POOL_SHARE: f64 = 0.35;
 /// Runs `reveille verdict`.
 pub fn run(args: &Args) -> Outcome {
     let start = Instant::now();
-    let wakeup_only = !(args.gate.is_empty() && args.consumer.is_empty());
-    let subject = match (args.subject, wakeup_only, args.protocol.is_empty()) {
-        (Some(Subject::Pool) | None, true, false) | (Some(Subject::Pool), true, _) => {
-            return Err("the pool has no --gate and no --consumer; it has --protocol".into());
-        }
-        (Some(Subject::Wakeup), _, false) => {
-            return Err("the wakeup has no --protocol; it has --gate and --consumer".into());
-        }
-        (None, true, true) => Some(Subject::Wakeup),
-        (None, false, false) => Some(Subject::Pool),
-        (None, false, true) if args.format == Format::Json => Some(Subject::Wakeup),
-        (asked, _, _) => asked,
-    };
+    let checkpoint =
+        args.resume.as_deref().map(|file| Checkpoint::open(file, "verdict", args.seed)).transpose()?;
+    let plan = search::Plan { budget: args.budget, seed: args.seed, checkpoint: checkpoint.as_ref() };
+    if args.asks_for_the_answer() {
+        return answer::run(plan, start);
+    }
+    let subject = subject(args)?;
     let share = match subject {
         None => POOL_SHARE,
         Some(Subject::Wakeup) => 0.0,
         Some(Subject::Pool) => 1.0,
     };
     let mut searches = 0;
-    let mut agrees = true;
+    let mut ending = Ending::Agrees;
     if subject != Some(Subject::Pool) {
-        let found = find(wake_cells(args), args.budget.mul_f64(1.0 - share), args);
-        searches += found.len();
+        let found = find(wake_cells(args), plan.part(1.0 - share))?;
+        searches += number_of_searches(&found);
         match args.format {
-            Format::Json => say_json(&found, |WakeCase { gate, consumer }| WakeKey {
+            Format::Json => say_json(&found, args.seed, |WakeCase { gate, consumer }| WakeKey {
                 gate: gate.name(),
                 consumer: consumer.name(),
             })?,
             Format::Text => {
-                say(format_args!("{}\n", text::table(&found).trim_fmt()));
-                say(text::legend(&found, args));
-                say(text::answer(&found));
-                say(text::reproduce(&found));
+                say(format_args!("{}\n", text::table(&found)));
+                tell(text::legend(&found, args));
+                tell(text::answer(&found));
+                text::reproduce(&found);
+                say("");
             }
         }
-        agrees &= settle(&found, args);
+        ending = ending.and(settle(&found, args.format));
     }
-    if subject != Some(Subject::Wakeup) {
+    if subject != Some(Subject::Wakeup) && !super::interrupt::requested() {
         let cells = if subject.is_some() { pool_cells(args) } else { summary_cells(args) };
-        let found = find(cells, args.budget.mul_f64(share), args);
-        searches += found.len();
+        let found = find(cells, plan.part(share))?;
+        searches += number_of_searches(&found);
         match (args.format, subject) {
-            (Format::Json, _) => {
-                say_json(&found, |case| PoolKey { protocol: case.protocol(), mutant: case.mutant() })?
-            }
-            (Format::Text, Some(_)) => say(pool::report(&found, args)),
-            (Format::Text, None) => say(pool::summary(&found)),
+            (Format::Json, _) => say_json(&found, args.seed, |case| PoolKey {
+                protocol: case.protocol(),
+                mutant: case.mutant(),
+            })?,
+            (Format::Text, Some(_)) => pool::report(&found, args),
+            (Format::Text, None) => tell(pool::summary(&found)),
         }
-        agrees &= settle(&found, args);
+        ending = ending.and(settle(&found, args.format));
     }
     if args.format == Format::Text {
-        say(text::worth());
         say(format_args!("{searches} searches in {:.0} s.", start.elapsed().as_secs_f64()));
     }
-    Ok(agrees)
+    Ok(ending)
+}
+
+/// What the verdict is on; `None` for both subjects.
+fn subject(args: &Args) -> Result<Option<Subject>, String> {
+    let wakeup_only = !(args.gate.is_empty() && args.consumer.is_empty());
+    match (args.subject, wakeup_only, args.protocol.is_empty()) {
+        (Some(Subject::Pool) | None, true, false) | (Some(Subject::Pool), true, _) => {
+            Err("the pool has no --gate and no --consumer; it has --protocol".into())
+        }
+        (Some(Subject::Wakeup), _, false) => {
+            Err("the wakeup has no --protocol; it has --gate and --consumer".into())
+        }
+        (None, true, true) => Ok(Some(Subject::Wakeup)),
+        (None, false, false) => Ok(Some(Subject::Pool)),
+        (None, false, true) if args.format == Format::Json => Ok(Some(Subject::Wakeup)),
+        (asked, _, _) => Ok(asked),
+    }
+}
+
+/// How many cells an engine was asked about.
+fn number_of_searches<C: Case>(found: &[Found<C>]) -> usize {
+    found.iter().filter(|cell| cell.case.pointless(cell.engine).is_none()).count()
 }
 
 /// Searches, and adjudicates.
-fn find<C: Case>(cells: Vec<(C, Engine)>, budget: Duration, args: &Args) -> Vec<Found<C>> {
-    let mut found = search::search(&cells, budget, args.seed);
-    adjudicate(&mut found, budget, args);
-    found
+fn find<C: Case>(cells: Vec<(C, Engine)>, plan: search::Plan<'_>) -> Result<Vec<Found<C>>, NoAnswer> {
+    let mut found = search::search(&cells, plan)?;
+    adjudicate(&mut found, plan);
+    Ok(found)
 }
 
 /// Whether all cells agree with the documentation; says so of those that do not.
-fn settle<C: Case>(found: &[Found<C>], args: &Args) -> bool {
-    let contradictions: Vec<_> = found.iter().filter(|found| found.contradicts()).collect();
-    for Found { case, engine, finding } in &contradictions {
-        if args.format == Format::Text {
-            say(format_args!(
-                "CONTRADICTION: {case}, {} {}: {}",
-                engine.name(),
-                engine.memory(),
-                match finding.verdict.misses() {
-                    Some(true) => "a miss, and this project documents that there is none",
-                    _ => "no miss, and this project documents one",
-                }
-            ));
+fn settle<C: Case>(found: &[Found<C>], format: Format) -> Ending {
+    let mut contradicts = false;
+    let mut contradiction = |text: String| {
+        contradicts = true;
+        if format == Format::Text {
+            tell(format_args!("CONTRADICTION: {text}"));
         }
+    };
+    for Found { case, engine, finding } in found.iter().filter(|found| found.contradicts()) {
+        let what = match finding.verdict.misses() {
+            Some(true) => "a miss, and this project documents that there is none",
+            _ => "no miss, and this project documents one",
+        };
+        contradiction(format!("{case}, {} {}: {what}", engine.name(), engine.memory()));
     }
     // The code and the program beside it, both searched to the end.
     let pairs = [
@@ -223,7 +260,6 @@ fn settle<C: Case>(found: &[Found<C>], args: &Args) -> bool {
         (Engine::ExactTso, Engine::ModelTso),
         (Engine::ExactRc11, Engine::ModelRc11),
     ];
-    let mut agree = true;
     for exact in found {
         for (_, model) in pairs.into_iter().filter(|(engine, _)| *engine == exact.engine) {
             let Some(model) = cell_of(found, exact.case, model) else { continue };
@@ -231,15 +267,20 @@ fn settle<C: Case>(found: &[Found<C>], args: &Args) -> bool {
                 matches!(cell.finding.verdict, Verdict::Complete { .. } | Verdict::Misses { .. })
             };
             if ended(exact) && ended(model) && exact.misses() != model.misses() {
-                agree = false;
-                if args.format == Format::Text {
-                    let (case, memory) = (exact.case, exact.engine.memory());
-                    say(format_args!("CONTRADICTION: {case}: exact {memory} and model {memory} differ"));
-                }
+                let (case, memory) = (exact.case, exact.engine.memory());
+                contradiction(format!("{case}: exact {memory} and model {memory} differ"));
             }
         }
     }
-    agree && contradictions.is_empty()
+    Ending::of(contradicts, lacks_results(found))
+}
+
+/// Whether a search came to no result. The hardware samples, and its silence says little in any case; but
+/// where it is asked alone and was not there, nothing was found out.
+pub(super) fn lacks_results<C: Case>(found: &[Found<C>]) -> bool {
+    let asked = || found.iter().filter(|cell| cell.case.pointless(cell.engine).is_none());
+    let has_none = |cell: &Found<C>| cell.finding.verdict.is_inconclusive() || cell.was_skipped();
+    asked().any(|cell| has_none(cell) && cell.engine != Engine::Hardware) || asked().all(has_none)
 }
 
 /// The engines that are asked for, in the order of the table.
@@ -287,7 +328,7 @@ fn summary_cells(args: &Args) -> Vec<(PoolCase, Engine)> {
 
 /// Turns loom's misses under c11 that a complete search under RC11 refutes into alarms: that of the exact engine, which runs the
 /// same code, or else the model's. Where neither was asked for, they are asked now.
-fn adjudicate<C: Case>(found: &mut [Found<C>], budget: Duration, args: &Args) {
+fn adjudicate<C: Case>(found: &mut [Found<C>], plan: search::Plan<'_>) {
     for i in 0..found.len() {
         let case = found[i].case;
         if found[i].engine != Engine::LoomC11 || !found[i].misses() {
@@ -296,7 +337,7 @@ fn adjudicate<C: Case>(found: &mut [Found<C>], budget: Duration, args: &Args) {
         for engine in Engine::JUDGES {
             let verdict = match cell_of(found, case, engine) {
                 Some(cell) => cell.finding.verdict.clone(),
-                None => case.search(engine, Budget { seed: args.seed, ..Budget::of_time(budget / 10) }),
+                None => case.search(engine, Budget { seed: plan.seed, ..Budget::of_time(plan.budget / 10) }),
             };
             let finding = &mut found[i].finding;
             finding.verdict = finding.verdict.clone().adjudicated(engine, &verdict);

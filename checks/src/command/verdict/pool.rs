@@ -2,23 +2,21 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{Cell, CellAlignment, Table};
 use reveille_checks::engine::{self, Engine};
-use reveille_checks::report;
+use reveille_checks::sheet::{Cell, Column, Sheet};
 use reveille_checks::subject::PoolCase;
 
 use super::cells::{MODEL, brief, brief_model, disagreements, marks, no_results};
 use super::{Args, Found};
+use crate::command::output::{page, program, say, say_command, tell};
 
-/// The table of the protocols, that of their mutants, and what they mean.
-pub(super) fn report(found: &[Found<PoolCase>], args: &Args) -> String {
-    let mut text = format!("{}\n\n", table(found, false).trim_fmt());
-    let _ = writeln!(
-        text,
-        "The same with a mistake each, which has to be found:\n\n{}\n",
-        table(found, true).trim_fmt()
-    );
-    text += &marks(found);
+/// Prints the table of the protocols, that of their mutants, and what they mean.
+pub(super) fn report(found: &[Found<PoolCase>], args: &Args) {
+    say(format_args!("{}\n", table(found, false)));
+    if found.iter().any(|cell| cell.case.mutant().is_some()) {
+        say(format_args!("The same with a mistake each, which has to be found:\n\n{}\n", table(found, true)));
+    }
+    let mut text = marks(found);
     let _ = writeln!(
         text,
         "-         not asked: the engine does not have this, or cannot see it. Budget {} s, seed {}, {}.",
@@ -28,17 +26,17 @@ pub(super) fn report(found: &[Found<PoolCase>], args: &Args) -> String {
     );
     text += &no_results(found);
     text += &disagreements(found);
-    let _ = writeln!(text, "\n{}", summary(found).trim_end());
+    let _ = write!(text, "\n{}", summary(found).trim_end());
+    tell(text);
     if let Some(miss) = found.iter().find(|cell| cell.misses()) {
         let mutant = miss.case.mutant().unwrap_or_default();
-        let _ = write!(text, "\nSee how: cargo run --release -- explain {} {mutant}", miss.case.protocol());
+        say("");
+        say_command("See how: ", &format!("{} explain {} {mutant}", program(), miss.case.protocol()));
     }
-    text
 }
 
 /// A row for each case: the protocols as they are, or those with a mistake.
-fn table(found: &[Found<PoolCase>], mutants: bool) -> Table {
-    let mut table = report::plain_table();
+fn table(found: &[Found<PoolCase>], mutants: bool) -> String {
     let found: Vec<_> = found.iter().filter(|cell| cell.case.mutant().is_some() == mutants).collect();
     let engines: Vec<_> =
         Engine::ALL.into_iter().filter(|&engine| found.iter().any(|cell| cell.engine == engine)).collect();
@@ -46,10 +44,11 @@ fn table(found: &[Found<PoolCase>], mutants: bool) -> Table {
     let code = code.filter(|&engine| engine != Engine::Hardware).collect::<Vec<_>>();
     let by_model = MODEL.iter().all(|engine| engines.contains(engine));
     let names = if mutants { &["protocol", "mutant"][..] } else { &["protocol"] };
-    let header = names.iter().map(|name| name.to_string());
-    let header = header.chain(by_model.then(|| "model".into()));
-    table
-        .set_header(header.chain(code.iter().map(|engine| format!("{} {}", engine.name(), engine.memory()))));
+    let names = names.iter().map(|name| (name.to_string(), Column::Name));
+    let model = by_model.then(|| ("model".to_owned(), Column::Right));
+    let columns =
+        code.iter().map(|engine| (format!("{}\n{}", engine.name(), engine.memory()), Column::Right));
+    let mut sheet = Sheet::new(names.chain(model).chain(columns));
     let cases = cases(found.iter().copied());
     let mut above = "";
     for case in cases {
@@ -58,21 +57,15 @@ fn table(found: &[Found<PoolCase>], mutants: bool) -> Table {
         };
         let protocol = if above == case.protocol() { "" } else { case.protocol() };
         above = case.protocol();
-        let mut row = vec![Cell::new(protocol)];
-        row.extend(case.mutant().map(Cell::new));
+        let mut row = vec![Cell::from(protocol)];
+        row.extend(case.mutant().map(Cell::from));
         if by_model {
             row.push(brief_model(&MODEL.map(|engine| cells(engine).collect::<Vec<_>>()), 0));
         }
         row.extend(code.iter().flat_map(|&engine| cells(engine).map(brief)));
-        table.add_row(row);
+        sheet.row(row);
     }
-    for (i, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if i >= names.len() {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
+    sheet.on(page())
 }
 
 /// The cases that there are cells of, in their order.
@@ -96,11 +89,11 @@ pub(super) fn summary(found: &[Found<PoolCase>]) -> String {
         let mut clauses = Vec::new();
         let by_memory: Vec<Vec<_>> = MODEL.iter().map(|&engine| here(engine).into_iter().collect()).collect();
         if by_memory.iter().all(|cells| !cells.is_empty()) {
-            clauses.push(("model".to_owned(), brief_model(&by_memory, 0).content()));
+            clauses.push(("model".to_owned(), brief_model(&by_memory, 0).text));
         }
         for engine in Engine::ALL.into_iter().filter(|engine| !MODEL.contains(engine)) {
             let name = format!("{} {}", engine.name(), engine.memory());
-            clauses.extend(here(engine).map(|cell| (name, brief(cell).content())));
+            clauses.extend(here(engine).map(|cell| (name, brief(cell).text)));
         }
         clauses.retain(|(_, content)| content != "-");
         let clauses: Vec<_> = clauses.iter().map(|(engine, content)| format!("{engine} {content}")).collect();
@@ -113,16 +106,14 @@ pub(super) fn summary(found: &[Found<PoolCase>]) -> String {
                 None => mutants.push((name, cell.misses())),
             }
         }
+        // Nothing is said of mutants that were not searched.
         let caught = mutants.iter().filter(|(_, caught)| *caught).count();
-        let _ = writeln!(
-            text,
-            "`{}`{:width$}{}; {caught} of {} mutants found",
-            case.protocol(),
-            "",
-            clauses.join(", "),
-            mutants.len(),
-            width = 15_usize.saturating_sub(case.protocol().len())
-        );
+        let caught = match mutants.len() {
+            0 => String::new(),
+            all => format!("; {caught} of {all} mutants found"),
+        };
+        let name = format!("`{}`", case.protocol());
+        let _ = writeln!(text, "{name:15}  {}{caught}", clauses.join(", "));
     }
     text
 }

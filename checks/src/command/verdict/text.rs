@@ -3,27 +3,26 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use comfy_table::{Cell, CellAlignment};
 use reveille_checks::engine::{self, Engine};
-use reveille_checks::report;
 use reveille_checks::scenario::Consumer;
-use reveille_checks::subject::{self, GateName, WakeCase};
+use reveille_checks::sheet::{Cell, Column, Sheet};
+use reveille_checks::subject::{GateName, WakeCase};
 use reveille_checks::verdict::Verdict;
 
 use super::cells::{MODEL, brief, brief_model, disagreements, marks, no_results};
 use super::{Args, Found};
+use crate::command::output::{page, program, say_command};
 
-pub(super) fn table(found: &[Found<WakeCase>]) -> comfy_table::Table {
-    let consumers = consumers(found);
-    let mut table = report::plain_table();
+pub(super) fn table(found: &[Found<WakeCase>]) -> String {
     // Narrow columns: a name may break after its hyphens.
-    let names = consumers.iter().map(|consumer| consumer.name().replace('-', "-\n"));
-    table.set_header(["gate", "engine"].map(String::from).into_iter().chain(names));
+    let names = consumers(found).into_iter().map(|consumer| consumer.name().replace('-', "-\n"));
+    let keys = ["gate", "engine"].map(|key| (key.to_owned(), Column::Name));
+    let mut sheet = Sheet::new(keys.into_iter().chain(names.map(|name| (name, Column::Right))));
     for gate in GateName::ALL {
         let mut name = gate.name();
         let mut add_row = |engine: String, cells: Vec<Cell>| {
             if !cells.is_empty() {
-                table.add_row([Cell::new(name), Cell::new(engine)].into_iter().chain(cells));
+                sheet.row([Cell::from(name), Cell::from(engine)].into_iter().chain(cells));
                 name = "";
             }
         };
@@ -39,13 +38,7 @@ pub(super) fn table(found: &[Found<WakeCase>]) -> comfy_table::Table {
             add_row(format!("{} {}", engine.name(), engine.memory()), cells(engine).map(brief).collect());
         }
     }
-    for (i, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if i >= 2 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
+    sheet.on(page())
 }
 
 /// The consumers that there are cells for.
@@ -61,8 +54,8 @@ pub(super) fn legend(found: &[Found<WakeCase>], args: &Args) -> String {
     let mut text = String::new();
     text += &marks(found);
     if any("hardware") {
-        text += "hardware  STALL: the program would have slept for ever; n: no stall in n completions, a sample; -: not run, the\n          \
-                 consumer of `stress` is that of epoll-level\n";
+        text += "hardware  STALL: the program would have slept for ever; n: no stall in n completions, a sample; -: not \
+                 asked, the consumer of `stress` is that of epoll-level\n";
     }
     let _ = writeln!(
         text,
@@ -191,29 +184,16 @@ fn names(consumers: &[Consumer]) -> String {
     }
 }
 
-/// What the checks are worth, by the table in the README, of which a test sees to it that it is not out of date.
-pub(super) fn worth() -> String {
-    let rows = subject::readme();
-    let by = |name: &str| {
-        let engines: Vec<_> = (0..Engine::ALL.len()).filter(|&i| Engine::ALL[i].name() == name).collect();
-        let caught = rows.iter().filter(|row| engines.iter().any(|&i| row.caught[i] == Some(true)));
-        format!("{} by {name}", caught.count())
-    };
-    let caught = rows.iter().filter(|row| row.caught.contains(&Some(true))).count();
-    format!(
-        "What that is worth: of {} mistakes in the code and in the model {caught} are caught, {} (checks/README.md; again: \
-         cargo run --release -- mutants).",
-        rows.len(),
-        ["exact", "model", "loom", "shuttle", "hardware"].map(by).join(", ")
-    )
-}
-
-/// How to see a cell again.
-pub(super) fn reproduce(found: &[Found<WakeCase>]) -> String {
+/// Prints how to see a cell again.
+pub(super) fn reproduce(found: &[Found<WakeCase>]) {
     let miss = found.iter().find(|found| found.misses() && found.case.gate == GateName::Posted);
-    let Some(cell) = miss.or(found.first()) else { return String::new() };
-    format!(
-        "See how:          cargo run --release -- explain {0} {1}\nOn real hardware: cargo run --release -- stress {0}\n",
-        cell.case.gate, cell.case.consumer
-    )
+    let Some(cell) = miss.or(found.first()) else { return };
+    let WakeCase { gate, consumer } = cell.case;
+    for (label, command) in [
+        ("See how:              ", format!("explain {gate} {consumer}")),
+        ("On real hardware:     ", format!("stress {gate}")),
+        ("What that is worth:   ", "mutants".into()),
+    ] {
+        say_command(label, &format!("{} {command}", program()));
+    }
 }

@@ -10,34 +10,40 @@
 mod desk;
 mod protocols;
 
-use std::fmt;
 use std::marker::PhantomData;
-use std::str::FromStr;
 
 use reveille::gate::{PerEntry, WakeOne};
 use reveille::pool::Layout;
 use reveille::sync::Primitives;
+use strum::VariantArray;
 
 use self::desk::SUBMITTER;
 use super::Scenario;
 use crate::flavour::script::Script;
+use crate::names::{Named, unknown};
 use crate::trace::{Sleeper, Trace};
 
 /// What several threads of a pool have to get right together. The first nine have programs of the same names in the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = unknown::<Self>)]
 pub enum Protocol {
     /// A job comes as the only worker goes idle.
     EnqueueIdle,
     /// The same with two work lists: the job comes into the one that the worker does not begin with.
     ShardScan,
-    /// A worker's idle time is over as a job enqueues another one, which it waits for.
-    Timeout,
-    /// Three jobs of one hash, the second of the other account.
-    Hash,
-    /// Shutdown, as the worker of either account goes idle.
-    Exit,
-    /// A job is cancelled by its token and another of its hash by predicate, as they come up.
-    Cancel,
     /// Two workers go idle as a batch of two jobs comes, for which one of them is woken, which wakes the other; the first job waits for
     /// the second.
     Searching,
@@ -46,6 +52,14 @@ pub enum Protocol {
     Sparing,
     /// The same with a worker that naps, and looks after that: one that is woken for the second batch wakes no other meanwhile.
     Napping,
+    /// A worker's idle time is over as a job enqueues another one, which it waits for.
+    Timeout,
+    /// Three jobs of one hash, the second of the other account.
+    Hash,
+    /// Shutdown, as the worker of either account goes idle.
+    Exit,
+    /// A job is cancelled by its token and another of its hash by predicate, as they come up.
+    Cancel,
     /// Two workers go idle as two jobs come, the first of which waits for the second.
     TwoIdle,
     /// More jobs than the account may have workers.
@@ -66,47 +80,12 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 17] = [
-        Self::EnqueueIdle,
-        Self::ShardScan,
-        Self::Searching,
-        Self::Sparing,
-        Self::Napping,
-        Self::Timeout,
-        Self::Hash,
-        Self::Exit,
-        Self::Cancel,
-        Self::TwoIdle,
-        Self::Maximum,
-        Self::Blocking,
-        Self::Panic,
-        Self::NoThread,
-        Self::Nested,
-        Self::Resize,
-        Self::Mixture,
-    ];
+    pub const ALL: [Self; Self::VARIANTS.len()] =
+        *Self::VARIANTS.first_chunk().expect("the length is that of the list");
 
     /// The name in tables and on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::EnqueueIdle => "enqueue-idle",
-            Self::ShardScan => "shard-scan",
-            Self::Searching => "searching",
-            Self::Sparing => "sparing",
-            Self::Napping => "napping",
-            Self::Timeout => "timeout",
-            Self::Hash => "hash",
-            Self::Exit => "exit",
-            Self::Cancel => "cancel",
-            Self::TwoIdle => "two-idle",
-            Self::Maximum => "maximum",
-            Self::Blocking => "blocking",
-            Self::Panic => "panic",
-            Self::NoThread => "no-thread",
-            Self::Nested => "nested",
-            Self::Resize => "resize",
-            Self::Mixture => "mixture",
-        }
+        self.into()
     }
 
     /// Whether it has few enough threads for loom.
@@ -115,20 +94,8 @@ impl Protocol {
     }
 }
 
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Protocol {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|protocol| protocol.name() == name).ok_or_else(|| {
-            format!("no protocol is called `{name}`; there are {}", Self::ALL.map(Self::name).join(", "))
-        })
-    }
+impl Named for Protocol {
+    const WHAT: &'static str = "protocol";
 }
 
 /// A mistake made in how the pool is used, which comes to the same as one made inside of it.

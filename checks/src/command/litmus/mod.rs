@@ -1,17 +1,20 @@
 //! `reveille litmus PATH...`.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt::Write as _;
+mod expected;
+
+use std::collections::HashSet;
 use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 
-use indicatif::ProgressBar;
-use reveille_checks::report;
+use reveille_checks::names::not_among;
+use reveille_checks::sheet::{Column, Sheet};
 use reveille_model::litmus::{Error, Model, Observation, Outcomes, Test};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use walkdir::WalkDir;
 
-use super::{Format, Outcome, Unfinished, complain, say};
+use self::expected::Expected;
+use super::output::page;
+use super::{Ending, Format, Outcome, Unfinished, complain, names, print_json, progress, say};
 
 /// The executions and final states of litmus tests under SC, x86-TSO, RC11 and the Linux kernel memory model.
 ///
@@ -25,20 +28,30 @@ pub struct Args {
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Only under these memory models [default: all that have a meaning for the test]
-    #[arg(long, value_name = "MODEL", value_delimiter = ',', value_parser = model)]
-    memory: Vec<Model>,
-    /// Compare with what is expected: tab-separated, with the columns `test`, `model` (lines of others than sc, tso, rc11 and lkmm
-    /// are left out), `observation`, `states` (as --format json has them, with `;` between) and perhaps `executions`
+    #[arg(long, value_name = "MODEL", value_delimiter = ',', value_parser = names::<Asked>(Model::ALL.map(Model::name)))]
+    memory: Vec<Asked>,
+    /// Compare with what is expected: a tab-separated table with the column `test`, and one of these forms: a line for each memory
+    /// model, with `model` (others than sc, tso, rc11 and lkmm are left out), `observation`, `states` (as --format json has them, with
+    /// `;` between) and perhaps `executions`; or a line for each test, with the observations in a column named like the memory model
+    /// and perhaps `executions`, `variables` and `states` of the first of them; or as the tables that come with this program
     #[arg(long, value_name = "EXPECTED.tsv")]
     check: Option<PathBuf>,
-    /// What to print: text or json (with --check, the comparison then goes to standard error)
-    #[arg(long, default_value = "text")]
+    /// What to print; with --check and json, the comparison goes to standard error
+    #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
-fn model(name: &str) -> Result<Model, String> {
-    let known = Model::ALL.into_iter().find(|model| model.name() == name);
-    known.ok_or_else(|| format!("there are {}", Model::ALL.map(Model::name).join(", ")))
+/// A memory model by its name.
+#[derive(Debug, Clone, Copy)]
+struct Asked(Model);
+
+impl std::str::FromStr for Asked {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Model::ALL.into_iter().find(|model| model.name() == name);
+        known.map(Self).ok_or_else(|| not_among("memory model", name, Model::ALL.map(Model::name)))
+    }
 }
 
 /// A test and what became of it under each memory model.
@@ -67,14 +80,15 @@ struct Row<'a> {
 
 /// Runs `reveille litmus`.
 pub fn run(args: &Args) -> Outcome {
-    // First: who gives a wrong table learns it at once.
+    // First: a table that is none is complained about at once.
     let expected = args.check.as_deref().map(Expected::read).transpose()?;
     let mut complaints = Vec::new();
     let tests = read(&args.paths, &mut complaints);
-    let done = run_all(tests, &args.memory, &mut complaints);
+    let only: Vec<Model> = args.memory.iter().map(|&Asked(model)| model).collect();
+    let done = run_all(tests, &only, &mut complaints);
     complaints.iter().for_each(complain);
     if args.format == Format::Json {
-        say(serde_json::to_string_pretty(&rows(&done))?);
+        print_json(None, &rows(&done))?;
     }
     let agrees = match expected {
         Some(expected) => {
@@ -95,7 +109,7 @@ pub fn run(args: &Args) -> Outcome {
     if agrees && !complaints.is_empty() {
         return Err(Unfinished.into());
     }
-    Ok(agrees)
+    Ok(Ending::of(!agrees, false))
 }
 
 /// The tests at these paths, each with the file it is from; a file that is named twice is read once.
@@ -152,7 +166,7 @@ fn complaint(file: &Path, error: &Error) -> String {
 }
 
 fn run_all(tests: Vec<(PathBuf, Test)>, only: &[Model], complaints: &mut Vec<String>) -> Vec<Done> {
-    let progress = ProgressBar::new(tests.len() as u64);
+    let progress = progress::bar(tests.len());
     let mut done = Vec::new();
     for (file, test) in tests {
         match models(&test, only) {
@@ -215,9 +229,8 @@ fn table(done: &[Done]) -> String {
             || done.iter().any(|done| done.outcomes().any(|(known, _)| known == *model))
     };
     let models: Vec<Model> = Model::ALL.into_iter().filter(is_column).collect();
-    let mut table = report::plain_table();
-    table.set_header(["test"].into_iter().chain(models.iter().map(|model| model.name())));
-    table.column_iter_mut().for_each(flush_left);
+    let columns = models.iter().map(|model| (model.name(), Column::Left));
+    let mut sheet = Sheet::new([("test", Column::Name)].into_iter().chain(columns));
     for Done { test, by_model } in done {
         let found = |model: &Model| by_model.iter().find(|(known, _)| known == model).map(|(_, found)| found);
         let summary = models.iter().map(|model| match found(model) {
@@ -226,12 +239,12 @@ fn table(done: &[Done]) -> String {
             Some(Err(_)) => "no answer".into(),
             None => String::new(),
         });
-        table.add_row([test.clone()].into_iter().chain(summary));
+        sheet.row([test.clone()].into_iter().chain(summary));
         let executions = models.iter().map(|model| match found(model) {
             Some(Ok(Outcomes { executions: Some(executions), .. })) => executions.to_string(),
             _ => String::new(),
         });
-        table.add_row(["  executions".into()].into_iter().chain(executions));
+        sheet.row(["  executions".into()].into_iter().chain(executions));
         let states = |model: &Model| found(model).into_iter().flatten().flat_map(Outcomes::states).collect();
         let states: Vec<Vec<String>> = models.iter().map(states).collect();
         let mut all: Vec<&String> = states.iter().flatten().collect();
@@ -240,7 +253,7 @@ fn table(done: &[Done]) -> String {
         for state in all {
             let reached =
                 states.iter().map(|states| if states.contains(state) { "yes".into() } else { String::new() });
-            table.add_row([format!("  {state}")].into_iter().chain(reached));
+            sheet.row([format!("  {state}")].into_iter().chain(reached));
         }
         let mut races: Vec<String> = by_model
             .iter()
@@ -249,115 +262,13 @@ fn table(done: &[Done]) -> String {
         races.sort();
         races.dedup();
         races.into_iter().for_each(|race| {
-            table.add_row([format!("  {race}")]);
+            sheet.row([format!("  {race}")]);
         });
     }
-    format!("{}\n\nn/m: the condition holds in n of the m final states", table.trim_fmt())
-}
-
-fn flush_left(column: &mut comfy_table::Column) {
-    column.set_padding((0, 2));
+    format!("{}\n\nn/m: the condition holds in n of the m final states", sheet.on(page()))
 }
 
 /// The numbers of a state such as `0:r0=1,x=2`, by which states are sorted.
 fn values(state: &str) -> Vec<i64> {
     state.split(',').filter_map(|pair| pair.split_once('=')?.1.parse().ok()).collect()
-}
-
-/// A line of the file that `--check` reads.
-#[derive(Deserialize)]
-struct Line {
-    test: String,
-    model: String,
-    observation: String,
-    states: String,
-    executions: Option<u64>,
-}
-
-/// What is expected of a test under a model.
-struct Expectation {
-    observation: String,
-    states: BTreeSet<String>,
-    executions: Option<u64>,
-}
-
-/// What is expected, by test and model.
-struct Expected {
-    file: String,
-    by_test: BTreeMap<String, BTreeMap<String, Expectation>>,
-}
-
-impl Expected {
-    fn read(file: &Path) -> Result<Self, Box<dyn std::error::Error>> {
-        let place = file.display().to_string();
-        let text = std::fs::read_to_string(file).map_err(|error| format!("{place}: {error}"))?;
-        let lines = csv::ReaderBuilder::new().delimiter(b'\t').quoting(false).from_reader(text.as_bytes());
-        let mut by_test: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-        for line in lines.into_deserialize() {
-            let Line { test, model, observation, states, executions } =
-                line.map_err(|error| format!("{place}: {error}"))?;
-            let states = states.split(';').map(String::from).collect();
-            let of_test = by_test.entry(test.clone()).or_default();
-            if of_test.insert(model.clone(), Expectation { observation, states, executions }).is_some() {
-                return Err(format!("{place}: two lines for {test} under {model}").into());
-            }
-        }
-        Ok(Self { file: place, by_test })
-    }
-
-    /// Whether all is as expected, and the comparison for people.
-    fn compare(&self, done: &[Done]) -> Result<(bool, String), String> {
-        let mut table = report::plain_table();
-        table.set_header(["test", "memory", "difference", ""]);
-        table.column_iter_mut().for_each(flush_left);
-        let mut unknown = BTreeSet::new();
-        let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-        for done in done {
-            for (memory, outcomes) in done.outcomes() {
-                let test = done.test.as_str();
-                let Some(expected) = self.by_test.get(test).and_then(|models| models.get(memory.name()))
-                else {
-                    unknown.insert(test);
-                    continue;
-                };
-                let differences = table.row_count();
-                let mut row = |what, value: &str| {
-                    table.add_row([test, memory.name(), what, value]);
-                };
-                let observation = outcomes.observation.to_string();
-                let states: BTreeSet<String> = outcomes.states().collect();
-                expected.states.difference(&states).for_each(|state| row("lacks", state));
-                states.difference(&expected.states).for_each(|state| row("has more", state));
-                if observation != expected.observation {
-                    row("is", &format!("{observation}, not {}", expected.observation));
-                }
-                if let (Some(executions), Some(wanted)) = (outcomes.executions, expected.executions)
-                    && executions != wanted
-                {
-                    row("has", &format!("{executions} executions, not {wanted}"));
-                }
-                let (agreed, compared) = counts.entry(memory.name()).or_default();
-                *agreed += usize::from(table.row_count() == differences);
-                *compared += 1;
-            }
-        }
-        if counts.is_empty() {
-            return Err(format!("{}: nothing is expected of any of these tests", self.file));
-        }
-        let agrees = table.is_empty();
-        let mut text = String::new();
-        if !agrees {
-            let _ = writeln!(text, "{}\n", table.trim_fmt());
-        }
-        for memory in Model::ALL.map(Model::name) {
-            if let Some((agreed, compared)) = counts.get(memory) {
-                let _ = writeln!(text, "{memory:<5}{agreed} of {compared} tests as expected");
-            }
-        }
-        if !unknown.is_empty() {
-            let _ = writeln!(text, "nothing is expected of {}", Vec::from_iter(unknown).join(", "));
-        }
-        text.truncate(text.trim_end().len());
-        Ok((agrees, text))
-    }
 }
