@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{Unfinished, bench, cell, explain, litmus, mutants, orderings, stress, verdict, zoo};
+use command::{Unfinished, bench, cell, explain, http, litmus, mutants, orderings, stress, verdict, zoo};
 
 /// Can this optimisation miss a wakeup, under which memory model, and how?
 ///
@@ -45,6 +45,9 @@ enum Command {
     /// One cell of the table, as JSON.
     #[command(hide = true)]
     Cell(cell::Args),
+    /// A server of `bench http`, or its client.
+    #[command(hide = true)]
+    Http(http::Args),
 }
 
 /// Exit status for a verdict that contradicts the documentation, a stall where none may be, a litmus test that has not the states
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Some(Command::Zoo(args)) => zoo::run(&args),
         Some(Command::Probe(args)) => orderings::probe(&args),
         Some(Command::Cell(args)) => cell::run(&args),
+        Some(Command::Http(args)) => http::run(args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -96,7 +96,7 @@ fn unknown_names_get_one_line_that_says_what_there_is() {
     for (args, says) in [
         (
             &["speed"][..],
-            "no bench is called `speed`; there are nop, jobs, latency, memory, gates, accounts, wait_queue, exact",
+            "no bench is called `speed`; there are nop, jobs, latency, memory, gates, accounts, wait_queue, http, php, exact",
         ),
         (&["nop", "--contender", "me"], "no contender of nop is called `me`; there are"),
         (&["nop", "--case", "exit"], "bench nop has no --case"),
@@ -123,5 +123,9 @@ fn the_page_draws_every_contender() {
     let page = std::fs::read_to_string(&file).expect("it was written");
     std::fs::remove_file(&file).expect("it is ours");
     assert!(page.starts_with("<svg") && page.trim_end().ends_with("</svg>"));
-    assert_eq!(page.matches("M/s").count(), rows.len());
+    assert_eq!(page.matches("class=\"bar\"").count(), rows.len());
+    assert!(
+        page.contains("; Linux ") && page.contains(" GMT<") && page.contains(" op/s<"),
+        "where, when and what"
+    );
 }

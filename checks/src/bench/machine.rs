@@ -11,6 +11,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
+use super::Apart;
 use super::neighbours::Neighbours;
 
 /// Which CPUs a run may use. Crossing from one to another costs more than everything measured here, so numbers of the two
@@ -139,6 +140,15 @@ pub(super) struct Spent {
     pub others: Duration,
     /// Wall time × CPUs.
     pub capacity: Duration,
+}
+
+impl Spent {
+    /// The same, of a contender that is another process.
+    pub(super) fn of(self, apart: Apart) -> Self {
+        let Apart { wall, cpu, cpu_behind, cpu_of_clients } = apart;
+        let theirs = cpu + cpu_behind.unwrap_or_default() + cpu_of_clients;
+        Self { wall, cpu, others: self.others.saturating_sub(theirs), ..self }
+    }
 }
 
 pub(super) struct Stopwatch<'a> {

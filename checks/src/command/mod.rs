@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod cell;
 pub mod explain;
+pub mod http;
 pub mod litmus;
 pub mod mutants;
 pub mod orderings;
