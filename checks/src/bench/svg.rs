@@ -1,5 +1,5 @@
-//! The rows as a page to look at: a group of bars, with an axis, for everything that may be compared with each
-//! other; above them, what was measured where and when.
+//! The rows as a page to look at: a group of bars, with an axis, for everything that may be compared with
+//! each other; above them, what was measured where and when.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -46,8 +46,8 @@ impl Circumstances {
     }
 }
 
-/// The page, as an SVG. A bar is the median of operations a second, the thin line through its end the slowest and
-/// the fastest round. Each group has a scale of its own.
+/// The page, as an SVG. A bar is the median of operations a second, the thin line through its end the
+/// slowest and the fastest round. Each group has a scale of its own.
 pub fn page(rows: &[Row], circumstances: &Circumstances) -> String {
     let mut groups: Vec<Vec<&Row>> = Vec::new();
     for row in rows {

@@ -159,6 +159,11 @@ fn text(name: Name, rows: &[Row], plan: &Plan) {
     ));
     say("Everything that was submitted came back.");
     if name.is_of_servers() {
+        say(
+            "Depth: connections. CPU: the server's process, and what works behind it. Wakes: of its main thread by others, counted\n\
+             for our pool only. System calls of all its threads, and of its CPU time the share in which the kernel spun for a lock:\n\
+             by perf, at 64 connections.",
+        );
         bench::http::missing().iter().for_each(say);
     }
     let others = rows.iter().map(|row| row.others).fold(0.0, f64::max);

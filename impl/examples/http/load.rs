@@ -1,6 +1,6 @@
-//! A client that asks the same thing again and again, on many connections at once, and compares what it gets
-//! with what it should get. The tests of the server use it, and `reveille bench http`, where it runs in a process
-//! of its own: what it costs is not the server's.
+//! A client that asks the same thing again and again, on many connections at once, and compares what it
+//! gets with what it should get. The tests of the server use it, and `reveille bench http`, where it runs
+//! in a process of its own: what it costs is not the server's.
 
 use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hasher};

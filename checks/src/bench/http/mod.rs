@@ -4,16 +4,16 @@
 //! processes of their own, so that it is known which of them took how much CPU time. All of them are on this
 //! machine and share its CPUs: what is compared is what the server needs of them.
 //!
-//! A run is the whole life of a server: it starts, the client opens all its connections and asks for the same
-//! file on each of them again and again, the server is told to end. CPU time is what the server took while the
-//! client ran, accepting included. *It balances* if every request had one answer of the right length, the bytes of
-//! a sample were those of the file, and the server leaves no thread and no descriptor.
+//! A run is the whole life of a server: it starts, the client opens all its connections and asks for the
+//! same file on each of them again and again, the server is told to end. CPU time is what the server took
+//! while the client ran, accepting included. *It balances* if every request had one answer of the right
+//! length, the bytes of a sample were those of the file, and the server leaves no thread and no descriptor.
 //!
 //! # The contenders
 //!
-//! The letter has two axes: who does what may block (the kernel's io-wq or our pool, by its layout), and how the
-//! thread sleeps and is woken. All twelve combinations would take too long. These are a way through them, on
-//! which one thing changes at a time:
+//! The letter has two axes: who does what may block (the kernel's io-wq or our pool, by its layout), and
+//! how the thread sleeps and is woken. All twelve combinations would take too long. These are a way through
+//! them, on which one thing changes at a time:
 //!
 //! | contender | opens and sends files | sleeps in | is woken |
 //! |---|---|---|---|
@@ -28,11 +28,12 @@
 //!
 //! # What is counted
 //!
-//! *Wakes* are writes to the eventfd of the server's reactor; everything that was posted to it without one was
-//! spared a wake. The kernel's own wakes nobody counts. With `perf` and at 64 connections a second server in each
-//! round is watched: its *system calls* are counted, of all of its threads, and the share of its CPU time that was
-//! spent in the slow path of the kernel's spin locks is sampled: the number that the letter gives. How long
-//! threads wait for locks of our own is not seen from outside; where they do they sleep, which is a system call.
+//! *Wakes* are writes to the eventfd of the server's reactor; everything that was posted to it without one
+//! was spared a wake. The kernel's own wakes nobody counts. With `perf` and at 64 connections a second
+//! server in each round is watched: its *system calls* are counted, of all of its threads, and the share of
+//! its CPU time that was spent in the slow path of the kernel's spin locks is sampled: the number that the
+//! letter gives. How long threads wait for locks of our own is not seen from outside; where they do they
+//! sleep, which is a system call.
 
 mod nginx;
 mod perf;
@@ -51,6 +52,7 @@ use self::perf::Watch;
 use self::php::Fpm;
 use self::process::Server;
 pub use self::side::Side;
+use self::side::{Loaded, Served};
 use self::site::Site;
 use super::{Apart, Contender, Counts, Error, Latency, Line};
 
@@ -143,8 +145,8 @@ fn lines_of(targets: &[Target], connections: &[usize]) -> Vec<Line> {
 /// What is missing on this machine, and how to get it.
 pub fn missing() -> Vec<String> {
     let lacks = |there: bool, what: &str| (!there).then(|| what.to_owned());
-    let perf = "system calls and spinning are not measured: perf is not there, or may not count (Debian: apt-get \
-                install linux-perf; as root, mount -t tracefs tracefs /sys/kernel/tracing)";
+    let perf = "system calls and spinning are not measured: perf is not there, or may not count (Debian: \
+                apt-get install linux-perf; as root, mount -t tracefs tracefs /sys/kernel/tracing)";
     let nginx = "nginx is not there to compare with (Debian: apt-get install nginx-light)";
     [lacks(perf::is_there(), perf), lacks(nginx::program().is_some(), nginx)].into_iter().flatten().collect()
 }
@@ -184,6 +186,22 @@ impl Serving {
         }
     }
 
+    /// Whether every answer was the right one, as far as they were compared, and nothing of the server is
+    /// left. That there was one for every request is for the counts to say.
+    fn check(&self, load: &Loaded, served: &Served) -> Result<(), Error> {
+        let Loaded { failed, wrong, compared, .. } = load;
+        if failed + wrong > 0 || *compared == 0 {
+            let what = format!(
+                "{failed} answers failed, and of {compared} bodies that were compared {wrong} were wrong"
+            );
+            return Err(self.faulty(what));
+        }
+        match &served.left[..] {
+            [] => Ok(()),
+            left => Err(self.faulty(format!("it LEFT {}", left.join(", ")))),
+        }
+    }
+
     fn faulty(&self, what: impl Into<String>) -> Error {
         Error::Faulty { who: self.who.clone(), what: what.into() }
     }
@@ -210,15 +228,7 @@ impl Contender for Serving {
         let cpu = server.cpu_time()?.saturating_sub(cpu);
         let cpu_behind = backend()?.zip(cpu_behind).map(|(now, before)| now.saturating_sub(before));
         let served = server.stop().map_err(|error| self.faulty(format!("it does not end: {error}")))?;
-        if load.failed > 0 || load.wrong > 0 || load.compared == 0 {
-            let (failed, wrong, compared) = (load.failed, load.wrong, load.compared);
-            return Err(
-                self.faulty(format!("{failed} answers failed, and of {compared} bodies {wrong} were wrong"))
-            );
-        }
-        if !served.left.is_empty() {
-            return Err(self.faulty(format!("it LEFT {}", served.left.join(", "))));
-        }
+        self.check(&load, &served)?;
         let (syscalls, spinning) = watch.map_or(Ok((None, None)), |watch| watch.read())?;
         let ours = self.way.filter(|way| way.work != Work::Kernel);
         Ok(Counts {
@@ -233,5 +243,39 @@ impl Contender for Serving {
             apart: Some(Apart { wall: load.elapsed, cpu, cpu_behind, cpu_of_clients: load.cpu }),
             ..Counts::default()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serving() -> Serving {
+        Serving::new("reveille", Some(WAYS[6].1), Target::Small, 8, false)
+            .expect("there is room for a directory")
+    }
+
+    #[test]
+    fn a_wrong_body_a_failed_answer_nothing_compared_and_what_is_left_are_faults_of_a_named_server() {
+        let (serving, good) = (serving(), Loaded { answers: 9, compared: 9, ..Loaded::default() });
+        assert!(serving.check(&good, &Served::default()).is_ok());
+        let left = Served { left: vec!["the thread x".into()], ..Served::default() };
+        for (load, served, says) in [
+            (Loaded { wrong: 1, ..good }, Served::default(), "of 9 bodies that were compared 1 were wrong"),
+            (Loaded { failed: 2, ..good }, Served::default(), "2 answers failed"),
+            (Loaded { compared: 0, ..good }, Served::default(), "of 0 bodies"),
+            (good, left, "it LEFT the thread x"),
+        ] {
+            let error = serving.check(&load, &served).expect_err(says);
+            assert!(error.loses() && error.to_string().contains(says), "{error}");
+            assert!(error.to_string().starts_with("14 bytes, reveille at 8: "), "{error}");
+        }
+    }
+
+    /// This program is none that serves.
+    #[test]
+    fn a_server_that_does_not_start_is_named() {
+        let error = serving().run(Duration::from_millis(1)).expect_err("it cannot start");
+        assert!(error.to_string().starts_with("14 bytes, reveille at 8: it does not start"), "{error}");
     }
 }

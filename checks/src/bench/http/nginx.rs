@@ -36,7 +36,8 @@ fn configuration(site: &Site, php: Option<&Path>, address: SocketAddr) -> String
         .map(|what| format!("{what}_temp_path {};", site.path(format!("nginx-{what}")).display()));
     let php = php.map_or(String::new(), |socket| {
         format!(
-            "location ~ \\.php$ {{ fastcgi_pass unix:{}; fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name; \
+            "location ~ \\.php$ {{ fastcgi_pass unix:{}; \
+             fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name; \
              fastcgi_param REQUEST_METHOD $request_method; fastcgi_param QUERY_STRING $query_string; }}",
             socket.display()
         )

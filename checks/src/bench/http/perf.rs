@@ -44,8 +44,8 @@ impl Watch {
         Self { counts: site.path("counts"), samples: site.path("samples") }
     }
 
-    /// The command, under `perf stat`, and that under `perf record`. Not the other way round: then the counts were of
-    /// the recorder too.
+    /// The command, under `perf stat`, and that under `perf record`. Not the other way round: then the
+    /// counts were of the recorder too.
     pub fn around(&self, command: &Command) -> Command {
         let mut watched = Command::new("perf");
         watched.args(["record", "-q", "-F", "2999", "-e", "cpu-clock", "-o"]).arg(&self.samples);
@@ -54,7 +54,8 @@ impl Watch {
         watched
     }
 
-    /// When the server has ended: its system calls, and the share of its CPU time in which the kernel spun for a lock.
+    /// When the server has ended: its system calls, and the share of its CPU time in which the kernel spun
+    /// for a lock.
     pub fn read(&self) -> io::Result<(Option<u64>, Option<f64>)> {
         let counts = std::fs::read_to_string(&self.counts)?;
         let line = counts.lines().find(|line| line.contains(CALLS));
@@ -84,8 +85,8 @@ mod tests {
 
     #[test]
     fn the_share_of_spinning_is_the_sum_of_its_lines_and_none_if_nothing_was_sampled() {
-        let report = "    50.25%  [k] __pv_queued_spin_lock_slowpath\n     1.50%  [k] native_queued_spin_lock_slowpath\n\
-                      \n    48.25%  [.] main\n";
+        let report = "    50.25%  [k] __pv_queued_spin_lock_slowpath\n\n     1.50%  [k] \
+                      native_queued_spin_lock_slowpath\n    48.25%  [.] main\n";
         assert_eq!(spinning(report), Some(0.5175));
         assert_eq!(spinning("     1.00%  [.] main\n"), Some(0.0));
         assert_eq!(spinning("\n"), None);

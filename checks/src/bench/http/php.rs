@@ -29,7 +29,8 @@ impl Fpm {
         fs::write(
             &config,
             format!(
-                "[global]\nerror_log = {}\n[www]\n{user}listen = {}\npm = static\npm.max_children = {processes}\n",
+                "[global]\nerror_log = {}\n[www]\n{user}listen = {}\npm = static\n\
+                 pm.max_children = {processes}\n",
                 site.path("fpm.log").display(),
                 socket.display()
             ),

@@ -1,5 +1,5 @@
-//! What the processes that the bench starts do: serve, or load a server. Each is this program again, is told in
-//! JSON what to do, and answers in JSON.
+//! What the processes that the bench starts do: serve, or load a server. Each is this program again, is
+//! told in JSON what to do, and answers in JSON.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -64,7 +64,7 @@ pub(super) struct Served {
 }
 
 /// What a client did.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Loaded {
     pub requests: u64,
     pub answers: u64,
@@ -190,7 +190,8 @@ fn threads() -> io::Result<Vec<String>> {
     Ok(tasks.filter_map(name).map(|name| name.trim().to_owned()).collect())
 }
 
-/// By number and by what they are of. The one that reads this directory has been closed by the time it is looked at.
+/// By number and by what they are of. The one that reads this directory has been closed by the time it is
+/// looked at.
 fn descriptors() -> io::Result<BTreeSet<String>> {
     let entries = fs::read_dir("/proc/self/fd")?;
     let name = |entry: io::Result<fs::DirEntry>| {
@@ -201,9 +202,24 @@ fn descriptors() -> io::Result<BTreeSet<String>> {
     Ok(entries.filter_map(name).filter(|name| !name.contains("/fd")).collect())
 }
 
-/// As many descriptors as the process may have: a connection takes one, and up to three more while it is answered.
+/// As many descriptors as the process may have: a connection takes one, and up to three more while it is
+/// answered.
 fn more_descriptors() -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_is_left_is_named() {
+        let before = descriptors().expect("Linux tells");
+        let directory = fs::File::open(env!("CARGO_MANIFEST_DIR")).expect("it is there");
+        let after = descriptors().expect("Linux tells");
+        assert!(after.difference(&before).any(|left| left.contains(env!("CARGO_MANIFEST_DIR"))), "{after:?}");
+        drop(directory);
+    }
 }

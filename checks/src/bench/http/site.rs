@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// What [`Site`] has as `hello.php`.
-const SCRIPT: &str = "<?php\n$hello = 'Hello from PHP: ' . 6 * 7 . \"\\n\";\nheader('Content-Length: ' . strlen($hello));\necho $hello;\n";
+const SCRIPT: &str = r#"<?php
+$hello = 'Hello from PHP: ' . 6 * 7 . "\n";
+header('Content-Length: ' . strlen($hello));
+echo $hello;
+"#;
 
 pub(super) struct Site(PathBuf);
 

@@ -132,8 +132,8 @@ fn kind(path: &str) -> &'static str {
     }
 }
 
-/// Which bytes of a file of this length a `Range` field asks for: the first, and how many. `None` is no such range;
-/// what is not understood, or asks for several, is as if it were not there.
+/// Which bytes of a file of this length a `Range` field asks for: the first, and how many. `None` is no
+/// such range; what is not understood, or asks for several, is as if it were not there.
 fn range(field: &str, length: u64) -> Option<Option<(u64, u64)>> {
     let (first, last) = field.strip_prefix("bytes=")?.trim().split_once('-')?;
     let number =

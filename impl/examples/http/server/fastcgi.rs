@@ -1,7 +1,8 @@
 //! `.php`: a FastCGI server on a unix socket is asked, with a connection for each request.
 //!
-//! A request is one record that begins it, the parameters, and the body; each of the latter two ends with an empty
-//! record. An answer is records of output, which begin with CGI fields as of a head, and one that ends it.
+//! A request is one record that begins it, the parameters, and the body; each of the latter two ends with
+//! an empty record. An answer is records of output, which begin with CGI fields as of a head, and one that
+//! ends it.
 
 use std::fmt::Write as _;
 use std::io;
@@ -50,7 +51,8 @@ impl Connection {
                 self.progress();
                 match answered {
                     Ok(keep_alive) => return Ok(keep_alive),
-                    // The client has part of an answer, and sees by the end of the connection that it is not whole.
+                    // The client has part of an answer, and sees by the end of the connection that it is
+                    // not whole.
                     Err(error) if begun => return Err(error),
                     Err(_) if late => "504 Gateway Timeout",
                     Err(_) => "502 Bad Gateway",
@@ -76,7 +78,8 @@ impl Connection {
         record(&mut records, BEGIN, &[0, 1, 0, 0, 0, 0, 0, 0]); // as a responder; close when done
         stream(&mut records, PARAMETERS, &self.parameters(request, body.len()));
         stream(&mut records, BODY, body);
-        // A task of its own: a script may answer before it has read everything. If it fails, so does the receive.
+        // A task of its own: a script may answer before it has read everything. If it fails, so does the
+        // receive.
         let (sender, to) = (ring.clone(), upstream.clone());
         drop(
             self.server.spawner.spawn(async move { sender.send_all(to, records, SendFlags::empty()).await }),
@@ -202,8 +205,8 @@ impl Answer {
     }
 }
 
-/// The CGI fields at the beginning of an answer, when they are there: the status, the others, and the length, if it
-/// is said.
+/// The CGI fields at the beginning of an answer, when they are there: the status, the others, and the
+/// length, if it is said.
 fn head(answer: &mut Answer) -> io::Result<Option<(String, String, Option<usize>)>> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let (end, fields) = match httparse::parse_headers(&answer.output, &mut fields) {
@@ -228,7 +231,8 @@ fn head(answer: &mut Answer) -> io::Result<Option<(String, String, Option<usize>
 
 fn record(to: &mut Vec<u8>, kind: u8, content: &[u8]) {
     let [high, low] = (content.len() as u16).to_be_bytes();
-    to.extend([1, kind, 0, 1, high, low, 0, 0]); // version 1; the first request of its connection, and the only one
+    // Version 1; the first request of its connection, and the only one.
+    to.extend([1, kind, 0, 1, high, low, 0, 0]);
     to.extend_from_slice(content);
 }
 

@@ -1,11 +1,12 @@
 //! Files: open, look, send; and who does that.
 //!
-//! *The directory is not left.* A path has no part that begins with a dot when it comes here, and the kernel resolves
-//! it beneath the directory (`openat2`, `RESOLVE_BENEATH`): a symbolic link that leads out is refused by the one that
-//! follows it, at the moment that it does.
+//! *The directory is not left.* A path has no part that begins with a dot when it comes here, and the
+//! kernel resolves it beneath the directory (`openat2`, `RESOLVE_BENEATH`): a symbolic link that leads out
+//! is refused by the one that follows it, at the moment that it does.
 //!
-//! *Slow clients hold no worker of the pool.* A socket does not block while a worker sends to it; when it is full, the
-//! connection's task waits for it, in the ring. The kernel's workers do wait there: that is how `IOSQE_ASYNC` is.
+//! *Slow clients hold no worker of the pool.* A socket does not block while a worker sends to it; when it
+//! is full, the connection's task waits for it, in the ring. The kernel's workers do wait there: that is
+//! how `IOSQE_ASYNC` is.
 
 use std::ffi::CString;
 use std::io;

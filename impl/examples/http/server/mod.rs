@@ -3,9 +3,10 @@
 //! One thread runs all connections as tasks of an executor. What may block is done [elsewhere](files), by the
 //! kernel's workers or by the pool's.
 //!
-//! *One clock for all.* A connection has a deadline, which its task moves on as it makes progress. A look now and
-//! then shuts the sockets whose time is over, which ends whatever their tasks wait for. So no request needs a
-//! timeout of its own, and a client that says one byte a second gets no further than one that says none.
+//! *One clock for all.* A connection has a deadline, which its task moves on as it makes progress. A look
+//! now and then shuts the sockets whose time is over, which ends whatever their tasks wait for. So no
+//! request needs a timeout of its own, and a client that says one byte a second gets no further than one
+//! that says none.
 
 mod answer;
 mod connection;

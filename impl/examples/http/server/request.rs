@@ -26,7 +26,8 @@ pub enum Parsed {
     Partial,
     /// The head, and its length.
     Head(Arc<Request>, usize),
-    /// It is answered with this status, and the connection closed: where the next request begins is not known.
+    /// It is answered with this status, and the connection closed: where the next request begins is not
+    /// known.
     Refused(&'static str),
 }
 
@@ -71,7 +72,8 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<Request, &'static str>
         words.any(|said| said.trim().eq_ignore_ascii_case(word))
     };
     request.keep_alive = !says("close") && (request.version == 1 || says("keep-alive"));
-    // Digits only: a parser that takes more, as `+1`, disagrees with a proxy in front about where a request ends.
+    // Digits only: a parser that takes more, as `+1`, disagrees with a proxy in front about where a request
+    // ends.
     if let Some(length) = request.field("content-length") {
         let digits = length.bytes().all(|byte| byte.is_ascii_digit());
         request.body = length.parse().ok().filter(|_| digits).ok_or(BAD)?;
@@ -94,8 +96,9 @@ impl Request {
     }
 }
 
-/// Decodes a path, once: what is encoded twice is a name with a percent sign in it. A part that begins with a dot is
-/// refused, which is all of `.`, `..`, and what was not meant to be seen; so is what is no text, or no path.
+/// Decodes a path, once: what is encoded twice is a name with a percent sign in it. A part that begins with
+/// a dot is refused, which is all of `.`, `..`, and what was not meant to be seen; so is what is no text,
+/// or no path.
 fn decode(path: &str) -> Result<String, &'static str> {
     let text = percent_decode_str(path.strip_prefix('/').ok_or(BAD)?).decode_utf8().map_err(|_| BAD)?;
     let path = format!("/{}", text.trim_start_matches('/'));
