@@ -10,8 +10,8 @@ use clap_complete::Shell;
 
 use command::cell::NoAnswer;
 use command::{
-    Ending, Refused, Unfinished, bench, cell, explain, interrupt, litmus, mutants, orderings, output, stress,
-    verdict, zoo,
+    Ending, Refused, Unfinished, bench, cell, explain, http, interrupt, litmus, mutants, orderings, output,
+    stress, verdict, zoo,
 };
 
 /// Can this optimisation miss a wakeup, under which memory model, and how?
@@ -55,6 +55,9 @@ enum Command {
     /// One cell of the table, as JSON.
     #[command(hide = true)]
     Cell(cell::Args),
+    /// A server of `bench http`, or its client.
+    #[command(hide = true)]
+    Http(http::Args),
 }
 
 const STATUSES: &str = "\
@@ -131,6 +134,7 @@ fn main() -> ExitCode {
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Probe(args)) => orderings::probe(&args),
         Some(Command::Cell(args)) => cell::run(&args),
+        Some(Command::Http(args)) => http::run(args),
     });
     let status = match result {
         Ok(Ending::Agrees) => 0,

@@ -102,14 +102,50 @@ fn the_checkers_are_measured_on_the_same_scenario_and_the_exact_engine_says_how_
 }
 
 #[test]
+fn a_server_is_measured_in_a_process_of_its_own_and_its_wakes_are_counted_where_the_pool_is_ours() {
+    let args =
+        ["http", "--depth", "1,8", "--case", "14 bytes", "--contender", "kernel,lock-per-account,reveille"];
+    let Some(rows) = rows(&args) else { return };
+    assert_eq!(rows.len(), 6);
+    for row in &rows {
+        let of = |field: &str| row[field].as_f64().unwrap_or_else(|| panic!("no {field}: {row}"));
+        assert!(0.0 < of("p50_us") && of("p50_us") <= of("p99_us") && of("p99_us") <= of("p999_us"), "{row}");
+        assert!(of("ratio") > 0.0 && of("cpu_ns_per_op") > 0.0, "{row}");
+        let ours = row["contender"] != "kernel";
+        assert_eq!((row["wakes_per_op"].is_f64(), row["skipped_per_op"].is_f64()), (ours, ours), "{row}");
+        assert!(row["lock_wait_share"].is_null() && row["cpu_behind_ns_per_op"].is_null(), "{row}");
+        // Each request is posted at least once, and this one is woken each time.
+        assert!(row["contender"] != "lock-per-account" || of("wakes_per_op") >= 1.0, "{row}");
+    }
+}
+
+#[test]
+fn php_is_measured_apart_from_the_server_or_skipped_with_the_command_that_installs_it() {
+    let output = bench(&["php", "--depth", "1", "--rounds", "1", "--seconds", "0.01", "--format", "json"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        assert!(
+            error.contains("SKIPPED: php-fpm is not on this machine (Debian: apt-get install php-fpm)"),
+            "{error}"
+        );
+        return eprint!("{error}");
+    }
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).expect("one array of objects");
+    for row in &rows {
+        assert!(row["cpu_behind_ns_per_op"].as_f64() > Some(0.0), "{row}");
+    }
+}
+
+#[test]
 fn unknown_names_get_one_line_that_says_what_there_is() {
     for (args, says) in [
         (
             &["speed"][..],
-            "no `speed`; there are nop, jobs, latency, memory, gates, accounts, wait_queue, exact",
+            "no `speed`; there are nop, jobs, latency, memory, gates, accounts, wait_queue, http, php, exact",
         ),
         (&["nop", "--contender", "me"], "no contender of nop is called `me`; there are"),
         (&["nop", "--case", "exit"], "bench nop has no --case"),
+        (&["http", "--case", "2 MB"], "no case of http is called `2 MB`; there are 14 bytes, 1 MB"),
         (&["exact", "--depth", "8"], "bench exact has no --depth, --regime and --svg"),
         (&["exact", "--case", "exist"], "no case of exact is called `exist`; there are"),
         (&["nop", "--depth", "3"], "nop measures nothing at depth 3; it does at [1, 8, 64, 1024]"),
@@ -130,7 +166,11 @@ fn the_page_draws_every_contender() {
     let page = std::fs::read_to_string(&file).expect("it was written");
     std::fs::remove_file(&file).expect("it is ours");
     assert!(page.starts_with("<svg") && page.trim_end().ends_with("</svg>"));
-    assert_eq!(page.matches("M/s").count(), rows.len());
+    assert_eq!(page.matches("class=\"bar\"").count(), rows.len());
+    assert!(
+        page.contains("; Linux ") && page.contains(" GMT<") && page.contains(" op/s<"),
+        "where, when and what"
+    );
 }
 
 /// Whether a thread of this process sleeps, as Linux says.

@@ -2,6 +2,13 @@
 //!
 //! They stand here and not beside the code, as a library with unit tests is built twice.
 
+#[allow(dead_code)] // its tests are what is wanted
+#[path = "../src/page.rs"]
+mod page;
+#[allow(dead_code)] // as above
+#[path = "../src/sheet.rs"]
+mod sheet;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,7 +17,11 @@ use std::time::Duration;
 use std::{fs, panic};
 
 use reveille_checks::bench::hand_off::Balance;
+use reveille_checks::bench::http::perf::spinning;
+use reveille_checks::bench::http::side::{Loaded, Served, descriptors};
+use reveille_checks::bench::http::{Serving, Target, WAYS};
 use reveille_checks::bench::neighbours::Neighbours;
+use reveille_checks::bench::svg::{Circumstances, page as drawing, step};
 use reveille_checks::bench::{
     self, Contender, Counts, Error, Line, Name, Plan, Regime, Row, conclusions, median,
 };
@@ -182,12 +193,14 @@ fn row(contender: &'static str, depth: usize, ops_per_s: f64) -> Row {
         ops_per_s_min: ops_per_s,
         ops_per_s_max: ops_per_s,
         cpu_ns_per_op: 0.0,
+        cpu_behind_ns_per_op: None,
         wakes_per_op: None,
         skipped_per_op: None,
         worker_wakes_per_op: None,
         syscalls_per_op: None,
         lock_waits_per_op: None,
         lock_wait_share: None,
+        spinning: None,
         p50_us: None,
         p99_us: None,
         p999_us: None,
@@ -216,9 +229,88 @@ fn a_conclusion_names_the_best_other_and_says_where_ours_is_behind() {
     rows.retain(|row| row.contender == "kernel");
     assert_eq!(conclusions(Name::Nop, &rows), [""; 0], "nobody of ours took part");
     // Less is better where it is time or memory.
-    for row in &mut rows {
-        row.p99_us = Some(10.0);
-    }
-    rows.push(Row { p99_us: Some(5.0), ..row("reveille", 1, 1.0) });
+    let of_latency = |row: Row, p99| Row { bench: Name::Latency.name(), p99_us: Some(p99), ..row };
+    let mut rows: Vec<Row> = rows.into_iter().map(|row| of_latency(row, 10.0)).collect();
+    rows.push(of_latency(row("reveille", 1, 1.0), 5.0));
     assert!(conclusions(Name::Latency, &rows)[0].contains("is 2.00 (kernel at depth 1)"));
+}
+
+#[test]
+fn the_share_of_spinning_is_the_sum_of_its_lines_and_none_if_nothing_was_sampled() {
+    let report = "    50.25%  [k] __pv_queued_spin_lock_slowpath\n\n     1.50%  [k] \
+                  native_queued_spin_lock_slowpath\n    48.25%  [.] main\n";
+    assert_eq!(spinning(report), Some(0.5175));
+    assert_eq!(spinning("     1.00%  [.] main\n"), Some(0.0));
+    assert_eq!(spinning("\n"), None);
+}
+
+fn serving() -> Serving {
+    Serving::new("reveille", Some(WAYS[6].1), Target::Small, 8, false).expect("there is room for a directory")
+}
+
+#[test]
+fn a_wrong_body_a_failed_answer_nothing_compared_and_what_is_left_are_faults_of_a_named_server() {
+    let (serving, good) = (serving(), Loaded { answers: 9, compared: 9, ..Loaded::default() });
+    assert!(serving.check(&good, &Served::default()).is_ok());
+    let left = Served { left: vec!["the thread x".into()], ..Served::default() };
+    for (load, served, says) in [
+        (Loaded { wrong: 1, ..good }, Served::default(), "of 9 bodies that were compared 1 were wrong"),
+        (Loaded { failed: 2, ..good }, Served::default(), "2 answers failed"),
+        (Loaded { compared: 0, ..good }, Served::default(), "of 0 bodies"),
+        (good, left, "it LEFT the thread x"),
+    ] {
+        let error = serving.check(&load, &served).expect_err(says);
+        assert!(error.loses() && error.to_string().contains(says), "{error}");
+        assert!(error.to_string().starts_with("14 bytes, reveille at 8: "), "{error}");
+    }
+}
+
+/// This program is none that serves.
+#[test]
+fn a_server_that_does_not_start_is_named() {
+    let error = serving().run(Duration::from_millis(1)).expect_err("it cannot start");
+    assert!(error.to_string().starts_with("14 bytes, reveille at 8: it does not start"), "{error}");
+}
+
+#[test]
+fn a_descriptor_that_is_left_is_named() {
+    let before = descriptors().expect("Linux tells");
+    let directory = fs::File::open(env!("CARGO_MANIFEST_DIR")).expect("it is there");
+    let after = descriptors().expect("Linux tells");
+    assert!(after.difference(&before).any(|left| left.contains(env!("CARGO_MANIFEST_DIR"))), "{after:?}");
+    drop(directory);
+}
+
+fn drawn(others: f64) -> String {
+    let rows = [row("reveille", 8, 250_000.0), Row { others, ..row("kernel", 8, 100_000.0) }];
+    let [machine, kernel, date] = ["2 × some <CPU>", "Linux 9.9", "today"].map(String::from);
+    drawing(&rows, &Circumstances { machine, kernel, date })
+}
+
+#[test]
+fn a_page_says_where_and_when_and_its_axis_has_marks_and_a_unit() {
+    let page = drawn(0.0);
+    assert!(page.contains("2 × some &lt;CPU>; Linux 9.9; today"));
+    assert_eq!(page.matches("class=\"bar\"").count(), 2);
+    for mark in ["0", "50", "100", "150", "200", "250", "k op/s"] {
+        assert!(page.contains(&format!(">{mark}</text>")), "{mark}");
+    }
+    assert!(!page.contains("BUSY") && !page.contains('~'));
+}
+
+#[test]
+fn a_page_of_a_busy_machine_says_so_and_which_bars_are_meant() {
+    let page = drawn(0.5);
+    assert!(page.contains("THE MACHINE WAS BUSY: others took up to 50 %"));
+    assert!(page.contains(">kernel ~</text>") && page.contains(">reveille</text>"));
+}
+
+#[test]
+fn a_step_is_1_2_or_5_times_a_power_of_ten() {
+    let steps = [0.03, 0.7, 1.0, 1.1, 4.0, 6.0, 70.0].map(step);
+    let expected = [0.05, 1.0, 1.0, 2.0, 5.0, 10.0, 100.0];
+    assert!(
+        steps.iter().zip(expected).all(|(step, expected)| (step / expected - 1.0).abs() < 1e-9),
+        "{steps:?}"
+    );
 }

@@ -344,6 +344,12 @@ impl<T: Send + 'static, P: Primitives, G: Gate> Consumer<T, P, G> {
         self.waiter.disarm();
     }
 
+    /// From now on everything that is published calls `waker`, whether or not the consumer sleeps: what the kernel's
+    /// `wq_has_sleeper` does with an entry that stays queued. It is what sparing wakes is measured against.
+    pub fn wake_always(&mut self, waker: &Waker) {
+        self.waiter = self.queue.wait.register(Kind::Persistent, waker.clone());
+    }
+
     /// From now on a wake calls `waker`, until the next [`wait`](Consumer::wait).
     pub fn set_waker(&mut self, waker: &Waker) {
         self.waiter.set_waker(waker);

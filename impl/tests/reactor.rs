@@ -9,8 +9,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
 use std::task::{self, Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use reveille::pool::{self, Cancel, Outcome, Pool, Shutdown, Work};
 use reveille::sync::Parker;
 use reveille::uring::{
     Accept, Cancellation, Closed, Completing, Config, Error, Executor, Full, Gone, IoBufMut, LinkTimeout,
-    Nop, Poll, PollFlags, Reactor, Read, Request, Shot, Sleep, Timeout, Write,
+    Nop, Poll, PollFlags, Reactor, Read, Request, Shot, Sleep, Timeout, Wakes, Write,
 };
 use reveille::wait_queue::Wakeup;
 use rustix::event::Timespec;
@@ -68,6 +68,38 @@ fn a_reactor_that_waits_for_a_closure_yields_whether_the_kernel_has_requests_or_
     assert_eq!(collect(&mut reactor, 1), [7]);
     assert!(reactor.counts().yields > 0);
     assert_eq!(reactor.in_flight(), 1);
+}
+
+#[test]
+fn a_reactor_yields_for_the_closure_of_a_future_too_and_before_a_sleep_in_an_epoll() {
+    let Some(mut reactor) = reactor_with::<u32>(Config::default().sleep(Sleep::Elsewhere)) else { return };
+    assert!(reactor.prepare_to_sleep().unwrap() && reactor.counts().yields == 0, "nothing is out");
+    let (go, gone) = mpsc::channel();
+    let answer = reactor.handle().into_async().offload(Work::BOUNDED, move |_| gone.recv());
+    assert!(reactor.prepare_to_sleep().unwrap(), "it is out still");
+    assert!(reactor.counts().yields > 0);
+    go.send(7).unwrap();
+    assert!(matches!(answer.wait(), Outcome::Done(Ok(7))));
+}
+
+#[test]
+fn a_reactor_that_is_to_be_woken_always_hears_of_each_event_and_another_of_none_while_it_is_awake() {
+    for (wakes, heard) in [(Wakes::Spared, 0), (Wakes::Always, 3)] {
+        let Some(mut reactor) = reactor_with(Config::default().wakes(wakes)) else { return };
+        let (handle, mut events) = (reactor.handle(), Vec::new());
+        // From its first sleep on it has a place in the queue.
+        reactor.turn(&mut events, Some(Duration::from_millis(1))).unwrap();
+        for event in 0..3 {
+            let expected = if heard == 0 { Wakeup::Skipped } else { Wakeup::Sent(1) };
+            assert_eq!(handle.post(event), Ok(expected));
+        }
+        let begun = Instant::now();
+        while (events.len() < 3 || reactor.counts().wakes < heard) && begun.elapsed() < LONG {
+            reactor.turn(&mut events, Some(Duration::from_millis(1))).unwrap();
+        }
+        assert_eq!((&events[..], reactor.counts().posted), (&[0, 1, 2][..], 3));
+        assert_eq!(reactor.counts().wakes, heard);
+    }
 }
 
 #[test]

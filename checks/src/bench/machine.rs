@@ -11,6 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use strum::VariantArray;
 
+use super::Apart;
 use super::neighbours::Neighbours;
 use crate::names::{Named, unknown};
 
@@ -139,6 +140,15 @@ pub(super) struct Spent {
     pub others: Duration,
     /// Wall time × CPUs.
     pub capacity: Duration,
+}
+
+impl Spent {
+    /// The same, of a contender that is another process.
+    pub(super) fn of(self, apart: Apart) -> Self {
+        let Apart { wall, cpu, cpu_behind, cpu_of_clients } = apart;
+        let theirs = cpu + cpu_behind.unwrap_or_default() + cpu_of_clients;
+        Self { wall, cpu, others: self.others.saturating_sub(theirs), ..self }
+    }
 }
 
 pub(super) struct Stopwatch<'a> {

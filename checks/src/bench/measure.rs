@@ -87,7 +87,9 @@ fn measure(
                 timed::take();
                 let stopwatch = cpus.stopwatch(regime)?;
                 let counts = contender.run(time)?;
-                Ok(Sample { counts, spent: stopwatch.stop()?, watched: timed::take() })
+                let spent = stopwatch.stop()?;
+                let spent = counts.apart.map_or(spent, |apart| spent.of(apart));
+                Ok(Sample { counts, spent, watched: timed::take() })
             };
             let _ = result.send(sample());
         }

@@ -25,6 +25,7 @@ pub mod exact;
 mod gates;
 #[doc(hidden)]
 pub mod hand_off;
+pub mod http;
 mod jobs;
 mod latency;
 mod load;
@@ -107,6 +108,22 @@ pub enum Error {
     /// As much came back as was submitted, but not the same.
     #[error("what came back is not what was submitted: something was LOST, and something came twice")]
     Mixed,
+    /// A contender did something wrong.
+    #[error("{who}: {what}")]
+    Faulty {
+        /// The contender.
+        who: String,
+        /// What it did.
+        what: String,
+    },
+    /// A program that is measured is not on this machine.
+    #[error("SKIPPED: {what} is not on this machine (Debian: {install})")]
+    Absent {
+        /// The program.
+        what: &'static str,
+        /// The command that installs it.
+        install: &'static str,
+    },
     /// A contender did not come back.
     #[error("{0} did not come back: a wakeup was LOST, or the machine stands still")]
     Stuck(String),
@@ -115,7 +132,10 @@ pub enum Error {
 impl Error {
     /// Whether it is a fault of what was measured, and not one of the machine's or of the caller's.
     pub fn loses(&self) -> bool {
-        matches!(self, Self::Panicked(_) | Self::Lost { .. } | Self::Mixed | Self::Stuck(_))
+        matches!(
+            self,
+            Self::Panicked(_) | Self::Lost { .. } | Self::Mixed | Self::Faulty { .. } | Self::Stuck(_)
+        )
     }
 }
 
@@ -139,6 +159,10 @@ pub enum Name {
     Accounts,
     /// The wait queue alone: a wake that nobody needs, ping-pong, and waking many.
     WaitQueue,
+    /// A server of static files.
+    Http,
+    /// The same server, running PHP.
+    Php,
 }
 
 impl Name {
@@ -161,7 +185,14 @@ impl Name {
             Self::Jobs => jobs::lines(),
             Self::Latency => latency::lines(),
             Self::Memory => memory::lines(),
+            Self::Http => http::lines(),
+            Self::Php => http::php_lines(),
         }
+    }
+
+    /// Whether it is about a server, and its contenders are processes.
+    pub fn is_of_servers(self) -> bool {
+        matches!(self, Self::Http | Self::Php)
     }
 
     /// The contender that is ours, or the one of ours that is meant for use.
@@ -211,7 +242,7 @@ pub trait Contender {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counts {
     /// Operations begun.
     pub submitted: u64,
@@ -225,10 +256,27 @@ pub struct Counts {
     pub worker_wakes: Option<u64>,
     /// System calls; which, the bench says.
     pub syscalls: Option<u64>,
+    /// The share of the CPU time in which the kernel spun for a lock.
+    pub spinning: Option<f64>,
     /// How long single operations took.
     pub latency: Option<Latency>,
     /// The memory of the process that they took together, in bytes.
     pub memory: Option<u64>,
+    /// What other processes took, if those are measured.
+    pub apart: Option<Apart>,
+}
+
+/// What is measured where the contender is another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Apart {
+    /// For how long it was loaded.
+    pub wall: Duration,
+    /// Its CPU time.
+    pub cpu: Duration,
+    /// The CPU time of what works behind it, if something does.
+    pub cpu_behind: Option<Duration>,
+    /// The CPU time of those that load it.
+    pub cpu_of_clients: Duration,
 }
 
 /// How long an operation takes: half of them no longer than this, and so on.

@@ -29,8 +29,10 @@ pub struct Row {
     pub ops_per_s_min: f64,
     /// The fastest round.
     pub ops_per_s_max: f64,
-    /// CPU time of the process in nanoseconds: the median of the rounds.
+    /// CPU time of the contender's process in nanoseconds: the median of the rounds.
     pub cpu_ns_per_op: f64,
+    /// The same of what works behind a server.
+    pub cpu_behind_ns_per_op: Option<f64>,
     /// Wakes sent.
     pub wakes_per_op: Option<f64>,
     /// Wakes skipped.
@@ -43,6 +45,8 @@ pub struct Row {
     pub lock_waits_per_op: Option<f64>,
     /// Of the time that threads ran or waited for a lock, the part that they waited.
     pub lock_wait_share: Option<f64>,
+    /// Of the CPU time, the part in which the kernel spun for a lock.
+    pub spinning: Option<f64>,
     /// How long an operation takes, in microseconds: half of them no longer than this. The median of the rounds.
     pub p50_us: Option<f64>,
     /// 99 of a hundred.
@@ -68,8 +72,12 @@ pub(super) fn row(
 ) -> Row {
     let line = &lines[i];
     let ops = || samples[i].iter().map(|(sample, _)| sample.ops_per_s());
-    let watched = |rate: &dyn Fn(&Sample) -> f64| {
-        median(samples[i].iter().filter_map(|(_, sample)| Some(rate(sample.as_ref()?))))
+    let watched = |rate: &dyn Fn(&Sample) -> Option<f64>| {
+        median(samples[i].iter().filter_map(|(_, sample)| rate(sample.as_ref()?)))
+    };
+    // Nobody counts what happens inside of another process.
+    let timed = |rate: &dyn Fn(&Sample) -> f64| {
+        watched(&|sample| sample.counts.apart.is_none().then(|| rate(sample)))
     };
     let counted = |count: fn(&Counts) -> Option<u64>| {
         median(samples[i].iter().filter_map(|(sample, _)| Some(sample.per_op(count(&sample.counts)?))))
@@ -100,14 +108,17 @@ pub(super) fn row(
             samples[i].iter().map(|(sample, _)| sample.per_op(sample.spent.cpu.as_nanos() as u64)),
         )
         .unwrap_or(0.0),
+        cpu_behind_ns_per_op: counted(|counts| Some(counts.apart?.cpu_behind?.as_nanos() as u64)),
         wakes_per_op: counted(|counts| counts.wakes)
-            .or_else(|| watched(&|sample| sample.per_op(sample.watched.sent))),
+            .or_else(|| timed(&|sample| sample.per_op(sample.watched.sent))),
         skipped_per_op: counted(|counts| counts.skipped)
-            .or_else(|| watched(&|sample| sample.per_op(sample.watched.skipped))),
+            .or_else(|| timed(&|sample| sample.per_op(sample.watched.skipped))),
         worker_wakes_per_op: counted(|counts| counts.worker_wakes),
-        syscalls_per_op: counted(|counts| counts.syscalls),
-        lock_waits_per_op: watched(&|sample| sample.per_op(sample.watched.lock_waits)),
-        lock_wait_share: watched(&|sample| {
+        syscalls_per_op: counted(|counts| counts.syscalls)
+            .or_else(|| watched(&|sample| Some(sample.per_op(sample.counts.syscalls?)))),
+        spinning: watched(&|sample| sample.counts.spinning),
+        lock_waits_per_op: timed(&|sample| sample.per_op(sample.watched.lock_waits)),
+        lock_wait_share: timed(&|sample| {
             let waited = sample.watched.lock_wait;
             waited.div_duration_f64(waited + sample.spent.cpu)
         }),
@@ -159,7 +170,7 @@ pub fn conclusions(bench: Name, rows: &[Row]) -> Vec<String> {
         let case = case.map_or(String::new(), |case| format!("{case}, "));
         let what = if least.2.memory_per_op.is_some() {
             "memory: the best other's over ours"
-        } else if least.2.p99_us.is_some() {
+        } else if least.2.is_of_latency() {
             "p99: the best other's over ours"
         } else {
             "speed: ours over the best other's"
@@ -185,8 +196,12 @@ impl Row {
     fn merit(&self) -> f64 {
         match (self.memory_per_op, self.p99_us) {
             (Some(bytes), _) => 1.0 / bytes.max(1.0),
-            (_, Some(p99)) => 1.0 / p99,
+            (_, Some(p99)) if self.is_of_latency() => 1.0 / p99,
             _ => self.ops_per_s,
         }
+    }
+
+    fn is_of_latency(&self) -> bool {
+        self.bench == Name::Latency.name()
     }
 }

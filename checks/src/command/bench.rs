@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use reveille_checks::bench::svg::Circumstances;
 use reveille_checks::bench::{self, Line, Name, Plan, QUIET, Regime, Row};
 use reveille_checks::names::Named;
 use reveille_checks::sheet::{Column, Sheet};
@@ -13,30 +14,31 @@ use reveille_checks::sheet::{Column, Sheet};
 use super::output::page;
 use super::{Ending, Format, Outcome, complain, named, names, print_json, progress, say, seconds, tell};
 
-/// Measurements beside peers, in one interleaved run; and `exact`: the checkers beside each other.
+/// Measurements beside peers, in one interleaved run; `http` and `php`: a server; `exact`: the checkers
+/// beside each other.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to measure
     #[arg(value_parser = names::<Bench>(benches()))]
     name: Bench,
-    /// So many rounds, in each of which every contender runs once [default: 5; exact: 3]
+    /// So many rounds, in each of which every contender runs once [default: 5; http, php and exact: 3]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
-    /// For how long a contender runs in a round; by default, so that the whole takes most of a minute. exact:
-    /// the limit of a search, by default 2
+    /// For how long a contender runs in a round; by default, so that the whole takes most of a minute, of http
+    /// and php some three. exact: the limit of a search, by default 2
     #[arg(long, value_parser = seconds)]
     seconds: Option<Duration>,
     /// These numbers of operations in flight, or of waiting threads, only
     #[arg(long, value_delimiter = ',')]
     depth: Vec<usize>,
     /// These regimes only: P (everything on one CPU), Q (all CPUs are free), NP and NQ (the same, and a program
-    /// that keeps it on each CPU)
+    /// that keeps it on each CPU) [default: all; http and php: P and Q]
     #[arg(long, value_delimiter = ',', value_parser = named::<Regime>())]
     regime: Vec<Regime>,
     /// These contenders only
     #[arg(long, value_delimiter = ',')]
     contender: Vec<String>,
-    /// These scenarios only (exact)
+    /// These cases only, or scenarios of exact
     #[arg(long, value_delimiter = ',')]
     case: Vec<String>,
     /// Draw a page of the results, as SVG, into this file
@@ -76,22 +78,28 @@ const ROUNDS: u16 = 5;
 /// How long a run without `--seconds` takes.
 const DEFAULT_TIME: Duration = Duration::from_secs(45);
 
+/// The same of servers, each of which is started anew and has to get going.
+const ROUNDS_OF_SERVERS: u16 = 3;
+const TIME_OF_SERVERS: Duration = Duration::from_secs(120);
+
 /// Runs `reveille bench`.
 pub fn run(args: &Args) -> Outcome {
     let name = match args.name {
         Bench::Library(name) => name,
         Bench::Exact => return exact::run(args),
     };
-    if !args.case.is_empty() {
-        return Err(format!("bench {name} has no --case").into());
-    }
     // SAFETY: a command has started no thread when it begins.
     unsafe { bench::limit_peers() };
-    let lines = bench::choose(name, &args.contender, &args.depth)?;
-    let regimes = if args.regime.is_empty() { Regime::ALL.to_vec() } else { args.regime.clone() };
-    let rounds = usize::from(args.rounds.unwrap_or(ROUNDS));
+    let mut lines = bench::choose(name, &args.contender, &args.depth)?;
+    choose_cases(name, &mut lines, &args.case)?;
+    let (regimes, rounds, time) = match name.is_of_servers() {
+        true => (&[Regime::P, Regime::Q][..], ROUNDS_OF_SERVERS, TIME_OF_SERVERS),
+        false => (&Regime::ALL[..], ROUNDS, DEFAULT_TIME),
+    };
+    let regimes = if args.regime.is_empty() { regimes.to_vec() } else { args.regime.clone() };
+    let rounds = usize::from(args.rounds.unwrap_or(rounds));
     let runs = lines.iter().map(Line::runs).sum::<usize>() * rounds * regimes.len();
-    let time = args.seconds.unwrap_or((DEFAULT_TIME / runs.max(1) as u32).min(Duration::from_secs(1)));
+    let time = args.seconds.unwrap_or((time / runs.max(1) as u32).min(Duration::from_secs(1)));
     let plan = Plan { regimes, rounds, time };
 
     let progress = progress::bar(lines.len() * rounds * plan.regimes.len());
@@ -105,7 +113,7 @@ pub fn run(args: &Args) -> Outcome {
         rows => rows?,
     };
     if let Some(file) = &args.svg {
-        std::fs::write(file, bench::svg::page(&rows))
+        std::fs::write(file, bench::svg::page(&rows, &Circumstances::now()))
             .map_err(|error| format!("{}: {error}", file.display()))?;
     }
     match args.format {
@@ -113,6 +121,21 @@ pub fn run(args: &Args) -> Outcome {
         Format::Text => text(name, &rows, &plan),
     }
     Ok(Ending::Agrees)
+}
+
+/// Keeps the cases that are asked for; nothing said is no restriction.
+fn choose_cases(name: Name, lines: &mut Vec<Line>, cases: &[String]) -> Result<(), String> {
+    let mut known: Vec<&str> = lines.iter().filter_map(|line| line.case).collect();
+    known.dedup();
+    match cases.iter().find(|case| !known.contains(&case.as_str())) {
+        Some(_) if known.is_empty() => return Err(format!("bench {name} has no --case")),
+        Some(case) => {
+            return Err(format!("no case of {name} is called `{case}`; there are {}", known.join(", ")));
+        }
+        None => {}
+    }
+    lines.retain(|line| cases.is_empty() || cases.iter().any(|case| line.case == Some(case)));
+    Ok(())
 }
 
 fn text(name: Name, rows: &[Row], plan: &Plan) {
@@ -132,6 +155,14 @@ fn text(name: Name, rows: &[Row], plan: &Plan) {
         plan.time.as_secs_f64() * 1e3
     ));
     say("Everything that was submitted came back.");
+    if name.is_of_servers() {
+        say(
+            "Depth: connections. CPU: the server's process, and what works behind it. Wakes: of its main thread by others, counted\n\
+             for our pool only. System calls of all its threads, and of its CPU time the share in which the kernel spun for a lock:\n\
+             by perf, at 64 connections.",
+        );
+        bench::http::missing().iter().for_each(say);
+    }
     let others = rows.iter().map(|row| row.others).fold(0.0, f64::max);
     if others > QUIET {
         tell(format_args!(
@@ -145,7 +176,8 @@ fn text(name: Name, rows: &[Row], plan: &Plan) {
 /// A column of what not every bench counts.
 type Rate = (&'static str, fn(&Row) -> Option<f64>);
 
-const RATES: [Rate; 11] = [
+const RATES: [Rate; 13] = [
+    ("CPU ns behind", |row| row.cpu_behind_ns_per_op),
     ("p50 us", |row| row.p50_us),
     ("p99 us", |row| row.p99_us),
     ("p99.9 us", |row| row.p999_us),
@@ -154,6 +186,7 @@ const RATES: [Rate; 11] = [
     ("skipped", |row| row.skipped_per_op),
     ("of workers", |row| row.worker_wakes_per_op),
     ("system calls", |row| row.syscalls_per_op),
+    ("spinning", |row| row.spinning),
     ("lock waits", |row| row.lock_waits_per_op),
     ("share", |row| row.lock_wait_share),
     ("ratio", |row| row.ratio),

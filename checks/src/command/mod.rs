@@ -4,6 +4,7 @@ pub mod bench;
 pub mod cell;
 mod checkpoint;
 pub mod explain;
+pub mod http;
 pub mod interrupt;
 pub mod litmus;
 pub mod mutants;

@@ -117,6 +117,7 @@ use self::threads::Threads;
 use crate::burst::give_back;
 use crate::completion::CompletionQueue;
 use crate::gate::{PerEntry, WakeOne};
+use crate::slot::Slot;
 use crate::sync::{Atomic, Mutex, Native, Primitives};
 use crate::wait_queue::WaitQueue;
 
@@ -290,6 +291,24 @@ impl<P: Primitives, G: WakeOne> Submitter<P, G> {
     {
         let mut batch = self.batch();
         batch.spawn(work, run)
+    }
+
+    /// The same, and drops `witness` when the outcome has been delivered.
+    pub(crate) fn spawn_witnessed<T, F, W>(&self, work: Work, run: F, witness: W) -> Handle<T, P, G>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Context<'_, P, G>) -> T + Send + 'static,
+        W: Send + 'static,
+    {
+        let slot = Slot::new();
+        let token = self.enqueue(work, run, {
+            let slot = slot.clone();
+            move |outcome| {
+                slot.deliver(outcome);
+                drop(witness);
+            }
+        });
+        Handle { slot, token }
     }
 
     /// Runs `run` in a worker, and publishes its outcome to a completion queue.

@@ -22,6 +22,7 @@ use super::provided::BufferRing;
 use super::reactor::{Config, Counts, Reactor};
 use super::task::{LocalFuture, Spawner};
 use crate::burst::give_back;
+use crate::pool;
 use crate::run_queue::{Queued, Ready};
 use crate::sync::{Native, Primitives};
 use crate::unwind::{contain, discard, discard_all};
@@ -119,6 +120,11 @@ impl Executor {
     /// What the reactor has done so far.
     pub fn counts(&self) -> Counts {
         self.reactor.counts()
+    }
+
+    /// What the pool that closures are offloaded to has done so far.
+    pub fn pool_stats(&self) -> pool::Stats {
+        self.reactor.pool_stats()
     }
 
     /// Buffers for the reactor, as [`Reactor::provide_buffers`] makes them.

@@ -114,7 +114,7 @@ impl<T: Send + 'static> AsyncHandle<T> {
         R: Send + 'static,
         F: FnOnce(&pool::Context<'_>) -> R + Send + 'static,
     {
-        self.handle.submitter().spawn(work, run)
+        self.handle.offload(work, run)
     }
 }
 

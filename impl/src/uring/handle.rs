@@ -15,7 +15,7 @@ use super::future::AsyncHandle;
 use super::request::{Request, Token, link};
 use crate::burst::give_back;
 use crate::completion::{CompletionQueue, Gone};
-use crate::pool::{Shell, Submitter};
+use crate::pool::{self, Shell, Submitter, Work};
 use crate::sync::{Mutex as _, Native};
 use crate::unwind::discard_all;
 use crate::wait_queue::Wakeup;
@@ -76,6 +76,8 @@ pub(super) struct Shared<T: Send + 'static> {
     pub posted: Arc<CompletionQueue<Posted<T>>>,
     commands: Mutex<Commands<T>>,
     submitter: Submitter,
+    /// Each closure of a future that is out has a clone: the reactor asks whether there are any.
+    out: Arc<()>,
     /// The length of the submission queue, and of the longest chain.
     capacity: usize,
 }
@@ -88,7 +90,7 @@ struct Commands<T> {
 impl<T: Send + 'static> Shared<T> {
     pub fn new(posted: Arc<CompletionQueue<Posted<T>>>, submitter: Submitter, capacity: usize) -> Self {
         let commands = Mutex::new(Commands { list: Vec::new(), closed: false });
-        Self { posted, commands, submitter, capacity }
+        Self { posted, commands, submitter, out: Arc::default(), capacity }
     }
 
     fn command(&self, command: Command<T>) -> Result<(), Closed> {
@@ -106,6 +108,11 @@ impl<T: Send + 'static> Shared<T> {
         });
         // Dropped outside of the lock: it may be somebody's last reference to anything.
         late.map_or(Ok(()), |_| Err(Closed))
+    }
+
+    /// Whether futures wait for closures.
+    pub fn is_waited_for(&self) -> bool {
+        Arc::strong_count(&self.out) > 1
     }
 
     /// The commands up to now, in order.
@@ -224,8 +231,13 @@ impl<T: Send + 'static> Handle<T> {
         AsyncHandle::new(self)
     }
 
-    pub(super) fn submitter(&self) -> &Submitter {
-        &self.shared.submitter
+    /// Has the pool run a closure, for a future.
+    pub(super) fn offload<R, F>(&self, work: Work, run: F) -> pool::Handle<R>
+    where
+        R: Send + 'static,
+        F: FnOnce(&pool::Context<'_>) -> R + Send + 'static,
+    {
+        self.shared.submitter.spawn_witnessed(work, run, self.shared.out.clone())
     }
 }
 

@@ -105,7 +105,7 @@ pub use op::{
 };
 pub use parker::RingParker;
 pub use provided::{BufferRing, Provided};
-pub use reactor::{Cancellation, Completing, Config, Counts, Full, Reactor, Sleep};
+pub use reactor::{Cancellation, Completing, Config, Counts, Full, Reactor, Sleep, Wakes};
 pub use request::{Request, Shot, Token};
 pub use rustix::event::PollFlags;
 pub use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};

@@ -42,6 +42,8 @@ pub struct Config {
     /// the reactor and of workers, where closures are short. Where they are long, or where another program wants the CPU, the
     /// reactor notices and does so seldom. 0 for never.
     pub yields: usize,
+    /// Whether other threads wake it each time that they post.
+    pub wakes: Wakes,
     /// How many [fixed files](Reactor::fix) there may be. 0 by default.
     pub fixed_files: u32,
     /// The pool that closures are offloaded to. It starts no thread before the first one.
@@ -55,6 +57,7 @@ impl Default for Config {
             completions: None,
             sleep: Sleep::InRing,
             yields: YIELDS,
+            wakes: Wakes::Spared,
             fixed_files: 0,
             pool: pool::Config::default(),
         }
@@ -82,6 +85,11 @@ impl Config {
         Self { yields, ..self }
     }
 
+    /// The same, woken less or more often.
+    pub fn wakes(self, wakes: Wakes) -> Self {
+        Self { wakes, ..self }
+    }
+
     /// The same, with a table of so many fixed files.
     pub fn fixed_files(self, fixed_files: u32) -> Self {
         Self { fixed_files, ..self }
@@ -101,6 +109,16 @@ pub enum Sleep {
     InRing,
     /// Wherever it likes, in `epoll_wait` say, with the reactor's [file descriptor](Reactor::poll_fd) among others.
     Elsewhere,
+}
+
+/// When somebody who posts to a reactor writes to its eventfd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wakes {
+    /// When the thread sleeps or is about to, and has not been told yet.
+    #[default]
+    Spared,
+    /// Each time, as the kernel wakes an epoll for each completion of a ring: what sparing them is measured against.
+    Always,
 }
 
 /// When the kernel does its part of a completion.
@@ -173,7 +191,9 @@ pub struct Counts {
     pub sleeps: u64,
     /// Calls of `sched_yield`.
     pub yields: u64,
-    /// Writes to the eventfd that were heard: wakes from other threads.
+    /// What was posted, by the pool, by other threads and by the thread itself. Each might have been a wake.
+    pub posted: u64,
+    /// Writes to the eventfd that were heard: wakes.
     pub wakes: u64,
     /// How often the kernel's completion queue was found to have overflowed.
     pub overflows: u64,
@@ -322,7 +342,10 @@ impl<T: Send + 'static> Reactor<T> {
         check(ring.params())?;
         let listener = Listener::new()?;
         let (posted, mut consumer) = CompletionQueue::with_capacity(POSTED);
-        consumer.set_waker(&listener.waker());
+        match config.wakes {
+            Wakes::Spared => consumer.set_waker(&listener.waker()),
+            Wakes::Always => consumer.wake_always(&listener.waker()),
+        }
         let shared = Arc::new(Shared::new(posted, submitter.clone(), ring.params().sq_entries() as usize));
         let yielder = Yielder::new(config.yields);
         let (support, fixed) = (Support::of(&ring), Table::new(&ring, config.fixed_files)?);
@@ -370,6 +393,11 @@ impl<T: Send + 'static> Reactor<T> {
     /// What it has done so far.
     pub fn counts(&self) -> Counts {
         Counts { wakes: self.listener.heard(), strays: self.flights.strays(), ..self.counts }
+    }
+
+    /// What the pool that closures are offloaded to has done so far.
+    pub fn pool_stats(&self) -> pool::Stats {
+        self.submitter.stats()
     }
 
     /// What to wait for, for reading, in an epoll or poll of one's own; `None` if the ring was [set up](Config::sleep)
@@ -542,7 +570,11 @@ impl<T: Send + 'static> Reactor<T> {
     /// Of the ring.
     pub fn prepare_to_sleep(&mut self) -> Result<bool, Error> {
         self.is_ours()?;
-        self.submitter.submit(&mut self.jobs);
+        if self.waits_for_closures() {
+            self.let_workers_run()?;
+        } else {
+            self.submitter.submit(&mut self.jobs);
+        }
         if !self.commands.is_empty() || !self.announce_sleep()? {
             return Ok(false);
         }
@@ -555,7 +587,10 @@ impl<T: Send + 'static> Reactor<T> {
     /// Is there nothing to report, and are there closures that may end the sleep that comes? They may well be over once the
     /// workers have had this CPU.
     fn waits_for_closures(&mut self) -> bool {
-        self.offloaded > 0 && self.yielder.is_ready() && self.consumer.is_empty() && !has_news(&mut self.ring)
+        (self.offloaded > 0 || self.shared.is_waited_for())
+            && self.yielder.is_ready()
+            && self.consumer.is_empty()
+            && !has_news(&mut self.ring)
     }
 
     /// Submits closures, and yields this CPU as long as the workers get on with them. One worker may do them all before a second one is
@@ -588,7 +623,8 @@ impl<T: Send + 'static> Reactor<T> {
     /// Arms the gate, and has the eventfd listened to. False if something has been posted, or came up while room was
     /// made.
     fn announce_sleep(&mut self) -> Result<bool, Error> {
-        self.armed = Some(self.listener.heard());
+        // Who is to be woken each time stays armed.
+        self.armed = (self.config.wakes == Wakes::Spared).then(|| self.listener.heard());
         if !self.consumer.prepare_to_sleep() {
             return Ok(false);
         }
@@ -688,15 +724,16 @@ impl<T: Send + 'static> Reactor<T> {
     /// Takes what the pool and other threads have posted.
     fn take_posted(&mut self, events: &mut Vec<T>) -> Result<(), Error> {
         for _ in 0..BATCH {
-            match self.consumer.pop() {
-                None => break,
-                Some(Posted::Event(event)) => events.push(event),
-                Some(Posted::Offloaded(event, shell)) => {
+            let Some(posted) = self.consumer.pop() else { break };
+            self.counts.posted += 1;
+            match posted {
+                Posted::Event(event) => events.push(event),
+                Posted::Offloaded(event, shell) => {
                     self.offloaded -= 1;
                     shell.into_iter().for_each(|shell| self.jobs.keep(shell));
                     events.extend(event);
                 }
-                Some(Posted::Commands) => self.shared.take(&mut self.commands),
+                Posted::Commands => self.shared.take(&mut self.commands),
             }
         }
         self.obey()

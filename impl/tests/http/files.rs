@@ -1,13 +1,12 @@
 //! Files: the right bytes, and none of another directory.
 
 use std::fs;
-use std::net::Shutdown;
 
 use reveille::pool::Layout;
 use reveille::uring::Sleep;
 
-use crate::server::{Blocking, Limits};
-use crate::site::{EVERY_WAY, SECRET, Site, big};
+use crate::server::Limits;
+use crate::site::{Blocking, EVERY_WAY, SECRET, Site, big};
 
 #[test]
 fn every_way_of_working_and_sleeping_serves_the_right_bytes_and_leaves_nothing() {
@@ -176,20 +175,7 @@ fn a_hundred_requests_in_one_go_are_answered_in_their_order_though_the_client_ha
     let site = Site::new();
     for blocking in [Blocking::Kernel, Blocking::Pool(Layout::LockPerAccount)] {
         let Some(serving) = site.serve(blocking, Sleep::InRing, Limits::default()) else { return };
-        let mut client = serving.client();
-        let targets: Vec<_> = (0..100).map(|i| format!("/dir/big?{i}")).collect();
-        let requests = targets.iter().enumerate().map(|(i, target)| {
-            format!("GET {target} HTTP/1.1\r\nHost: x\r\nRange: bytes={i}-{}\r\n\r\n", i * 100)
-        });
-        client.send(requests.collect::<String>());
-        client.0.get_ref().shutdown(Shutdown::Write).unwrap();
-        for i in 0..100 {
-            let answer = client.answer().unwrap();
-            let expected = if i == 0 { &big()[..1] } else { &big()[i..=i * 100] };
-            assert!(answer.body == expected, "{i}");
-        }
-        assert!(client.is_over());
-        drop(client);
+        serving.ask_a_hundred(&big());
         serving.stop();
         site.is_quiet();
     }

@@ -3,9 +3,10 @@
 //! The tests take turns: each counts descriptors and threads of the process, before and after its server.
 
 mod clients;
+mod epoll;
 mod files;
 #[path = "../../examples/http/load.rs"]
-#[expect(dead_code, reason = "the example prints more of it")]
+#[expect(dead_code, reason = "the bench reads more of it")]
 mod load;
 mod php;
 #[path = "../../examples/http/server/mod.rs"]

@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, PipeWriter, Read as _, Write as _, pipe};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::server::{self, Blocking, Limits, Options};
-use reveille::pool::Layout;
-use reveille::uring::{Counts, Error, Sleep};
+use crate::epoll;
+use crate::server::{self, Limits, Options};
+use reveille::pool::{self, Layout};
+use reveille::uring::{Config, Counts, Error, Executor, Sleep};
 
 pub const SECRET: &str = "the secret of another directory";
 
@@ -74,13 +75,27 @@ impl Site {
     /// Starts a server, or says loudly that there is no ring.
     pub fn serve(&self, blocking: Blocking, sleep: Sleep, limits: Limits) -> Option<Serving> {
         let php = Some(self.directory.join("php"));
-        let options = Options { root: self.root(), php, blocking, sleep, limits };
+        let (blocking, layout) = match blocking {
+            Blocking::Kernel => (server::Blocking::Kernel, Layout::OneLock),
+            Blocking::Pool(layout) => (server::Blocking::Pool, layout),
+        };
+        let options = Options { root: self.root(), php, blocking, limits };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stopped, stop) = pipe().unwrap();
         let (ready, wait) = std::sync::mpsc::channel();
         let running = std::thread::Builder::new().name(THREAD.into()).spawn(move || {
-            let counts = server::run(options, listener, stopped);
+            let pool = pool::Config { layout, ..pool::Config::default() };
+            let run = || {
+                let mut executor = Executor::new(Config::default().sleep(sleep).pool(pool))?;
+                let server = server::start(&executor, options, listener, stopped.into())?;
+                match sleep {
+                    Sleep::InRing => executor.block_on(server)?,
+                    Sleep::Elsewhere => epoll::block_on(&mut executor, server)?,
+                }
+                Ok(executor.counts())
+            };
+            let counts = run();
             let _ = ready.send(());
             counts
         });
@@ -125,6 +140,13 @@ pub fn big() -> Vec<u8> {
     (0..1_000_003_u32).map(|i| (i ^ i >> 9) as u8).collect()
 }
 
+/// Who does what may block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocking {
+    Kernel,
+    Pool(Layout),
+}
+
 pub const EVERY_WAY: [(Blocking, Sleep); 8] = [
     (Blocking::Kernel, Sleep::InRing),
     (Blocking::Kernel, Sleep::Elsewhere),
@@ -156,9 +178,25 @@ impl Serving {
         client.answer().unwrap()
     }
 
-    pub fn stop(mut self) {
+    /// A hundred requests in one go, each for another part of the big file, and then nothing more.
+    pub fn ask_a_hundred(&self, big: &[u8]) {
+        let mut client = self.client();
+        let last = |i: usize| i * 100;
+        let request = |i| {
+            let range = format!("Range: bytes={i}-{}", last(i));
+            format!("GET /dir/big?{i} HTTP/1.1\r\nHost: x\r\n{range}\r\n\r\n")
+        };
+        client.send((0..100).map(request).collect::<String>());
+        client.0.get_ref().shutdown(Shutdown::Write).unwrap();
+        for i in 0..100 {
+            assert!(client.answer().unwrap().body == big[i..=last(i)], "{i}");
+        }
+        assert!(client.is_over());
+    }
+
+    pub fn stop(mut self) -> Counts {
         drop(self.stop.take());
-        self.running.take().unwrap().join().unwrap().unwrap();
+        self.running.take().unwrap().join().unwrap().unwrap()
     }
 }
 

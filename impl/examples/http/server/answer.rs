@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::request::{Request, range};
+use super::request::Request;
 
 /// A request, and what else its answer depends on.
 pub struct Asked {
@@ -52,11 +52,11 @@ impl Asked {
 
     /// The answer with a file.
     pub fn file(&self, path: &str, found: io::Result<Found>) -> Answer {
-        let alone = |head| Answer { head, body: None };
+        let alone = |status, fields: &str| Answer { head: self.status(status, fields), body: None };
         let request = &*self.request;
         let (file, stat) = match found {
             Ok(found) => found,
-            Err(error) => return alone(self.status(status_of(&error), "")),
+            Err(error) => return alone(status_of(&error), ""),
         };
         match FileType::from_raw_mode(stat.stx_mode.into()) {
             FileType::RegularFile => {}
@@ -65,16 +65,16 @@ impl Asked {
                 let (path, query) =
                     request.target.split_at(request.target.find('?').unwrap_or(request.target.len()));
                 let field = format!("Location: /{}/{query}\r\n", path.trim_start_matches('/'));
-                return alone(self.status("301 Moved Permanently", &field));
+                return alone("301 Moved Permanently", &field);
             }
-            _ => return alone(self.status("403 Forbidden", "")),
+            _ => return alone("403 Forbidden", ""),
         }
         let (length, seconds) = (stat.stx_size, u64::try_from(stat.stx_mtime.tv_sec).unwrap_or_default());
         let changed = UNIX_EPOCH + Duration::from_secs(seconds);
         let modified = httpdate::fmt_http_date(changed);
         let tag = format!("\"{seconds:x}-{:x}-{length:x}\"", stat.stx_mtime.tv_nsec);
         let fields = format!("Last-Modified: {modified}\r\nETag: {tag}\r\nAccept-Ranges: bytes\r\n");
-        let unchanged = match (&request.if_none_match, &request.if_modified_since) {
+        let unchanged = match (request.field("if-none-match"), request.field("if-modified-since")) {
             (Some(tags), _) => {
                 tags.split(',').map(str::trim).any(|t| t == "*" || t.trim_start_matches("W/") == tag)
             }
@@ -82,10 +82,11 @@ impl Asked {
             (None, None) => false,
         };
         if unchanged {
-            return alone(format!("{}{fields}\r\n", self.head("304 Not Modified")).into_bytes());
+            let head = format!("{}{fields}\r\n", self.head("304 Not Modified"));
+            return Answer { head: head.into_bytes(), body: None };
         }
-        let same = request.if_range.as_ref().is_none_or(|version| *version == tag || *version == modified);
-        let part = request.range.as_deref().filter(|_| same).and_then(|field| range(field, length));
+        let same = request.field("if-range").is_none_or(|version| version == tag || version == modified);
+        let part = request.field("range").filter(|_| same).and_then(|field| range(field, length));
         let (status, place, offset, left) = match part {
             None => ("200 OK", String::new(), 0, length),
             Some(Some((first, count))) => {
@@ -93,8 +94,7 @@ impl Asked {
                 ("206 Partial Content", place, first, count)
             }
             Some(None) => {
-                let field = format!("Content-Range: bytes */{length}\r\n");
-                return alone(self.status("416 Range Not Satisfiable", &field));
+                return alone("416 Range Not Satisfiable", &format!("Content-Range: bytes */{length}\r\n"));
             }
         };
         let (head, kind) = (self.head(status), kind(path));
@@ -122,15 +122,29 @@ fn kind(path: &str) -> &'static str {
         "html" | "htm" => "text/html; charset=utf-8",
         "css" => "text/css; charset=utf-8",
         "js" | "mjs" => "text/javascript; charset=utf-8",
-        "txt" | "md" | "rs" => "text/plain; charset=utf-8",
+        "txt" | "md" => "text/plain; charset=utf-8",
         "json" => "application/json",
         "svg" => "image/svg+xml",
         "png" => "image/png",
         "jpg" | "jpeg" => "image/jpeg",
-        "webp" => "image/webp",
-        "ico" => "image/x-icon",
-        "pdf" => "application/pdf",
         "wasm" => "application/wasm",
         _ => "application/octet-stream",
     }
+}
+
+/// Which bytes of a file of this length a `Range` field asks for: the first, and how many. `None` is no
+/// such range; what is not understood, or asks for several, is as if it were not there.
+fn range(field: &str, length: u64) -> Option<Option<(u64, u64)>> {
+    let (first, last) = field.strip_prefix("bytes=")?.trim().split_once('-')?;
+    let number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
+    let (first, end) = match (first, last) {
+        ("", suffix) => (length.saturating_sub(number(suffix)?), length),
+        (first, "") => (number(first)?, length),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            (first, (first <= last).then_some(last)?.saturating_add(1).min(length))
+        }
+    };
+    Some((first < end).then(|| (first, end - first)))
 }

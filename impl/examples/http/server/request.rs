@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use percent_encoding::percent_decode_str;
+
 /// What a client wants, as far as this server understands it.
 #[derive(Debug, Default)]
 pub struct Request {
@@ -15,14 +17,8 @@ pub struct Request {
     pub version: u8,
     pub keep_alive: bool,
     /// How long the body is.
-    pub body: u64,
-    pub expects_continue: bool,
-    pub range: Option<String>,
-    pub if_range: Option<String>,
-    pub if_none_match: Option<String>,
-    pub if_modified_since: Option<String>,
-    /// All of the head's fields, for PHP.
-    pub fields: Vec<(String, Vec<u8>)>,
+    pub body: usize,
+    pub fields: Vec<(String, String)>,
 }
 
 /// What can be said of the bytes so far.
@@ -30,16 +26,16 @@ pub enum Parsed {
     Partial,
     /// The head, and its length.
     Head(Arc<Request>, usize),
-    /// It is answered with this status, and the connection closed: where the next request begins is not known.
+    /// It is answered with this status, and the connection closed: where the next request begins is not
+    /// known.
     Refused(&'static str),
 }
 
-const FIELDS: usize = 64;
-
 const BAD: &str = "400 Bad Request";
+pub const TOO_LONG: &str = "431 Request Header Fields Too Large";
 
 pub fn parse(bytes: &[u8]) -> Parsed {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Request::new(&mut fields);
     match head.parse(bytes) {
         Ok(httparse::Status::Partial) => Parsed::Partial,
@@ -47,104 +43,68 @@ pub fn parse(bytes: &[u8]) -> Parsed {
             Ok(request) => Parsed::Head(Arc::new(request), length),
             Err(status) => Parsed::Refused(status),
         },
-        Err(httparse::Error::TooManyHeaders) => Parsed::Refused("431 Request Header Fields Too Large"),
+        Err(httparse::Error::TooManyHeaders) => Parsed::Refused(TOO_LONG),
         Err(httparse::Error::Version) => Parsed::Refused("505 HTTP Version Not Supported"),
         Err(_) => Parsed::Refused(BAD),
     }
 }
 
 fn understand(head: &httparse::Request<'_, '_>) -> Result<Request, &'static str> {
-    let (method, version) = (head.method.unwrap_or_default().to_owned(), head.version.unwrap_or_default());
-    let mut request = Request { method, version, keep_alive: version == 1, ..Request::default() };
-    let (mut hosts, mut lengths) = (0, 0);
-    for field in &*head.headers {
-        let value = str::from_utf8(field.value).map(str::trim);
-        let text = || value.ok().map(str::to_owned);
-        match field.name.to_ascii_lowercase().as_str() {
-            "host" => hosts += 1,
-            "connection" => {
-                for word in value.unwrap_or_default().split(',').map(str::trim) {
-                    request.keep_alive &= !word.eq_ignore_ascii_case("close");
-                    request.keep_alive |= version == 0 && word.eq_ignore_ascii_case("keep-alive");
-                }
-            }
-            // Digits only: a parser that takes more, as `+1`, disagrees with a proxy in front about where a
-            // request ends.
-            "content-length" => {
-                let digits = value.ok().filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
-                request.body = digits.and_then(|digits| digits.parse().ok()).ok_or(BAD)?;
-                lengths += 1;
-            }
-            "transfer-encoding" => return Err("501 Not Implemented"),
-            "expect" => request.expects_continue = true,
-            "range" => request.range = text(),
-            "if-range" => request.if_range = text(),
-            "if-none-match" => request.if_none_match = text(),
-            "if-modified-since" => request.if_modified_since = text(),
-            _ => {}
-        }
-        request.fields.push((field.name.to_owned(), field.value.to_owned()));
-    }
-    if lengths > 1 || hosts > 1 || version == 1 && hosts == 0 {
+    let text = |field: &httparse::Header<'_>| {
+        (field.name.to_ascii_lowercase(), String::from_utf8_lossy(field.value).trim().to_owned())
+    };
+    let mut request = Request {
+        method: head.method.unwrap_or_default().to_owned(),
+        version: head.version.unwrap_or_default(),
+        fields: head.headers.iter().map(text).collect(),
+        ..Request::default()
+    };
+    let count = |name| request.fields.iter().filter(|(field, _)| field == name).count();
+    let hosts = count("host");
+    if hosts > 1 || count("content-length") > 1 || request.version == 1 && hosts == 0 {
         return Err(BAD);
     }
-    let target = origin(head.path.unwrap_or_default()).ok_or(BAD)?;
+    if count("transfer-encoding") > 0 {
+        return Err("501 Not Implemented");
+    }
+    let says = |word: &str| {
+        let mut words = request.field("connection").unwrap_or_default().split(',');
+        words.any(|said| said.trim().eq_ignore_ascii_case(word))
+    };
+    request.keep_alive = !says("close") && (request.version == 1 || says("keep-alive"));
+    // Digits only: a parser that takes more, as `+1`, disagrees with a proxy in front about where a request
+    // ends.
+    if let Some(length) = request.field("content-length") {
+        let digits = length.bytes().all(|byte| byte.is_ascii_digit());
+        request.body = length.parse().ok().filter(|_| digits).ok_or(BAD)?;
+    }
+    // A client may send scheme and host along.
+    let target = head.path.unwrap_or_default();
+    let target = match target.strip_prefix("http://").or_else(|| target.strip_prefix("https://")) {
+        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+        None => target,
+    };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    request.path = decode(path)?;
-    (request.target, request.query) = (target.to_owned(), query.to_owned());
+    (request.target, request.path, request.query) = (target.to_owned(), decode(path)?, query.to_owned());
     Ok(request)
 }
 
-/// The part after scheme and host, which a client may send along.
-fn origin(target: &str) -> Option<&str> {
-    match target.strip_prefix("http://").or_else(|| target.strip_prefix("https://")) {
-        Some(rest) => Some(rest.find('/').map_or("/", |slash| &rest[slash..])),
-        None => target.starts_with('/').then_some(target),
+impl Request {
+    /// A field by its name, in small letters.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// Decodes a path, once: what is encoded twice is a name with a percent sign in it. A part that begins with a
-/// dot is refused, which is all of `.`, `..`, and what was not meant to be seen; so is what is no text, and
-/// what no path can hold.
+/// Decodes a path, once: what is encoded twice is a name with a percent sign in it. A part that begins with
+/// a dot is refused, which is all of `.`, `..`, and what was not meant to be seen; so is what is no text,
+/// or no path.
 fn decode(path: &str) -> Result<String, &'static str> {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        bytes.push(match byte {
-            b'%' => {
-                let (digits, tail) = rest.split_at_checked(2).ok_or(BAD)?;
-                let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits).ok_or(BAD)?;
-                rest = tail;
-                u8::from_str_radix(str::from_utf8(digits).map_err(|_| BAD)?, 16).map_err(|_| BAD)?
-            }
-            byte => byte,
-        });
-    }
-    let text = String::from_utf8(bytes).map_err(|_| BAD)?;
+    let text = percent_decode_str(path.strip_prefix('/').ok_or(BAD)?).decode_utf8().map_err(|_| BAD)?;
     let path = format!("/{}", text.trim_start_matches('/'));
-    if path.chars().any(char::is_control) {
-        return Err(BAD);
+    match path.split('/').any(|part| part.starts_with('.')) {
+        _ if path.chars().any(char::is_control) => Err(BAD),
+        true => Err("403 Forbidden"),
+        false => Ok(path),
     }
-    if path.split('/').any(|part| part.starts_with('.')) {
-        return Err("403 Forbidden");
-    }
-    Ok(path)
-}
-
-/// Which bytes of a file of this length a `Range` field asks for: the first, and how many. `None` is no such
-/// range; what is not understood, or asks for several, is as if it were not there.
-pub fn range(field: &str, length: u64) -> Option<Option<(u64, u64)>> {
-    let (first, last) = field.strip_prefix("bytes=")?.trim().split_once('-')?;
-    let number =
-        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
-    let (first, end) = match (first, last) {
-        ("", suffix) => (length.saturating_sub(number(suffix)?), length),
-        (first, "") => (number(first)?, length),
-        (first, last) => {
-            let (first, last) = (number(first)?, number(last)?);
-            (first, (first <= last).then_some(last)?.saturating_add(1).min(length))
-        }
-    };
-    Some((first < end).then(|| (first, end - first)))
 }
