@@ -11,14 +11,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use reveille_model::code::{Failure, Limits};
-use reveille_model::explore::{self, Failed, Options, ReplayError};
+use reveille_model::explore::{self, Failed, Options, ReplayError, Search};
 use reveille_model::memory::Memory;
 
 use crate::report;
+use crate::rt::memory::Arenas;
 use crate::rt::{self, Bounds, EndsLocals};
 
-/// So many executions are visited before anything else.
-const FIRST: u64 = 1_000;
+/// So many executions are visited before anything else: in less than half a second, mostly.
+const FIRST: u64 = 10_000;
 
 /// So many ways at random tell about how large the tree is.
 const DESCENTS: u64 = 400;
@@ -60,10 +61,10 @@ pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
         return;
     }
     let start = Instant::now();
-    let counts = Arc::new(AtomicBool::new(false));
+    let (counts, arenas) = (Arc::new(AtomicBool::new(false)), Arenas::default());
     let outcome = loop {
         let before = counts.load(Relaxed);
-        let outcome = search(config, &model, &counts, start);
+        let outcome = search(config, program(config, model.clone(), &counts, &arenas), start);
         if before == counts.load(Relaxed) {
             break outcome;
         }
@@ -114,7 +115,7 @@ fn replay(config: &Config, model: Model, record: &str) {
         None => (record, false),
     };
     let counts = Arc::new(AtomicBool::new(has_counts));
-    let program = program(config, model, &counts);
+    let program = program(config, model, &counts, &Arenas::default());
     match explore::replay(config.limits, record, program) {
         Ok(failed) => fail(&failed, "made again from LOOM_REPLAY", if has_counts { COUNTS } else { "" }),
         Err(ReplayError::Malformed(text, why)) => panic!("LOOM_REPLAY is `{text}`: {why}"),
@@ -127,22 +128,22 @@ fn program(
     config: &Config,
     model: Model,
     counts: &Arc<AtomicBool>,
+    arenas: &Arenas,
 ) -> impl Fn() + Send + Sync + Clone + 'static {
-    let (bounds, counts) = (config.bounds, counts.clone());
+    let (bounds, counts, arenas) = (config.bounds, counts.clone(), arenas.clone());
     let is_given_up = !counts.load(Relaxed);
     move || {
         if is_given_up && counts.load(Relaxed) {
             // The search is given up: see `counts`.
             std::panic::panic_any(rt::counts::GivenUp);
         }
-        rt::begin(bounds, counts.clone());
+        rt::begin(bounds, counts.clone(), arenas.clone());
         let _locals = EndsLocals;
         model();
     }
 }
 
-fn search(config: &Config, model: &Model, counts: &Arc<AtomicBool>, start: Instant) -> Outcome {
-    let program = program(config, model.clone(), counts);
+fn search(config: &Config, program: impl Fn() + Send + Sync + Clone + 'static, start: Instant) -> Outcome {
     let left = |part: f64| config.time.saturating_sub(start.elapsed()).mul_f64(part);
     let options = |time: Duration| Options {
         workers: config.workers,
@@ -153,50 +154,57 @@ fn search(config: &Config, model: &Model, counts: &Arc<AtomicBool>, start: Insta
     };
     let failed = |failed: Failed, executions: u64| Outcome::Failed(Box::new(failed), executions);
 
-    let first =
-        Options { workers: 1, max_executions: Some(FIRST.min(config.executions)), ..options(left(1.0)) };
-    let first = explore::explore(config.memory, first, program.clone());
+    // What the process allocates once comes in this run: see `memory`.
+    let alone = Options { workers: 1, max_executions: Some(1), ..options(left(1.0)) };
+    explore::explore(config.memory, alone, program.clone());
+
+    let mut depth_first = Search::new(config.memory, program.clone());
+    let first = depth_first.go_on(Options {
+        workers: 1,
+        max_executions: Some(FIRST.min(config.executions)),
+        ..options(left(1.0))
+    });
     if let Some(wrong) = first.failed {
         return failed(wrong, first.until_failure);
     }
-    if first.complete {
-        return Outcome::Complete(first.executions);
-    }
     let mut explored = first.executions;
-    let mut most = config.executions.saturating_sub(explored);
-    let bounded = |explored: u64, how: String| Outcome::Bounded(explored, how);
+    if first.complete {
+        return Outcome::Complete(explored);
+    }
+    let most = config.executions.saturating_sub(explored);
     if most == 0 || left(1.0).is_zero() {
-        return bounded(explored, "depth first".to_owned());
+        return Outcome::Bounded(explored, "depth first".to_owned());
     }
 
     let descend = |descents: u64, seed: u64, time: Duration| {
         explore::sample(config.memory, &options(time), seed, descents, program.clone())
     };
     let beginning = descend(DESCENTS.min(most), config.seed, left(0.2));
+    let mut descents = beginning.descents;
     if let Some(wrong) = beginning.failed {
         return failed(wrong, explored + beginning.until_failure);
     }
-    most = most.saturating_sub(beginning.descents);
 
-    let whole = Options { max_executions: Some(most.max(1)), ..options(left(DEPTH_FIRST)) };
-    let whole = explore::explore(config.memory, whole, program.clone());
+    let most = most.saturating_sub(descents);
+    let whole =
+        depth_first.go_on(Options { max_executions: Some(most.max(1)), ..options(left(DEPTH_FIRST)) });
     if let Some(wrong) = whole.failed {
-        return failed(wrong, explored + beginning.descents + whole.until_failure);
+        return failed(wrong, explored + descents + whole.until_failure);
     }
+    explored += whole.executions;
     if whole.complete {
-        return Outcome::Complete(whole.executions);
+        return Outcome::Complete(explored);
     }
-    most = most.saturating_sub(whole.executions);
-    let rest = descend(most, config.seed + 1, left(1.0));
+
+    let rest = descend(most.saturating_sub(whole.executions), config.seed + 1, left(1.0));
     if let Some(wrong) = rest.failed {
-        return failed(wrong, explored + beginning.descents + whole.executions + rest.until_failure);
+        return failed(wrong, explored + descents + rest.until_failure);
     }
-    explored = whole.executions.max(explored);
-    let descents = beginning.descents + rest.descents;
     // The estimate from more ways is the better one.
-    let estimate = if rest.descents > beginning.descents { rest.estimate } else { beginning.estimate };
+    let estimate = if rest.descents > descents { rest.estimate } else { beginning.estimate };
+    descents += rest.descents;
     let how = format!("{explored} depth first and {descents} at random, of {estimate}");
-    bounded(explored + descents, how)
+    Outcome::Bounded(explored + descents, how)
 }
 
 /// Shows on a terminal how a long search goes.

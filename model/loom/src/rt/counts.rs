@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use reveille_model::code::{self, Late};
 
+use super::rules::{Rule, without};
 use super::{At, Map, own, with};
 
 /// Whether counts are operations. It changes from false to true while a search runs.
@@ -94,6 +95,9 @@ impl Counts {
 
     /// What is still there, the first in the order of their places.
     pub fn leaked(&self) -> Option<String> {
+        if without(Rule::LeaksAreTold) {
+            return None;
+        }
         let arcs = self.arcs.values().map(|count| ("Arc", count.made));
         let place = |at: At| (at.file(), at.line(), at.column());
         let things = self.things.values().copied();
@@ -139,7 +143,8 @@ pub(crate) fn are_eventful() -> bool {
 
 /// Somebody asks for a count: they have to be operations.
 pub(crate) fn demand() {
-    if !are_eventful() && code::is_running() && !code::is_taken_down() {
+    let is_needed = !are_eventful() && !without(Rule::CountsAreOperations);
+    if is_needed && code::is_running() && !code::is_taken_down() {
         with(|run| run.counts.mode.store(true, Relaxed));
         give_up();
     }

@@ -6,7 +6,8 @@
 //! | [`spin`] | loops that wait |
 //! | [`pointers`] | pointers as values of the graph |
 //! | [`counts`] | what is leaked, and whether the counts of `Arc`s are operations |
-//! | [`quarantine`] | no address comes up twice in a run |
+//! | [`memory`] | no address comes up twice in a run, and the same ones come up in each |
+//! | [`rules`] | what this layer promises, and the test that leaves it out |
 //!
 //! The engine runs all threads of one execution on one thread of the machine, and a run again from its start
 //! to go on in another way. So the state of a run is kept in a `thread_local!`, which [`begin`] clears. What
@@ -14,8 +15,9 @@
 //! repetition comes to the same.
 
 pub(crate) mod counts;
+pub(crate) mod memory;
 pub(crate) mod pointers;
-pub(crate) mod quarantine;
+pub(crate) mod rules;
 pub(crate) mod spin;
 
 use std::any::Any;
@@ -27,6 +29,8 @@ use std::sync::{Mutex, PoisonError};
 
 use reveille_model::code;
 use reveille_model::graphs::{Modify, Op, Until, Value};
+
+use self::rules::{Rule, without};
 
 /// A place in the source.
 pub(crate) type At = &'static Location<'static>;
@@ -77,7 +81,7 @@ thread_local! {
 
 /// The state of the run. `body` must not perform operations, nor call what is the program's.
 pub(crate) fn with<R>(body: impl FnOnce(&mut Run) -> R) -> R {
-    RUN.with_borrow_mut(body)
+    memory::own(|| RUN.with_borrow_mut(body))
 }
 
 /// The state of the running thread. See [`with`].
@@ -92,15 +96,16 @@ pub(crate) fn own<R>(body: impl FnOnce(&mut Own) -> R) -> R {
 }
 
 /// A run begins, on its first thread.
-pub(crate) fn begin(bounds: Bounds, counts: counts::Mode) {
+pub(crate) fn begin(bounds: Bounds, counts: counts::Mode, arenas: memory::Arenas) {
+    memory::begin(&arenas);
     // What an unfinished run has left is not dropped: its destructors would be operations of this one.
     let before = with(|run| std::mem::replace(run, Run { bounds, ..Run::default() }));
     let Run { threads, lazies, .. } = before;
     threads.into_iter().flat_map(|own| own.locals).for_each(std::mem::forget);
     lazies.into_iter().for_each(std::mem::forget);
     with(|run| run.counts.begin(counts));
-    code::at_end(|_| {
-        quarantine::empty();
+    code::at_end(move |_| {
+        memory::end(&arenas);
         None
     });
     code::at_end(|is_complete| is_complete.then(|| with(|run| run.counts.leaked())).flatten());
@@ -189,8 +194,12 @@ pub(crate) fn happens(freak: Freak, source: At) -> bool {
         Freak::SpuriousWake => std::mem::replace(&mut bounds.spurious_wakes, 0),
         Freak::Timeout => std::mem::replace(&mut bounds.timeouts, 0),
     };
+    let rule = match freak {
+        Freak::WeakFailure => Rule::WeakFailures,
+        Freak::SpuriousWake | Freak::Timeout => Rule::SpuriousWakes,
+    };
     let (most, used) = (count(&mut with(|run| run.bounds)), count(&mut own(|own| own.used)));
-    if used >= most || perform(Op::Choose { outcomes: 2 }, source) == 0 {
+    if used >= most || without(rule) || perform(Op::Choose { outcomes: 2 }, source) == 0 {
         return false;
     }
     own(|own| match freak {
@@ -205,13 +214,15 @@ pub(crate) fn happens(freak: Freak, source: At) -> bool {
 pub(crate) fn interned(text: &str) -> &'static str {
     static TEXTS: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
     let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let texts = texts.get_or_insert_default();
-    if let Some(known) = texts.get(text) {
-        return known;
-    }
-    let kept: &'static str = Box::leak(text.into());
-    texts.insert(kept);
-    kept
+    memory::own(|| {
+        let texts = texts.get_or_insert_default();
+        if let Some(known) = texts.get(text) {
+            return *known;
+        }
+        let kept: &'static str = Box::leak(text.into());
+        texts.insert(kept);
+        kept
+    })
 }
 
 /// A map whose order nobody may see.

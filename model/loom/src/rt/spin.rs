@@ -26,6 +26,7 @@
 use reveille_model::code;
 use reveille_model::graphs::{Op, Value};
 
+use super::rules::{Rule, without};
 use super::{At, own};
 
 /// A loop that goes on for so many turns is taken for an endless one.
@@ -189,7 +190,7 @@ pub(crate) fn breaks() {
 
 /// `yield_now` and `spin_loop`.
 pub(crate) fn hint() {
-    if !code::is_running() || code::is_taken_down() {
+    if !code::is_running() || code::is_taken_down() || without(Rule::LoopsAreWaits) {
         return;
     }
     let turn = own(|own| {

@@ -17,6 +17,7 @@ use reveille_model::code::{self, Kind, Location};
 use reveille_model::graphs::{Modify, Op, Value};
 
 use crate::rt::counts::{self, Count};
+use crate::rt::rules::{Rule, without};
 use crate::rt::{self, At};
 
 /// A handle of a shared value.
@@ -245,11 +246,12 @@ impl<T: ?Sized> Drop for Arc<T> {
         let is_eventful = are_operations();
         if is_eventful {
             let minus = (1 as Value).wrapping_neg();
-            let read = rt::modify(location(&self.count), Modify::Add(minus), Release, None, source);
+            let order = if without(Rule::DropsRelease) { Relaxed } else { Release };
+            let read = rt::modify(location(&self.count), Modify::Add(minus), order, None, source);
             if !code::is_taken_down() {
                 is_last = Some(read == 1);
             }
-            if read == 1 {
+            if read == 1 && !without(Rule::LastDropAcquires) {
                 rt::perform(Op::Fence { order: Acquire }, source);
             }
         }
