@@ -5,8 +5,8 @@
 //! is; then depth first to the end. If that does not end in time, the rest goes to ways at random.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use reveille_model::explore::{self, Failed, Options, ReplayError, Search};
 use reveille_model::memory::Memory;
 
 use crate::report;
+use crate::rt::counts::Eventful;
 use crate::rt::memory::Arenas;
 use crate::rt::{self, Bounds, EndsLocals};
 
@@ -50,9 +51,6 @@ enum Outcome {
     Failed(Box<Failed>, u64),
 }
 
-/// Marks a record of a search in which [counts](crate::rt::counts) are operations.
-const COUNTS: &str = "counts+";
-
 /// See [`Builder::check`](crate::model::Builder::check).
 #[track_caller]
 pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
@@ -61,11 +59,11 @@ pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
         return;
     }
     let start = Instant::now();
-    let (counts, arenas) = (Arc::new(AtomicBool::new(false)), Arenas::default());
+    let (eventful, arenas) = (Arc::new(Eventful::default()), Arenas::default());
     let outcome = loop {
-        let before = counts.load(Relaxed);
-        let outcome = search(config, program(config, model.clone(), &counts, &arenas), start);
-        if before == counts.load(Relaxed) {
+        let before = eventful.len();
+        let outcome = search(config, program(config, model.clone(), &eventful, &arenas), start);
+        if before == eventful.len() {
             break outcome;
         }
     };
@@ -85,23 +83,22 @@ pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
         Outcome::Failed(failed, executions) => {
-            let prefix = if counts.load(Relaxed) { COUNTS } else { "" };
             let found = format!("found after {executions} executions, in {seconds:.1} s");
-            fail(&failed, &found, prefix);
+            fail(&failed, &found, &eventful);
         }
     }
 }
 
 /// Prints an execution that went wrong, and panics with what is wrong.
 #[track_caller]
-fn fail(failed: &Failed, found: &str, prefix: &str) -> ! {
+fn fail(failed: &Failed, found: &str, eventful: &Eventful) -> ! {
     let headline = report::headline(failed);
     eprintln!("\n{headline}\n{found}\n\n{}", report::render(failed));
     if !matches!(failed.failure, Failure::Limit(_)) {
         let thread = std::thread::current();
         let test = thread.name().filter(|name| *name != "main").unwrap_or("<this test>");
         eprintln!(
-            "To run this execution again, alone:\nLOOM_REPLAY={prefix}{} cargo test {test}\n",
+            "To run this execution again, alone:\nLOOM_REPLAY={eventful}{} cargo test {test}\n",
             failed.record()
         );
     }
@@ -110,14 +107,13 @@ fn fail(failed: &Failed, found: &str, prefix: &str) -> ! {
 
 #[track_caller]
 fn replay(config: &Config, model: Model, record: &str) {
-    let (record, has_counts) = match record.strip_prefix(COUNTS) {
-        Some(record) => (record, true),
-        None => (record, false),
+    let Some((eventful, record)) = Eventful::parse(record) else {
+        panic!("LOOM_REPLAY is `{record}`, which makes no sense")
     };
-    let counts = Arc::new(AtomicBool::new(has_counts));
-    let program = program(config, model, &counts, &Arenas::default());
+    let eventful = Arc::new(eventful);
+    let program = program(config, model, &eventful, &Arenas::default());
     match explore::replay(config.limits, record, program) {
-        Ok(failed) => fail(&failed, "made again from LOOM_REPLAY", if has_counts { COUNTS } else { "" }),
+        Ok(failed) => fail(&failed, "made again from LOOM_REPLAY", &eventful),
         Err(ReplayError::Malformed(text, why)) => panic!("LOOM_REPLAY is `{text}`: {why}"),
         Err(error) => eprintln!("loom: LOOM_REPLAY is not for this model: {error}"),
     }
@@ -127,17 +123,17 @@ fn replay(config: &Config, model: Model, record: &str) {
 fn program(
     config: &Config,
     model: Model,
-    counts: &Arc<AtomicBool>,
+    eventful: &Arc<Eventful>,
     arenas: &Arenas,
 ) -> impl Fn() + Send + Sync + Clone + 'static {
-    let (bounds, counts, arenas) = (config.bounds, counts.clone(), arenas.clone());
-    let is_given_up = !counts.load(Relaxed);
+    let (bounds, eventful, arenas) = (config.bounds, eventful.clone(), arenas.clone());
+    let places = eventful.len();
     move || {
-        if is_given_up && counts.load(Relaxed) {
+        if places < eventful.len() {
             // The search is given up: see `counts`.
             std::panic::panic_any(rt::counts::GivenUp);
         }
-        rt::begin(bounds, counts.clone(), arenas.clone());
+        rt::begin(bounds, eventful.clone(), arenas.clone());
         let _locals = EndsLocals;
         model();
     }

@@ -25,7 +25,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::panic::Location;
 use std::sync::atomic::Ordering::{self, Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reveille_model::code;
 use reveille_model::graphs::{Modify, Op, Until, Value};
@@ -58,8 +58,8 @@ pub(crate) struct Own {
     pub locals: Vec<(usize, Option<Box<dyn Any>>)>,
     pub is_ending: bool,
     pub thread: Option<crate::thread::Thread>,
-    /// How deep it is in destructors of [uneventful](counts) `Arc`s
-    pub uneventful: u32,
+    /// The [uneventful](counts) `Arc`s whose values it is dropping, by their places
+    pub uneventful: Vec<counts::Place>,
 }
 
 /// A run of the program.
@@ -96,14 +96,14 @@ pub(crate) fn own<R>(body: impl FnOnce(&mut Own) -> R) -> R {
 }
 
 /// A run begins, on its first thread.
-pub(crate) fn begin(bounds: Bounds, counts: counts::Mode, arenas: memory::Arenas) {
+pub(crate) fn begin(bounds: Bounds, eventful: Arc<counts::Eventful>, arenas: memory::Arenas) {
     memory::begin(&arenas);
     // What an unfinished run has left is not dropped: its destructors would be operations of this one.
     let before = with(|run| std::mem::replace(run, Run { bounds, ..Run::default() }));
     let Run { threads, lazies, .. } = before;
     threads.into_iter().flat_map(|own| own.locals).for_each(std::mem::forget);
     lazies.into_iter().for_each(std::mem::forget);
-    with(|run| run.counts.begin(counts));
+    with(|run| run.counts.begin(eventful));
     code::at_end(move |_| {
         memory::end(&arenas);
         None
