@@ -15,8 +15,7 @@ use reveille_model::explore::{self, Failed, Options, ReplayError, Search};
 use reveille_model::memory::Memory;
 
 use crate::report;
-use crate::rt::counts::Eventful;
-use crate::rt::memory::Arenas;
+use crate::rt::learned::Learned;
 use crate::rt::{self, Bounds, EndsLocals};
 
 /// So many executions are visited before anything else: in less than half a second, mostly.
@@ -51,6 +50,16 @@ enum Outcome {
     Failed(Box<Failed>, u64),
 }
 
+impl Outcome {
+    /// Whether a thread that goes in circles is what is wrong.
+    fn is_in_circles(&self) -> bool {
+        match self {
+            Outcome::Failed(failed, _) => failed.failure == Failure::Stuck && !failed.circles.is_empty(),
+            _ => false,
+        }
+    }
+}
+
 /// See [`Builder::check`](crate::model::Builder::check).
 #[track_caller]
 pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
@@ -59,11 +68,12 @@ pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
         return;
     }
     let start = Instant::now();
-    let (eventful, arenas) = (Arc::new(Eventful::default()), Arenas::default());
+    let learned = Arc::new(Learned::default());
     let outcome = loop {
-        let before = eventful.len();
-        let outcome = search(config, program(config, model.clone(), &eventful, &arenas), start);
-        if before == eventful.len() {
+        let places = learned.eventful.len();
+        let outcome = search(config, program(config, model.clone(), &learned), start);
+        let is_given_up = places < learned.eventful.len();
+        if !is_given_up && !(outcome.is_in_circles() && learned.turns.extend()) {
             break outcome;
         }
     };
@@ -84,21 +94,21 @@ pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
         }
         Outcome::Failed(failed, executions) => {
             let found = format!("found after {executions} executions, in {seconds:.1} s");
-            fail(&failed, &found, &eventful);
+            fail(&failed, &found, &learned);
         }
     }
 }
 
 /// Prints an execution that went wrong, and panics with what is wrong.
 #[track_caller]
-fn fail(failed: &Failed, found: &str, eventful: &Eventful) -> ! {
+fn fail(failed: &Failed, found: &str, learned: &Learned) -> ! {
     let headline = report::headline(failed);
     eprintln!("\n{headline}\n{found}\n\n{}", report::render(failed));
     if !matches!(failed.failure, Failure::Limit(_)) {
         let thread = std::thread::current();
         let test = thread.name().filter(|name| *name != "main").unwrap_or("<this test>");
         eprintln!(
-            "To run this execution again, alone:\nLOOM_REPLAY={eventful}{} cargo test {test}\n",
+            "To run this execution again, alone:\nLOOM_REPLAY={learned}{} cargo test {test}\n",
             failed.record()
         );
     }
@@ -107,13 +117,13 @@ fn fail(failed: &Failed, found: &str, eventful: &Eventful) -> ! {
 
 #[track_caller]
 fn replay(config: &Config, model: Model, record: &str) {
-    let Some((eventful, record)) = Eventful::parse(record) else {
+    let Some((learned, record)) = Learned::parse(record) else {
         panic!("LOOM_REPLAY is `{record}`, which makes no sense")
     };
-    let eventful = Arc::new(eventful);
-    let program = program(config, model, &eventful, &Arenas::default());
+    let learned = Arc::new(learned);
+    let program = program(config, model, &learned);
     match explore::replay(config.limits, record, program) {
-        Ok(failed) => fail(&failed, "made again from LOOM_REPLAY", &eventful),
+        Ok(failed) => fail(&failed, "made again from LOOM_REPLAY", &learned),
         Err(ReplayError::Malformed(text, why)) => panic!("LOOM_REPLAY is `{text}`: {why}"),
         Err(error) => eprintln!("loom: LOOM_REPLAY is not for this model: {error}"),
     }
@@ -123,17 +133,16 @@ fn replay(config: &Config, model: Model, record: &str) {
 fn program(
     config: &Config,
     model: Model,
-    eventful: &Arc<Eventful>,
-    arenas: &Arenas,
+    learned: &Arc<Learned>,
 ) -> impl Fn() + Send + Sync + Clone + 'static {
-    let (bounds, eventful, arenas) = (config.bounds, eventful.clone(), arenas.clone());
-    let places = eventful.len();
+    let (bounds, learned) = (config.bounds, learned.clone());
+    let places = learned.eventful.len();
     move || {
-        if places < eventful.len() {
+        if places < learned.eventful.len() {
             // The search is given up: see `counts`.
             std::panic::panic_any(rt::counts::GivenUp);
         }
-        rt::begin(bounds, eventful.clone(), arenas.clone());
+        rt::begin(bounds, learned.clone());
         let _locals = EndsLocals;
         model();
     }

@@ -57,7 +57,7 @@ impl Eventful {
         }
     }
 
-    /// From the text that [`Display`](fmt::Display) gives, with what follows it.
+    /// See [`Learned`](super::learned::Learned).
     pub fn parse(text: &str) -> Option<(Eventful, &str)> {
         let Some(rest) = text.strip_prefix("counts") else { return Some((Eventful::default(), text)) };
         let (places, rest) = rest.split_once('+')?;
@@ -67,7 +67,7 @@ impl Eventful {
     }
 }
 
-/// What stands before a record; nothing, if there are no places.
+/// See [`Learned`](super::learned::Learned).
 impl fmt::Display for Eventful {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places: Vec<String> = self.places().iter().map(|place| format!("{place:x}")).collect();
@@ -90,8 +90,6 @@ pub(crate) struct Count {
 /// What is counted in a run.
 #[derive(Default)]
 pub(crate) struct Counts {
-    /// Of the search
-    shared: StdArc<Eventful>,
     /// Of this run: those of the search when it began
     eventful: Vec<Place>,
     /// `Arc`s by the addresses of their values
@@ -171,9 +169,8 @@ impl Count {
 }
 
 impl Counts {
-    pub fn begin(&mut self, shared: StdArc<Eventful>) {
-        self.eventful.clone_from(&shared.places());
-        self.shared = shared;
+    pub fn begin(&mut self, eventful: &Eventful) {
+        self.eventful.clone_from(&eventful.places());
     }
 
     /// What is still there, the first in the order of their places.
@@ -222,7 +219,7 @@ pub(crate) fn unregister_thing(address: usize) -> bool {
 /// These counts have to be operations.
 fn demand(places: &[Place]) {
     if code::is_running() && !code::is_taken_down() && !without(Rule::CountsAreOperations) {
-        with(|run| run.counts.shared.add(places));
+        with(|run| run.learned.eventful.add(places));
         give_up();
     }
 }

@@ -19,7 +19,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use reveille_model::code;
 
@@ -62,14 +62,14 @@ thread_local! {
 }
 
 /// The blocks that a search gives to its runs.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Arena {
     /// By thread of the program and by layout
     lists: HashMap<(usize, Layout), List>,
     run: u64,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct List {
     blocks: Vec<NonNull<u8>>,
     /// How many have been given out in this run
@@ -81,7 +81,7 @@ struct List {
 unsafe impl Send for Arena {}
 
 /// The arenas of a search: one for each worker. A search on one worker has the same one in all its runs.
-pub(crate) type Arenas = Arc<Mutex<Vec<Box<Arena>>>>;
+pub(crate) type Arenas = Mutex<Vec<Box<Arena>>>;
 
 /// The layout of a block with its header, and where the block begins in it.
 #[inline]

@@ -5,6 +5,7 @@
 //! | this one | the state of the run: of each thread of the program, and what has to be dropped at the end |
 //! | [`spin`] | loops that wait |
 //! | [`pointers`] | pointers as values of the graph |
+//! | [`learned`] | what a search learns from run to run |
 //! | [`counts`] | what is leaked, and whether the counts of `Arc`s are operations |
 //! | [`memory`] | no address comes up twice in a run, and the same ones come up in each |
 //! | [`rules`] | what this layer promises, and the test that leaves it out |
@@ -15,6 +16,7 @@
 //! repetition comes to the same.
 
 pub(crate) mod counts;
+pub(crate) mod learned;
 pub(crate) mod memory;
 pub(crate) mod pointers;
 pub(crate) mod rules;
@@ -30,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reveille_model::code;
 use reveille_model::graphs::{Modify, Op, Until, Value};
 
+use self::learned::Learned;
 use self::rules::{Rule, without};
 
 /// A place in the source.
@@ -66,6 +69,7 @@ pub(crate) struct Own {
 #[derive(Default)]
 pub(crate) struct Run {
     bounds: Bounds,
+    pub learned: Arc<Learned>,
     pub threads: Vec<Own>,
     pub pointers: pointers::Pointers,
     pub counts: counts::Counts,
@@ -96,16 +100,17 @@ pub(crate) fn own<R>(body: impl FnOnce(&mut Own) -> R) -> R {
 }
 
 /// A run begins, on its first thread.
-pub(crate) fn begin(bounds: Bounds, eventful: Arc<counts::Eventful>, arenas: memory::Arenas) {
-    memory::begin(&arenas);
+pub(crate) fn begin(bounds: Bounds, learned: Arc<Learned>) {
+    memory::begin(&learned.arenas);
     // What an unfinished run has left is not dropped: its destructors would be operations of this one.
-    let before = with(|run| std::mem::replace(run, Run { bounds, ..Run::default() }));
+    let before =
+        with(|run| std::mem::replace(run, Run { bounds, learned: learned.clone(), ..Run::default() }));
     let Run { threads, lazies, .. } = before;
     threads.into_iter().flat_map(|own| own.locals).for_each(std::mem::forget);
     lazies.into_iter().for_each(std::mem::forget);
-    with(|run| run.counts.begin(eventful));
+    with(|run| run.counts.begin(&learned.eventful));
     code::at_end(move |_| {
-        memory::end(&arenas);
+        memory::end(&learned.arenas);
         None
     });
     code::at_end(|is_complete| is_complete.then(|| with(|run| run.counts.leaked())).flatten());

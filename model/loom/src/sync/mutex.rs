@@ -108,13 +108,13 @@ impl<T: ?Sized> Mutex<T> {
 
     pub(super) fn acquire(&self, source: At) {
         let order = if without(Rule::LocksAcquire) { Relaxed } else { Acquire };
-        spin::section(|| rt::acquire(self.location(), order, source));
+        rt::acquire(self.location(), order, source);
     }
 
     pub(super) fn release(&self, source: At) {
         if code::is_running() {
             let order = if without(Rule::UnlocksRelease) { Relaxed } else { Release };
-            spin::section(|| rt::store(self.location(), 0, order, source));
+            rt::store(self.location(), 0, order, source);
         }
     }
 }
