@@ -4,6 +4,7 @@
 //! those that branch off from the one that is being visited.
 
 mod replay;
+mod sample;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::code::{self, Descent, Execution, Failure, Limit, Limits, Named, Numbers, Pulse, RunEnd, Way};
+use crate::code::{self, Execution, Failure, Limit, Limits, Named, Numbers, Pulse, RunEnd};
 use crate::graphs::wait::Waits;
 use crate::graphs::{EventId, Graph, Value, linearize};
 use crate::memory::Memory;
@@ -21,6 +22,7 @@ use crate::watch::{self, Work};
 #[cfg(test)]
 pub(crate) use replay::again;
 pub use replay::{Difference, Followed, ReplayError, follow, replay};
+pub use sample::{Estimate, Sample, sample};
 
 /// How a search goes.
 #[derive(Clone, Debug)]
@@ -111,6 +113,8 @@ struct Shared {
     deadline: Option<Instant>,
     /// Graphs for whoever has none
     queue: Mutex<Queue>,
+    /// Graphs that workers had when the search was stopped
+    rest: Mutex<Vec<Graph>>,
     change: Condvar,
     /// How many workers wait for one
     hungry: AtomicUsize,
@@ -167,53 +171,95 @@ pub(crate) fn explore_with(
     program: impl Fn() + Send + Sync + 'static,
     visit: impl Fn(&Graph, &RunEnd) -> ControlFlow<()> + Send + Sync + 'static,
 ) -> Report {
-    let program: Program = Arc::new(program);
-    let deadline = options.max_time.map(|time| Instant::now() + time);
-    let workers = options.workers.max(1);
-    let shared = Arc::new(Shared {
-        deadline,
-        numbers: Arc::default(),
-        queue: Mutex::new(Queue { graphs: VecDeque::from([Graph::new(memory)]), waiting: 0 }),
-        change: Condvar::new(),
-        hungry: AtomicUsize::new(0),
-        over: AtomicBool::new(false),
-        executions: AtomicU64::new(0),
-        stale: AtomicU64::new(0),
-        until_failure: AtomicU64::new(0),
-        failed: Mutex::new(None),
-        visit: Box::new(visit),
-        options,
-    });
-    let works = (0..workers).map(|_| {
-        let (shared, program, pulse) = (shared.clone(), program.clone(), Arc::<Pulse>::default());
-        Work { pulse: pulse.clone(), body: Box::new(move || worker(&shared, workers, &program, pulse)) }
-    });
-    let (ended, silent) = watch::over(shared.options.limits.silence, works.collect(), || shared.stop());
-    let silent = silent.map(|limit| Failed::without_execution(limit, memory));
-    let failed = shared.failed.lock().expect("no worker panics").take().map(|(_, failed)| failed);
-    let failed = silent.or(failed);
-    Report {
-        executions: shared.executions.load(Relaxed),
-        stale: shared.stale.load(Relaxed),
-        complete: failed.is_none() && ended.into_iter().all(|ended| ended),
-        until_failure: shared.until_failure.load(Relaxed),
-        failed,
+    Search::new(memory, program).go_on_with(options, Box::new(visit))
+}
+
+/// A search that goes on where it was stopped.
+///
+/// ```
+/// use reveille_model::code::choose;
+/// use reveille_model::explore::{Options, Search};
+/// use reveille_model::memory::Memory;
+///
+/// let mut search = Search::new(Memory::Rc11, || drop((choose(3), choose(3))));
+/// let first = search.go_on(Options { max_executions: Some(4), workers: 1, ..Options::default() });
+/// let rest = search.go_on(Options::default());
+/// assert_eq!((first.executions, first.complete), (4, false));
+/// assert_eq!((rest.executions, rest.complete), (5, true));
+/// ```
+pub struct Search {
+    memory: Memory,
+    program: Program,
+    numbers: Arc<Mutex<Numbers>>,
+    /// What is still to be visited. The later ones have more events
+    graphs: VecDeque<Graph>,
+}
+
+impl fmt::Debug for Search {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Search").field("graphs", &self.graphs.len()).finish_non_exhaustive()
     }
 }
 
-/// Takes graphs until there are none. False if it stopped before.
-fn worker(shared: &Shared, workers: usize, program: &Program, pulse: Arc<Pulse>) -> bool {
+impl Search {
+    /// One that has visited nothing yet.
+    pub fn new(memory: Memory, program: impl Fn() + Send + Sync + 'static) -> Self {
+        let graphs = VecDeque::from([Graph::new(memory)]);
+        Search { memory, program: Arc::new(program), numbers: Arc::default(), graphs }
+    }
+
+    /// Visits the executions that have not been visited. What it reports is about these alone.
+    pub fn go_on(&mut self, options: Options) -> Report {
+        self.go_on_with(options, Box::new(|_, _| ControlFlow::Continue(())))
+    }
+
+    fn go_on_with(&mut self, options: Options, visit: Box<Visit>) -> Report {
+        let deadline = options.max_time.map(|time| Instant::now() + time);
+        let workers = options.workers.max(1);
+        let graphs = std::mem::take(&mut self.graphs);
+        let shared = Arc::new(Shared {
+            deadline,
+            numbers: self.numbers.clone(),
+            queue: Mutex::new(Queue { graphs, waiting: 0 }),
+            rest: Mutex::default(),
+            change: Condvar::new(),
+            hungry: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+            executions: AtomicU64::new(0),
+            stale: AtomicU64::new(0),
+            until_failure: AtomicU64::new(0),
+            failed: Mutex::new(None),
+            visit,
+            options,
+        });
+        let works = (0..workers).map(|_| {
+            let (shared, program, pulse) = (shared.clone(), self.program.clone(), Arc::<Pulse>::default());
+            Work { pulse: pulse.clone(), body: Box::new(move || worker(&shared, workers, &program, pulse)) }
+        });
+        let (_, silent) = watch::over(shared.options.limits.silence, works.collect(), || shared.stop());
+        let is_silent = silent.is_some();
+        let silent = silent.map(|limit| Failed::without_execution(limit, self.memory));
+        let failed = shared.failed.lock().expect("no worker panics").take().map(|(_, failed)| failed);
+        self.graphs.append(&mut shared.queue.lock().expect("no worker panics").graphs);
+        self.graphs.extend(shared.rest.lock().expect("no worker panics").drain(..));
+        Report {
+            executions: shared.executions.load(Relaxed),
+            stale: shared.stale.load(Relaxed),
+            complete: failed.is_none() && !is_silent && self.graphs.is_empty(),
+            until_failure: shared.until_failure.load(Relaxed),
+            failed: silent.or(failed),
+        }
+    }
+}
+
+/// Takes graphs until there are none, or the search is over.
+fn worker(shared: &Shared, workers: usize, program: &Program, pulse: Arc<Pulse>) {
     let mut execution = Execution::new(shared.options.limits, shared.options.waits, shared.numbers.clone());
     execution.pulse = pulse;
     // Graphs to be visited, those with most events last: depth first, so that few are kept.
     let mut stack: Vec<Graph> = Vec::new();
-    loop {
-        let Some(graph) = stack.pop().or_else(|| shared.take(workers, &execution.pulse)) else {
-            return !shared.over.load(Relaxed);
-        };
-        if shared.over.load(Relaxed) {
-            return false;
-        }
+    while !shared.over.load(Relaxed) {
+        let Some(graph) = stack.pop().or_else(|| shared.take(workers, &execution.pulse)) else { break };
         let end = execution.run(graph, body(program));
         stack.append(&mut execution.others);
         if (shared.visit)(&execution.graph, &end).is_break() {
@@ -253,6 +299,7 @@ fn worker(shared: &Shared, workers: usize, program: &Program, pulse: Arc<Pulse>)
             shared.change.notify_all();
         }
     }
+    shared.rest.lock().expect("no worker panics").append(&mut stack);
 }
 
 fn body(program: &Program) -> Box<dyn FnOnce()> {
@@ -374,134 +421,4 @@ impl Failed {
             circles: Vec::new(),
         }
     }
-}
-
-/// How the ways down choose, in turn.
-///
-/// What goes wrong under a weak memory model mostly needs few choices that are not the newest, and a way that takes others
-/// everywhere seldom comes near. What goes wrong in an interleaving mostly needs few changes between threads, which are
-/// many choices here. The estimate is from the uniform ways.
-const WAYS: [Way; 4] = [Way::Uniform, Way::Priorities(1.0), Way::Newest(0.9), Way::Priorities(0.9)];
-
-/// What a search at random came to.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// How many ways it went down. Executions may have come up more than once
-    pub descents: u64,
-    /// How many of these had been gone when one went wrong
-    pub until_failure: u64,
-    /// About how many executions there are
-    pub estimate: Estimate,
-    /// One that went wrong: the search ends with it
-    pub failed: Option<Failed>,
-}
-
-/// About how many executions there are. Such estimates have heavy tails: the mean of some ways down is mostly too small, and now and
-/// then much too large.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Estimate {
-    /// The median of the means of ten groups
-    pub median: f64,
-    /// The least of these
-    pub least: f64,
-    /// The greatest of these
-    pub greatest: f64,
-}
-
-impl Estimate {
-    fn of(weights: &[f64]) -> Self {
-        let mut means: Vec<f64> = weights
-            .chunks(weights.len().div_ceil(10).max(1))
-            .map(|group| group.iter().sum::<f64>() / group.len() as f64)
-            .collect();
-        means.sort_by(f64::total_cmp);
-        match means.len() {
-            0 => Estimate::default(),
-            groups => Estimate { median: means[groups / 2], least: means[0], greatest: means[groups - 1] },
-        }
-    }
-}
-
-impl fmt::Display for Estimate {
-    /// `about 3.1e9 (2.0e7 to 8.8e10)`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |n: f64| if n < 1e4 { format!("{n:.0}") } else { format!("{n:.1e}") };
-        let [median, least, greatest] = [self.median, self.least, self.greatest].map(number);
-        write!(f, "about {median} ({least} to {greatest})")
-    }
-}
-
-/// Goes down the tree of choices at random, so many times, until an execution goes wrong or the time is over.
-///
-/// This finds what depth first does not come by in a long time: it is not bound to the corner where it began.
-/// Some ways give each choice the same chance, some mostly take the newest, some are interleavings by random priorities. It has one
-/// worker.
-pub fn sample(
-    memory: Memory,
-    options: &Options,
-    seed: u64,
-    descents: u64,
-    program: impl Fn() + Send + Sync + 'static,
-) -> Sample {
-    let program: Program = Arc::new(program);
-    let (options, pulse) = (options.clone(), Arc::<Pulse>::default());
-    let silence = options.limits.silence;
-    let work = {
-        let pulse = pulse.clone();
-        move || descend(memory, &options, seed, descents, &program, pulse)
-    };
-    let (mut samples, silent) = watch::over(silence, vec![Work { pulse, body: Box::new(work) }], || ());
-    samples.pop().unwrap_or_else(|| Sample {
-        descents: 0,
-        until_failure: 0,
-        estimate: Estimate::default(),
-        failed: silent.map(|limit| Failed::without_execution(limit, memory)),
-    })
-}
-
-/// The worker of a [`sample`].
-fn descend(
-    memory: Memory,
-    options: &Options,
-    seed: u64,
-    descents: u64,
-    program: &Program,
-    pulse: Arc<Pulse>,
-) -> Sample {
-    let deadline = options.max_time.map(|time| Instant::now() + time);
-    let mut execution = Execution::new(options.limits, options.waits, Arc::default());
-    execution.pulse = pulse;
-    let mut random = fastrand::Rng::with_seed(seed);
-    let mut weights = Vec::new();
-    let mut failed = None;
-    let mut gone = 0;
-    let mut events = 0;
-    while gone < descents && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-        let way = WAYS[gone as usize % WAYS.len()];
-        gone += 1;
-        execution.descent = Some(Descent::new(random.fork(), way, events));
-        let mut graph = Graph::new(memory);
-        let end = loop {
-            let end = execution.run(graph, body(program));
-            let descent = execution.descent.as_mut().expect("it was given");
-            match descent.next.take() {
-                Some(next) => graph = next,
-                None => break end,
-            }
-        };
-        let weight = execution.descent.as_ref().map_or(1.0, |descent| descent.weight);
-        events = events.max(execution.graph.len);
-        if way == Way::Uniform {
-            weights.push(if matches!(end, RunEnd::Stale) { 0.0 } else { weight });
-        }
-        let failure = match end {
-            RunEnd::Complete | RunEnd::Stale => continue,
-            RunEnd::Stuck => Failure::Stuck,
-            RunEnd::Failed(failure) => *failure,
-        };
-        failed = Some(Failed::new(&mut execution, failure, program));
-        break;
-    }
-    let until_failure = if failed.is_some() { gone } else { 0 };
-    Sample { descents: gone, until_failure, estimate: Estimate::of(&weights), failed }
 }

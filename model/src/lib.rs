@@ -11,15 +11,20 @@
 //!
 //! The semantics, what is not modelled, and measurements stand in the README of this crate.
 
+#[cfg(feature = "models")]
 mod candidates;
 pub mod code;
 pub mod explore;
 #[cfg(test)]
 mod fuzz;
 pub mod graphs;
+#[cfg(feature = "models")]
 pub mod litmus;
 pub mod memory;
+#[cfg(feature = "models")]
 pub mod program;
+#[cfg(feature = "models")]
 pub mod protocol;
+#[cfg(feature = "models")]
 pub mod search;
 mod watch;

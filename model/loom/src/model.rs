@@ -20,7 +20,8 @@ const TIME: Duration = Duration::from_secs(60);
 
 /// How a model is searched.
 ///
-/// The fields are loom's. They begin with what the environment says, which the table of the README explains.
+/// The fields are loom's, but for the last three. They begin with what the environment says, which the table of the
+/// README explains.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Builder {
@@ -44,6 +45,12 @@ pub struct Builder {
     pub location: bool,
     /// Whether each search says what it came to. Those that are not complete always do
     pub log: bool,
+    /// How often a weak exchange fails for no reason, in each thread
+    pub weak_failures: u32,
+    /// How often a park or a wait of a `Condvar` returns for no reason, in each thread
+    pub spurious_wakes: u32,
+    /// How often a wait with a time limit returns because its time is over, in each thread
+    pub timeouts: u32,
 }
 
 /// A variable of the environment.
@@ -69,6 +76,9 @@ impl Builder {
             expect_explicit_explore: false,
             location: env::var_os("LOOM_LOCATION").is_some(),
             log: env::var_os("LOOM_LOG").is_some(),
+            weak_failures: variable("LOOM_WEAK_FAILURES").unwrap_or(1),
+            spurious_wakes: variable("LOOM_SPURIOUS_WAKES").unwrap_or(0),
+            timeouts: variable("LOOM_TIMEOUTS").unwrap_or(0),
         }
     }
 
@@ -101,9 +111,9 @@ impl Builder {
                 silence: Some(Duration::from_secs(30)),
             },
             bounds: Bounds {
-                weak_failures: variable("LOOM_WEAK_FAILURES").unwrap_or(1),
-                spurious_wakes: variable("LOOM_SPURIOUS_WAKES").unwrap_or(0),
-                timeouts: variable("LOOM_TIMEOUTS").unwrap_or(0),
+                weak_failures: self.weak_failures,
+                spurious_wakes: self.spurious_wakes,
+                timeouts: self.timeouts,
             },
             workers: variable("LOOM_WORKERS").unwrap_or(1),
             seed: variable("LOOM_SEED").unwrap_or(1),

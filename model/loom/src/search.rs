@@ -5,20 +5,21 @@
 //! is; then depth first to the end. If that does not end in time, the rest goes to ways at random.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use reveille_model::code::{Failure, Limits};
-use reveille_model::explore::{self, Failed, Options, ReplayError};
+use reveille_model::explore::{self, Failed, Options, ReplayError, Search};
 use reveille_model::memory::Memory;
 
 use crate::report;
+use crate::rt::learned::Learned;
 use crate::rt::{self, Bounds, EndsLocals};
 
-/// So many executions are visited before anything else.
-const FIRST: u64 = 1_000;
+/// So many executions are visited before anything else: in less than half a second, mostly.
+const FIRST: u64 = 10_000;
 
 /// So many ways at random tell about how large the tree is.
 const DESCENTS: u64 = 400;
@@ -49,8 +50,15 @@ enum Outcome {
     Failed(Box<Failed>, u64),
 }
 
-/// Marks a record of a search in which [counts](crate::rt::counts) are operations.
-const COUNTS: &str = "counts+";
+impl Outcome {
+    /// Whether a thread that goes in circles is what is wrong.
+    fn is_in_circles(&self) -> bool {
+        match self {
+            Outcome::Failed(failed, _) => failed.failure == Failure::Stuck && !failed.circles.is_empty(),
+            _ => false,
+        }
+    }
+}
 
 /// See [`Builder::check`](crate::model::Builder::check).
 #[track_caller]
@@ -60,11 +68,12 @@ pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
         return;
     }
     let start = Instant::now();
-    let counts = Arc::new(AtomicBool::new(false));
+    let learned = Arc::new(Learned::default());
     let outcome = loop {
-        let before = counts.load(Relaxed);
-        let outcome = search(config, &model, &counts, start);
-        if before == counts.load(Relaxed) {
+        let places = learned.eventful.len();
+        let outcome = search(config, program(config, model.clone(), &learned), start);
+        let is_given_up = places < learned.eventful.len();
+        if !is_given_up && !(outcome.is_in_circles() && learned.turns.extend()) {
             break outcome;
         }
     };
@@ -84,23 +93,22 @@ pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
         Outcome::Failed(failed, executions) => {
-            let prefix = if counts.load(Relaxed) { COUNTS } else { "" };
             let found = format!("found after {executions} executions, in {seconds:.1} s");
-            fail(&failed, &found, prefix);
+            fail(&failed, &found, &learned);
         }
     }
 }
 
 /// Prints an execution that went wrong, and panics with what is wrong.
 #[track_caller]
-fn fail(failed: &Failed, found: &str, prefix: &str) -> ! {
+fn fail(failed: &Failed, found: &str, learned: &Learned) -> ! {
     let headline = report::headline(failed);
     eprintln!("\n{headline}\n{found}\n\n{}", report::render(failed));
     if !matches!(failed.failure, Failure::Limit(_)) {
         let thread = std::thread::current();
         let test = thread.name().filter(|name| *name != "main").unwrap_or("<this test>");
         eprintln!(
-            "To run this execution again, alone:\nLOOM_REPLAY={prefix}{} cargo test {test}\n",
+            "To run this execution again, alone:\nLOOM_REPLAY={learned}{} cargo test {test}\n",
             failed.record()
         );
     }
@@ -109,14 +117,13 @@ fn fail(failed: &Failed, found: &str, prefix: &str) -> ! {
 
 #[track_caller]
 fn replay(config: &Config, model: Model, record: &str) {
-    let (record, has_counts) = match record.strip_prefix(COUNTS) {
-        Some(record) => (record, true),
-        None => (record, false),
+    let Some((learned, record)) = Learned::parse(record) else {
+        panic!("LOOM_REPLAY is `{record}`, which makes no sense")
     };
-    let counts = Arc::new(AtomicBool::new(has_counts));
-    let program = program(config, model, &counts);
+    let learned = Arc::new(learned);
+    let program = program(config, model, &learned);
     match explore::replay(config.limits, record, program) {
-        Ok(failed) => fail(&failed, "made again from LOOM_REPLAY", if has_counts { COUNTS } else { "" }),
+        Ok(failed) => fail(&failed, "made again from LOOM_REPLAY", &learned),
         Err(ReplayError::Malformed(text, why)) => panic!("LOOM_REPLAY is `{text}`: {why}"),
         Err(error) => eprintln!("loom: LOOM_REPLAY is not for this model: {error}"),
     }
@@ -126,23 +133,22 @@ fn replay(config: &Config, model: Model, record: &str) {
 fn program(
     config: &Config,
     model: Model,
-    counts: &Arc<AtomicBool>,
+    learned: &Arc<Learned>,
 ) -> impl Fn() + Send + Sync + Clone + 'static {
-    let (bounds, counts) = (config.bounds, counts.clone());
-    let is_given_up = !counts.load(Relaxed);
+    let (bounds, learned) = (config.bounds, learned.clone());
+    let places = learned.eventful.len();
     move || {
-        if is_given_up && counts.load(Relaxed) {
+        if places < learned.eventful.len() {
             // The search is given up: see `counts`.
             std::panic::panic_any(rt::counts::GivenUp);
         }
-        rt::begin(bounds, counts.clone());
+        rt::begin(bounds, learned.clone());
         let _locals = EndsLocals;
         model();
     }
 }
 
-fn search(config: &Config, model: &Model, counts: &Arc<AtomicBool>, start: Instant) -> Outcome {
-    let program = program(config, model.clone(), counts);
+fn search(config: &Config, program: impl Fn() + Send + Sync + Clone + 'static, start: Instant) -> Outcome {
     let left = |part: f64| config.time.saturating_sub(start.elapsed()).mul_f64(part);
     let options = |time: Duration| Options {
         workers: config.workers,
@@ -153,50 +159,57 @@ fn search(config: &Config, model: &Model, counts: &Arc<AtomicBool>, start: Insta
     };
     let failed = |failed: Failed, executions: u64| Outcome::Failed(Box::new(failed), executions);
 
-    let first =
-        Options { workers: 1, max_executions: Some(FIRST.min(config.executions)), ..options(left(1.0)) };
-    let first = explore::explore(config.memory, first, program.clone());
+    // What the process allocates once comes in this run: see `memory`.
+    let alone = Options { workers: 1, max_executions: Some(1), ..options(left(1.0)) };
+    explore::explore(config.memory, alone, program.clone());
+
+    let mut depth_first = Search::new(config.memory, program.clone());
+    let first = depth_first.go_on(Options {
+        workers: 1,
+        max_executions: Some(FIRST.min(config.executions)),
+        ..options(left(1.0))
+    });
     if let Some(wrong) = first.failed {
         return failed(wrong, first.until_failure);
     }
-    if first.complete {
-        return Outcome::Complete(first.executions);
-    }
     let mut explored = first.executions;
-    let mut most = config.executions.saturating_sub(explored);
-    let bounded = |explored: u64, how: String| Outcome::Bounded(explored, how);
+    if first.complete {
+        return Outcome::Complete(explored);
+    }
+    let most = config.executions.saturating_sub(explored);
     if most == 0 || left(1.0).is_zero() {
-        return bounded(explored, "depth first".to_owned());
+        return Outcome::Bounded(explored, "depth first".to_owned());
     }
 
     let descend = |descents: u64, seed: u64, time: Duration| {
         explore::sample(config.memory, &options(time), seed, descents, program.clone())
     };
     let beginning = descend(DESCENTS.min(most), config.seed, left(0.2));
+    let mut descents = beginning.descents;
     if let Some(wrong) = beginning.failed {
         return failed(wrong, explored + beginning.until_failure);
     }
-    most = most.saturating_sub(beginning.descents);
 
-    let whole = Options { max_executions: Some(most.max(1)), ..options(left(DEPTH_FIRST)) };
-    let whole = explore::explore(config.memory, whole, program.clone());
+    let most = most.saturating_sub(descents);
+    let whole =
+        depth_first.go_on(Options { max_executions: Some(most.max(1)), ..options(left(DEPTH_FIRST)) });
     if let Some(wrong) = whole.failed {
-        return failed(wrong, explored + beginning.descents + whole.until_failure);
+        return failed(wrong, explored + descents + whole.until_failure);
     }
+    explored += whole.executions;
     if whole.complete {
-        return Outcome::Complete(whole.executions);
+        return Outcome::Complete(explored);
     }
-    most = most.saturating_sub(whole.executions);
-    let rest = descend(most, config.seed + 1, left(1.0));
+
+    let rest = descend(most.saturating_sub(whole.executions), config.seed + 1, left(1.0));
     if let Some(wrong) = rest.failed {
-        return failed(wrong, explored + beginning.descents + whole.executions + rest.until_failure);
+        return failed(wrong, explored + descents + rest.until_failure);
     }
-    explored = whole.executions.max(explored);
-    let descents = beginning.descents + rest.descents;
     // The estimate from more ways is the better one.
-    let estimate = if rest.descents > beginning.descents { rest.estimate } else { beginning.estimate };
+    let estimate = if rest.descents > descents { rest.estimate } else { beginning.estimate };
+    descents += rest.descents;
     let how = format!("{explored} depth first and {descents} at random, of {estimate}");
-    bounded(explored + descents, how)
+    Outcome::Bounded(explored + descents, how)
 }
 
 /// Shows on a terminal how a long search goes.

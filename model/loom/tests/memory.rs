@@ -260,6 +260,61 @@ fn pointers_are_followed_in_every_execution() {
     assert_eq!(all, both(0).into_iter().chain(both(1)).chain(both(2)).collect());
 }
 
+/// A stack whose head is an address in a number, with a tag in its lowest bit.
+struct Tagged {
+    head: AtomicUsize,
+}
+
+impl Tagged {
+    fn push(&self, value: usize) {
+        let mut head = self.head.load(Acquire);
+        let mut node = Box::into_raw(Box::new((value, 0)));
+        loop {
+            // SAFETY: it is not shared yet.
+            unsafe { (*node).1 = head };
+            match self.head.compare_exchange(head, node.expose_provenance() | 1, AcqRel, Acquire) {
+                Ok(_) => return,
+                Err(newer) => head = newer,
+            }
+            // SAFETY: the same. A thread that has to try again has another block, and frees this one.
+            drop(unsafe { Box::from_raw(node) });
+            drop(Box::new([value; 6]));
+            node = Box::into_raw(Box::new((value, 0)));
+        }
+    }
+
+    fn take(&self) -> Vec<usize> {
+        let mut values = Vec::new();
+        let mut head = self.head.swap(0, AcqRel);
+        while head & 1 == 1 {
+            // SAFETY: it was taken off the list, so it is ours.
+            let node =
+                unsafe { Box::from_raw(std::ptr::with_exposed_provenance_mut::<(usize, usize)>(head & !1)) };
+            values.push(node.0);
+            head = node.1;
+        }
+        values
+    }
+}
+
+#[test]
+fn an_address_in_a_number_comes_up_again() {
+    let all = outcomes(|| {
+        let stack = Arc::new(Tagged { head: AtomicUsize::new(0) });
+        let threads = [1, 2].map(|value| {
+            let stack = stack.clone();
+            thread::spawn(move || stack.push(value))
+        });
+        let mut values = stack.take();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let first = values.len();
+        values.extend(stack.take());
+        (first, values)
+    });
+    let both = |first| [(first, vec![1, 2]), (first, vec![2, 1])];
+    assert_eq!(all, both(0).into_iter().chain(both(1)).chain(both(2)).collect());
+}
+
 static COUNT: AtomicUsize = AtomicUsize::new(5);
 
 #[test]

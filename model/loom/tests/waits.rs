@@ -313,6 +313,70 @@ fn a_loop_around_a_lock_is_a_wait() {
     assert!(wrong.contains("again and again"), "{wrong}");
 }
 
+/// A loop that takes a word as a lock, looks into a cell, and gives it back.
+#[test]
+fn a_loop_around_a_word_is_a_wait() {
+    let run = |sets: bool| {
+        move || {
+            let shared = Arc::new((AtomicBool::new(false), AtomicBool::new(false)));
+            let other = {
+                let shared = shared.clone();
+                thread::spawn(move || shared.1.store(sets, Release))
+            };
+            loop {
+                assert!(shared.0.compare_exchange(false, true, Acquire, Relaxed).is_ok());
+                let is_set = shared.1.load(Acquire);
+                shared.0.store(false, Release);
+                if is_set {
+                    break;
+                }
+                thread::yield_now();
+            }
+            other.join().unwrap();
+        }
+    };
+    loom::model(run(true));
+    let wrong = wrong(run(false));
+    assert!(wrong.contains("again and again"), "{wrong}");
+}
+
+#[test]
+fn a_bounded_loop_around_a_lock_goes_on_after_its_last_turn() {
+    loom::model(|| {
+        let lock = Mutex::new(());
+        for _ in 0..10 {
+            drop(lock.lock().unwrap());
+            thread::yield_now();
+        }
+    });
+}
+
+/// Each turn writes the same, and each has been waited for.
+#[test]
+fn a_loop_whose_words_others_change_goes_on() {
+    loom::model(|| {
+        let word = Arc::new(AtomicBool::new(false));
+        let other = {
+            let word = word.clone();
+            thread::spawn(move || {
+                for _ in 0..5 {
+                    while word.swap(true, Acquire) {
+                        thread::yield_now();
+                    }
+                    thread::yield_now();
+                }
+            })
+        };
+        for _ in 0..5 {
+            while !word.swap(false, Acquire) {
+                thread::yield_now();
+            }
+            thread::yield_now();
+        }
+        other.join().unwrap();
+    });
+}
+
 #[test]
 fn a_loop_without_an_end_is_said_to_be_one() {
     let wrong = wrong(|| {

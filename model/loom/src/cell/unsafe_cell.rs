@@ -13,6 +13,7 @@ use std::panic::Location as Source;
 use reveille_model::code::{self, Kind, Late, Location};
 use reveille_model::graphs::Op;
 
+use crate::rt::rules::{Rule, without};
 use crate::rt::{self, At};
 
 /// A cell.
@@ -82,7 +83,7 @@ impl Drop for Access {
                 run.borrowed.swap_remove(place);
             }
         });
-        if is_later && !code::is_taken_down() {
+        if is_later && !code::is_taken_down() && !without(Rule::AccessesLast) {
             announce(location, self.writes, self.source);
         }
     }

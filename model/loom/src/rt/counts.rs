@@ -11,18 +11,69 @@
 //! factorial. So a search begins without them: counts are plain memory. That is right as long as nothing of the
 //! program depends on which handle is the last one: that no destructor of what is shared performs an
 //! operation, and nobody asks for a count (`try_unwrap`, `get_mut`, `strong_count`, `Weak`). When a run comes
-//! to one of these, the search is given up and another one begins, in which counts are operations.
+//! to one of these, the search is given up and another one begins, in which the counts of all `Arc`s that are made at the
+//! same place are operations.
 
+use std::fmt;
 use std::panic::Location;
-use std::sync::Arc as StdArc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc as StdArc, Mutex, MutexGuard, PoisonError};
 
 use reveille_model::code::{self, Late};
 
+use super::rules::{Rule, without};
 use super::{At, Map, own, with};
 
-/// Whether counts are operations. It changes from false to true while a search runs.
-pub(crate) type Mode = StdArc<AtomicBool>;
+/// The places at which `Arc`s are made whose counts are operations. There are more of them while a search runs.
+#[derive(Debug, Default)]
+pub(crate) struct Eventful(Mutex<Vec<Place>>);
+
+/// A place in the source, as a number that is the same in each process.
+pub(crate) type Place = u32;
+
+fn place(at: At) -> Place {
+    let numbers = [at.line(), at.column()].map(u32::to_le_bytes);
+    let bytes = at.file().bytes().chain(numbers.into_iter().flatten());
+    // FNV-1a.
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ Place::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+impl Eventful {
+    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.places().len()
+    }
+
+    fn add(&self, new: &[Place]) {
+        let mut places = self.places();
+        for place in new {
+            if !places.contains(place) {
+                places.push(*place);
+            }
+        }
+    }
+
+    /// See [`Learned`](super::learned::Learned).
+    pub fn parse(text: &str) -> Option<(Eventful, &str)> {
+        let Some(rest) = text.strip_prefix("counts") else { return Some((Eventful::default(), text)) };
+        let (places, rest) = rest.split_once('+')?;
+        let places: Result<Vec<Place>, _> =
+            places.split('.').map(|place| Place::from_str_radix(place, 16)).collect();
+        Some((Eventful(Mutex::new(places.ok()?)), rest))
+    }
+}
+
+/// See [`Learned`](super::learned::Learned).
+impl fmt::Display for Eventful {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places: Vec<String> = self.places().iter().map(|place| format!("{place:x}")).collect();
+        if places.is_empty() { Ok(()) } else { write!(f, "counts{}+", places.join(".")) }
+    }
+}
 
 /// One `Arc`'s handles.
 #[derive(Debug)]
@@ -33,12 +84,14 @@ pub(crate) struct Count {
     /// Whether the value has been dropped, or is being dropped
     is_gone: AtomicBool,
     made: At,
+    place: Place,
 }
 
 /// What is counted in a run.
 #[derive(Default)]
 pub(crate) struct Counts {
-    mode: Mode,
+    /// Of this run: those of the search when it began
+    eventful: Vec<Place>,
     /// `Arc`s by the addresses of their values
     arcs: Map<usize, StdArc<Count>>,
     /// Other things, by address
@@ -48,17 +101,45 @@ pub(crate) struct Counts {
 impl Count {
     #[track_caller]
     pub fn new() -> StdArc<Count> {
+        let made = Location::caller();
         StdArc::new(Count {
             late: Late::new(),
             handles: AtomicUsize::new(1),
             is_gone: AtomicBool::new(false),
-            made: Location::caller(),
+            made,
+            place: place(made),
         })
     }
 
     /// Where it was made.
     pub fn made(&self) -> At {
         self.made
+    }
+
+    /// Whether it is an operation to count its handles here.
+    pub fn is_eventful(&self) -> bool {
+        code::is_running() && with(|run| run.counts.eventful.contains(&self.place))
+    }
+
+    /// Somebody asks for it: it has to be an operation.
+    pub fn demand(&self) {
+        if !self.is_eventful() {
+            demand(&[self.place]);
+        }
+    }
+
+    /// Its value is dropped, in `body`, by the handle that is the last one in this run.
+    pub fn uneventful<R>(&self, body: impl FnOnce() -> R) -> R {
+        struct Done;
+        impl Drop for Done {
+            fn drop(&mut self) {
+                own(|own| own.uneventful.pop());
+            }
+        }
+        own(|own| own.uneventful.push(self.place));
+        // On the way out, too.
+        let _done = Done;
+        body()
     }
 
     /// One handle more.
@@ -88,12 +169,15 @@ impl Count {
 }
 
 impl Counts {
-    pub fn begin(&mut self, mode: Mode) {
-        self.mode = mode;
+    pub fn begin(&mut self, eventful: &Eventful) {
+        self.eventful.clone_from(&eventful.places());
     }
 
     /// What is still there, the first in the order of their places.
     pub fn leaked(&self) -> Option<String> {
+        if without(Rule::LeaksAreTold) {
+            return None;
+        }
         let arcs = self.arcs.values().map(|count| ("Arc", count.made));
         let place = |at: At| (at.file(), at.line(), at.column());
         let things = self.things.values().copied();
@@ -132,15 +216,10 @@ pub(crate) fn unregister_thing(address: usize) -> bool {
     with(|run| run.counts.things.remove(&address).is_some())
 }
 
-/// Whether counts are operations.
-pub(crate) fn are_eventful() -> bool {
-    with(|run| run.counts.mode.load(Relaxed))
-}
-
-/// Somebody asks for a count: they have to be operations.
-pub(crate) fn demand() {
-    if !are_eventful() && code::is_running() && !code::is_taken_down() {
-        with(|run| run.counts.mode.store(true, Relaxed));
+/// These counts have to be operations.
+fn demand(places: &[Place]) {
+    if code::is_running() && !code::is_taken_down() && !without(Rule::CountsAreOperations) {
+        with(|run| run.learned.eventful.add(places));
         give_up();
     }
 }
@@ -148,8 +227,9 @@ pub(crate) fn demand() {
 /// An operation in a destructor of what an uneventful `Arc` shared.
 #[inline]
 pub(super) fn check_is_eventful() {
-    if own(|own| own.uneventful) > 0 {
-        demand();
+    if !own(|own| own.uneventful.is_empty()) {
+        let places = own(|own| own.uneventful.clone());
+        demand(&places);
     }
 }
 

@@ -5,8 +5,10 @@
 //! | this one | the state of the run: of each thread of the program, and what has to be dropped at the end |
 //! | [`spin`] | loops that wait |
 //! | [`pointers`] | pointers as values of the graph |
+//! | [`learned`] | what a search learns from run to run |
 //! | [`counts`] | what is leaked, and whether the counts of `Arc`s are operations |
-//! | [`quarantine`] | no address comes up twice in a run |
+//! | [`memory`] | no address comes up twice in a run, and the same ones come up in each |
+//! | [`rules`] | what this layer promises, and the test that leaves it out |
 //!
 //! The engine runs all threads of one execution on one thread of the machine, and a run again from its start
 //! to go on in another way. So the state of a run is kept in a `thread_local!`, which [`begin`] clears. What
@@ -14,8 +16,10 @@
 //! repetition comes to the same.
 
 pub(crate) mod counts;
+pub(crate) mod learned;
+pub(crate) mod memory;
 pub(crate) mod pointers;
-pub(crate) mod quarantine;
+pub(crate) mod rules;
 pub(crate) mod spin;
 
 use std::any::Any;
@@ -23,10 +27,13 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::panic::Location;
 use std::sync::atomic::Ordering::{self, Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reveille_model::code;
 use reveille_model::graphs::{Modify, Op, Until, Value};
+
+use self::learned::Learned;
+use self::rules::{Rule, without};
 
 /// A place in the source.
 pub(crate) type At = &'static Location<'static>;
@@ -54,14 +61,15 @@ pub(crate) struct Own {
     pub locals: Vec<(usize, Option<Box<dyn Any>>)>,
     pub is_ending: bool,
     pub thread: Option<crate::thread::Thread>,
-    /// How deep it is in destructors of [uneventful](counts) `Arc`s
-    pub uneventful: u32,
+    /// The [uneventful](counts) `Arc`s whose values it is dropping, by their places
+    pub uneventful: Vec<counts::Place>,
 }
 
 /// A run of the program.
 #[derive(Default)]
 pub(crate) struct Run {
     bounds: Bounds,
+    pub learned: Arc<Learned>,
     pub threads: Vec<Own>,
     pub pointers: pointers::Pointers,
     pub counts: counts::Counts,
@@ -77,7 +85,7 @@ thread_local! {
 
 /// The state of the run. `body` must not perform operations, nor call what is the program's.
 pub(crate) fn with<R>(body: impl FnOnce(&mut Run) -> R) -> R {
-    RUN.with_borrow_mut(body)
+    memory::own(|| RUN.with_borrow_mut(body))
 }
 
 /// The state of the running thread. See [`with`].
@@ -92,15 +100,17 @@ pub(crate) fn own<R>(body: impl FnOnce(&mut Own) -> R) -> R {
 }
 
 /// A run begins, on its first thread.
-pub(crate) fn begin(bounds: Bounds, counts: counts::Mode) {
+pub(crate) fn begin(bounds: Bounds, learned: Arc<Learned>) {
+    memory::begin(&learned.arenas);
     // What an unfinished run has left is not dropped: its destructors would be operations of this one.
-    let before = with(|run| std::mem::replace(run, Run { bounds, ..Run::default() }));
+    let before =
+        with(|run| std::mem::replace(run, Run { bounds, learned: learned.clone(), ..Run::default() }));
     let Run { threads, lazies, .. } = before;
     threads.into_iter().flat_map(|own| own.locals).for_each(std::mem::forget);
     lazies.into_iter().for_each(std::mem::forget);
-    with(|run| run.counts.begin(counts));
-    code::at_end(|_| {
-        quarantine::empty();
+    with(|run| run.counts.begin(&learned.eventful));
+    code::at_end(move |_| {
+        memory::end(&learned.arenas);
         None
     });
     code::at_end(|is_complete| is_complete.then(|| with(|run| run.counts.leaked())).flatten());
@@ -189,8 +199,12 @@ pub(crate) fn happens(freak: Freak, source: At) -> bool {
         Freak::SpuriousWake => std::mem::replace(&mut bounds.spurious_wakes, 0),
         Freak::Timeout => std::mem::replace(&mut bounds.timeouts, 0),
     };
+    let rule = match freak {
+        Freak::WeakFailure => Rule::WeakFailures,
+        Freak::SpuriousWake | Freak::Timeout => Rule::SpuriousWakes,
+    };
     let (most, used) = (count(&mut with(|run| run.bounds)), count(&mut own(|own| own.used)));
-    if used >= most || perform(Op::Choose { outcomes: 2 }, source) == 0 {
+    if used >= most || without(rule) || perform(Op::Choose { outcomes: 2 }, source) == 0 {
         return false;
     }
     own(|own| match freak {
@@ -205,13 +219,15 @@ pub(crate) fn happens(freak: Freak, source: At) -> bool {
 pub(crate) fn interned(text: &str) -> &'static str {
     static TEXTS: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
     let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let texts = texts.get_or_insert_default();
-    if let Some(known) = texts.get(text) {
-        return known;
-    }
-    let kept: &'static str = Box::leak(text.into());
-    texts.insert(kept);
-    kept
+    memory::own(|| {
+        let texts = texts.get_or_insert_default();
+        if let Some(known) = texts.get(text) {
+            return *known;
+        }
+        let kept: &'static str = Box::leak(text.into());
+        texts.insert(kept);
+        kept
+    })
 }
 
 /// A map whose order nobody may see.

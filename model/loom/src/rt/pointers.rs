@@ -10,7 +10,7 @@
 //! comes up after the repetition gets a new name, one that no pointer of this run has.
 //!
 //! That two pointers have one name if and only if they are equal counts on one thing: an address is not given to
-//! another object in the same run. [`quarantine`](super::quarantine) sees to that.
+//! another object in the same run. [`memory`](super::memory) sees to that.
 
 use reveille_model::code;
 use reveille_model::graphs::{Modify, Op, Value};

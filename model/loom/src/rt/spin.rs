@@ -2,11 +2,12 @@
 //!
 //! To the engine each turn of such a loop would be new operations, without end. But a turn that has changed
 //! nothing is not worth having in an execution: see [`code::go_in_circles`]. `yield_now` and `spin_loop` are
-//! the hints by which such loops are known. A thread that comes to one after it has done nothing but read
-//! is watched: does it do the same again?
+//! the hints by which such loops are known. What a thread does between two of them is a turn.
 //!
-//! - Its first two turns are operations as all others.
-//! - If they were the same, and so are its next operations, at the same places in the source, these are **answered
+//! Of a turn that does nothing but read:
+//!
+//! - The first two are operations as all others.
+//! - If they were the same, and so are the next operations, at the same places in the source, these are **answered
 //!   from memory**, with what the thread has read before. That is no event: whatever it has read it may read again.
 //! - If it does something else after some turns, the loop was bounded, or goes on in another way: to park, say. What
 //!   it does then are operations as all others.
@@ -19,14 +20,21 @@
 //! "Nothing but read": loads, exchanges that fail, read-modify-writes that leave the value as it was, fences,
 //! reads of cells.
 //!
-//! A loop that takes a `Mutex`, looks at what is in it and gives it back is another case: what it reads is memory
-//! of the program, which another thread may have changed by the time the thread does the same again. Its turns
-//! are operations, and when [`SECTIONS`] of them have been the same, the thread goes in circles.
+//! A turn that **leaves what it writes as it was** changes nothing, either: one that takes a lock, looks at what is
+//! in it and gives it back, be it a `Mutex` or a word of the program's own. But others see what it writes
+//! meanwhile, and what it looks at is memory of the program, which another thread may have changed by the time it
+//! does the same again. So such turns are operations, and when [`SECTIONS`] of them have been the same, the thread
+//! goes in circles. What is found to be stuck in this way is searched again, with [`MORE`] turns: the loop may be a
+//! bounded one, which goes on after its last turn.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use reveille_model::code;
 use reveille_model::graphs::{Op, Value};
 
-use super::{At, own};
+use super::rules::{Rule, without};
+use super::{At, own, with};
 
 /// A loop that goes on for so many turns is taken for an endless one.
 pub(crate) const TURNS: u32 = 128;
@@ -34,13 +42,52 @@ pub(crate) const TURNS: u32 = 128;
 /// So many turns are operations before they are answered from memory.
 const OPERATIONS: u32 = 2;
 
-/// A loop around a lock goes on for so many turns.
+/// A loop that writes, and leaves it as it was, goes on for so many turns; or for [`MORE`], see [`Turns`].
 const SECTIONS: u32 = 3;
+const MORE: u32 = 64;
+
+/// A turn is not longer than this.
+const LONGEST: usize = 1_000;
 
 /// So many hints in a row without any operation are an endless loop too.
 const IDLE: u32 = 100_000;
 
-/// An operation that has changed nothing.
+/// How many turns of a loop that writes there are in the runs of a search.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    /// [`MORE`], and not [`SECTIONS`]
+    are_more: AtomicBool,
+    /// Whether a thread has gone in circles after as many
+    are_reached: AtomicBool,
+}
+
+impl Turns {
+    fn most(&self) -> u32 {
+        if self.are_more.load(Relaxed) { MORE } else { SECTIONS }
+    }
+
+    /// Whether it makes a difference to search again, with more turns.
+    pub fn extend(&self) -> bool {
+        self.are_reached.swap(false, Relaxed) && !self.are_more.swap(true, Relaxed)
+    }
+
+    /// See [`Learned`](super::learned::Learned).
+    pub fn parse(text: &str) -> Option<(Turns, &str)> {
+        let rest = text.strip_prefix(PREFIX);
+        let are_more = AtomicBool::new(rest.is_some());
+        Some((Turns { are_more, ..Turns::default() }, rest.unwrap_or(text)))
+    }
+}
+
+const PREFIX: &str = "turns+";
+
+impl fmt::Display for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.are_more.load(Relaxed) { PREFIX } else { "" })
+    }
+}
+
+/// An operation of a turn.
 #[derive(Clone, Copy)]
 struct Seen {
     op: Op,
@@ -61,10 +108,8 @@ pub(crate) struct Spin {
     same: u32,
     /// The thread does what is in `turn` again
     again: Option<Again>,
-    /// Whether a lock was taken in this turn, and given back
-    has_sections: bool,
-    /// Whether the next operation takes or gives back a lock
-    is_section: bool,
+    /// Whether something was written in this turn
+    writes: bool,
     /// Hints since the last operation
     idle: u32,
 }
@@ -78,6 +123,17 @@ struct Again {
 }
 
 impl Seen {
+    /// What it has written.
+    fn wrote(&self) -> Option<Value> {
+        match self.op {
+            Op::Store { value, .. } => Some(value),
+            Op::Rmw { modify, until, .. } if until.is_none_or(|until| until.satisfied(self.value)) => {
+                modify.apply(self.value)
+            }
+            _ => None,
+        }
+    }
+
     fn is_like(&self, other: &Seen) -> bool {
         (self.op, self.value) == (other.op, other.value) && std::ptr::eq(self.source, other.source)
     }
@@ -88,12 +144,12 @@ impl Spin {
     fn changes(&mut self) {
         self.turn.clear();
         self.before.clear();
-        self.has_sections = false;
+        self.writes = false;
         self.again = None;
     }
 
     /// A turn has come to a hint. True if the thread is to go in circles.
-    fn ends_turn(&mut self) -> bool {
+    fn ends_turn(&mut self, sections: u32) -> bool {
         if let Some(again) = &mut self.again {
             if again.next == self.turn.len() {
                 *again = Again { next: 0, turns: again.turns + 1 };
@@ -110,17 +166,29 @@ impl Spin {
         let last = &self.before[self.before.len().saturating_sub(self.turn.len())..];
         let is_same = last.len() == self.turn.len() && last.iter().zip(&self.turn).all(|(a, b)| a.is_like(b));
         self.same = if is_same { self.same + 1 } else { 1 };
-        if self.has_sections && self.same >= SECTIONS {
+        if self.writes && self.same >= sections && self.is_restored() {
             return true;
         }
-        if !self.has_sections && self.same >= OPERATIONS {
+        if !self.writes && self.same >= OPERATIONS {
             self.again = Some(Again::default());
             return false;
         }
         std::mem::swap(&mut self.before, &mut self.turn);
         self.turn.clear();
-        self.has_sections = false;
+        self.writes = false;
         false
+    }
+
+    /// Whether each location that was written in this turn had the value before that it was left with. Of what is in
+    /// a cell nothing is known.
+    fn is_restored(&self) -> bool {
+        self.turn.iter().enumerate().all(|(nth, seen)| {
+            let (Some(location), Some(_)) = (seen.op.location(), seen.wrote()) else { return true };
+            let is_of = |other: &&Seen| other.op.location() == Some(location);
+            let first = self.turn[..=nth].iter().find(is_of).filter(|first| first.op.reads());
+            let last = self.turn.iter().rev().filter(is_of).find_map(Seen::wrote);
+            first.is_some_and(|first| Some(first.value) == last)
+        })
     }
 }
 
@@ -150,7 +218,7 @@ pub(super) fn keep(op: Op, source: At, value: Value) {
     if code::is_taken_down() {
         return;
     }
-    let has_changed_nothing = match op {
+    let only_reads = match op {
         Op::Load { until: None, .. } | Op::Fence { .. } | Op::CellRead { .. } | Op::Choose { .. } => true,
         Op::Rmw { until: None, modify, .. } => modify.apply(value).is_none_or(|new| new == value),
         _ => false,
@@ -158,20 +226,12 @@ pub(super) fn keep(op: Op, source: At, value: Value) {
     own(|own| {
         let before = own.operations;
         own.operations += 1;
-        let is_section = std::mem::take(&mut own.spin.is_section);
-        own.spin.has_sections |= is_section;
-        match has_changed_nothing || is_section {
-            true => own.spin.turn.push(Seen { op, source, value, before }),
-            false => own.spin.changes(),
+        if own.spin.turn.len() == LONGEST {
+            own.spin.changes();
         }
+        own.spin.writes |= !only_reads;
+        own.spin.turn.push(Seen { op, source, value, before });
     });
-}
-
-/// Takes a lock, or gives it back: that alone changes nothing.
-pub(crate) fn section(body: impl FnOnce()) {
-    own(|own| own.spin.is_section = true);
-    body();
-    own(|own| own.spin.is_section = false);
 }
 
 /// What is in a lock may be changed.
@@ -189,14 +249,18 @@ pub(crate) fn breaks() {
 
 /// `yield_now` and `spin_loop`.
 pub(crate) fn hint() {
-    if !code::is_running() || code::is_taken_down() {
+    if !code::is_running() || code::is_taken_down() || without(Rule::LoopsAreWaits) {
         return;
     }
+    let learned = with(|run| run.learned.clone());
     let turn = own(|own| {
         own.spin.idle += 1;
         match own.spin.idle {
             1 => {
-                let goes_in_circles = own.spin.ends_turn();
+                let goes_in_circles = own.spin.ends_turn(learned.turns.most());
+                if goes_in_circles && own.spin.writes {
+                    learned.turns.are_reached.store(true, Relaxed);
+                }
                 let first = own.spin.turn.first().filter(|_| goes_in_circles);
                 first.map(|first| own.operations - first.before)
             }

@@ -17,6 +17,7 @@ use reveille_model::code::{self, Kind, Location};
 use reveille_model::graphs::{Modify, Op, Value};
 
 use crate::rt::counts::{self, Count};
+use crate::rt::rules::{Rule, without};
 use crate::rt::{self, At};
 
 /// A handle of a shared value.
@@ -42,14 +43,9 @@ fn location(count: &Count) -> Location {
     count.late.location("Arc", Kind::Word, |_| 1)
 }
 
-/// Whether the operations of counts are to be performed here.
-fn are_operations() -> bool {
-    code::is_running() && counts::are_eventful()
-}
-
 /// One handle more.
 fn add(count: &Count, source: At) {
-    if are_operations() {
+    if count.is_eventful() {
         rt::modify(location(count), Modify::Add(1), Relaxed, None, source);
     }
     count.add();
@@ -81,9 +77,9 @@ impl<T> Arc<T> {
     /// With the handle, if it is not.
     #[track_caller]
     pub fn try_unwrap(this: Self) -> Result<T, Self> {
-        counts::demand();
+        this.count.demand();
         let source = Source::caller();
-        if are_operations() {
+        if this.count.is_eventful() {
             if compare_exchange(&this.count, 1, 0, Relaxed, source) != 1 {
                 return Err(this);
             }
@@ -111,16 +107,16 @@ impl<T> Arc<T> {
     /// A value that is given a handle of its own, which has no value yet.
     #[track_caller]
     pub fn new_cyclic<F: FnOnce(&Weak<T>) -> T>(make: F) -> Self {
-        counts::demand();
         let count = Count::new();
+        count.demand();
         let source = Source::caller();
-        if are_operations() {
+        if count.is_eventful() {
             // While there is no value, there is no handle.
             rt::store(location(&count), 0, Relaxed, source);
         }
         let value =
             StdArc::new_cyclic(|weak| make(&Weak { value: weak.clone(), count: Some(count.clone()) }));
-        if are_operations() {
+        if count.is_eventful() {
             rt::store(location(&count), 1, Release, source);
         }
         let value = StdArc::into_raw(value);
@@ -153,8 +149,8 @@ impl<T: ?Sized> Arc<T> {
     /// How many handles there are, or have been.
     #[track_caller]
     pub fn strong_count(this: &Self) -> usize {
-        counts::demand();
-        if are_operations() {
+        this.count.demand();
+        if this.count.is_eventful() {
             rt::load(location(&this.count), Relaxed, Source::caller()) as usize
         } else {
             this.count.handles()
@@ -185,8 +181,8 @@ impl<T: ?Sized> Arc<T> {
     /// The value, if this is the only handle.
     #[track_caller]
     pub fn get_mut(this: &mut Self) -> Option<&mut T> {
-        counts::demand();
-        let is_only = match are_operations() {
+        this.count.demand();
+        let is_only = match this.count.is_eventful() {
             true => rt::load(location(&this.count), Acquire, Source::caller()) == 1,
             false => this.count.is_last(),
         };
@@ -231,7 +227,7 @@ impl<T: ?Sized> Arc<T> {
     /// A handle that does not keep the value.
     #[track_caller]
     pub fn downgrade(this: &Self) -> Weak<T> {
-        counts::demand();
+        this.count.demand();
         // SAFETY: it is the pointer of a standard `Arc`, whose count is not touched.
         let value = ManuallyDrop::new(unsafe { StdArc::from_raw(this.value) });
         Weak { value: StdArc::downgrade(&value), count: Some(this.count.clone()) }
@@ -242,14 +238,15 @@ impl<T: ?Sized> Drop for Arc<T> {
     fn drop(&mut self) {
         let source = self.count.made();
         let mut is_last = None;
-        let is_eventful = are_operations();
+        let is_eventful = self.count.is_eventful();
         if is_eventful {
             let minus = (1 as Value).wrapping_neg();
-            let read = rt::modify(location(&self.count), Modify::Add(minus), Release, None, source);
+            let order = if without(Rule::DropsRelease) { Relaxed } else { Release };
+            let read = rt::modify(location(&self.count), Modify::Add(minus), order, None, source);
             if !code::is_taken_down() {
                 is_last = Some(read == 1);
             }
-            if read == 1 {
+            if read == 1 && !without(Rule::LastDropAcquires) {
                 rt::perform(Op::Fence { order: Acquire }, source);
             }
         }
@@ -258,23 +255,13 @@ impl<T: ?Sized> Drop for Arc<T> {
             return;
         }
         counts::unregister(self.value.cast::<()>().addr());
-        let watches = code::is_running() && !is_eventful && mem::needs_drop::<T>();
-        if watches {
-            rt::own(|own| own.uneventful += 1);
-        }
-        // It has to be done on the way out, too.
-        let _done = watches.then_some(Uneventful);
         // SAFETY: the count of the standard `Arc` is that of all handles, and this is the last one.
-        drop(unsafe { StdArc::from_raw(self.value) });
-    }
-}
-
-/// The thread is in a destructor of what was shared.
-struct Uneventful;
-
-impl Drop for Uneventful {
-    fn drop(&mut self) {
-        rt::own(|own| own.uneventful -= 1);
+        let dropped = || drop(unsafe { StdArc::from_raw(self.value) });
+        if code::is_running() && !is_eventful && mem::needs_drop::<T>() {
+            self.count.uneventful(dropped);
+        } else {
+            dropped();
+        }
     }
 }
 
@@ -307,8 +294,8 @@ impl<T: ?Sized> Weak<T> {
     #[track_caller]
     pub fn upgrade(&self) -> Option<Arc<T>> {
         let count = self.count.as_ref()?;
-        counts::demand();
-        if !are_operations() || code::is_taken_down() {
+        count.demand();
+        if !count.is_eventful() || code::is_taken_down() {
             return None;
         }
         let source = Source::caller();

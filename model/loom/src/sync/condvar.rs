@@ -14,6 +14,7 @@ use reveille_model::code::{self, Kind, Late};
 use reveille_model::graphs::{Op, Value};
 
 use super::MutexGuard;
+use crate::rt::rules::{Rule, without};
 use crate::rt::{self, At, Freak};
 
 /// A condition variable.
@@ -150,7 +151,7 @@ impl Condvar {
             self.waiting.borrow_mut().tokens.remove(chosen as usize)
         });
         rt::store(lock, 0, Relaxed, source);
-        if let Some(token) = token {
+        if let Some(token) = token.filter(|_| !without(Rule::OneIsWoken)) {
             rt::put(location(&token), Relaxed, source);
         }
     }
@@ -164,7 +165,8 @@ impl Condvar {
     #[track_caller]
     pub fn notify_all(&self) {
         let source = Source::caller();
-        for token in self.locked(source, std::mem::take) {
+        let most = if without(Rule::AllAreWoken) { 1 } else { usize::MAX };
+        for token in self.locked(source, std::mem::take).into_iter().take(most) {
             rt::put(location(&token), Relaxed, source);
         }
     }

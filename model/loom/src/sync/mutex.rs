@@ -12,6 +12,7 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 use reveille_model::code::{self, Kind, Late, Location};
 use reveille_model::graphs::{Modify, Op};
 
+use crate::rt::rules::{Rule, without};
 use crate::rt::{self, At, spin};
 
 /// A lock around a value.
@@ -106,12 +107,14 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     pub(super) fn acquire(&self, source: At) {
-        spin::section(|| rt::acquire(self.location(), Acquire, source));
+        let order = if without(Rule::LocksAcquire) { Relaxed } else { Acquire };
+        rt::acquire(self.location(), order, source);
     }
 
     pub(super) fn release(&self, source: At) {
         if code::is_running() {
-            spin::section(|| rt::store(self.location(), 0, Release, source));
+            let order = if without(Rule::UnlocksRelease) { Relaxed } else { Release };
+            rt::store(self.location(), 0, order, source);
         }
     }
 }

@@ -9,6 +9,7 @@ use reveille_model::code::{self, Kind, Late, Location};
 use reveille_model::graphs::Op;
 
 use crate::rt;
+use crate::rt::rules::{Rule, without};
 
 /// A notification. It is there, or it is not.
 ///
@@ -33,7 +34,9 @@ impl Notify {
     /// Puts it there.
     #[track_caller]
     pub fn notify(&self) {
-        rt::put(self.location(), Release, Source::caller());
+        if !without(Rule::NotificationsStay) {
+            rt::put(self.location(), Release, Source::caller());
+        }
     }
 
     /// Waits until it is there, and takes it.

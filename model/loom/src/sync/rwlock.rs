@@ -14,6 +14,7 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 use reveille_model::code::{self, Kind, Late, Location};
 use reveille_model::graphs::{Modify, Op, Until, Value};
 
+use crate::rt::rules::{Rule, without};
 use crate::rt::{self, At};
 
 const WRITER: Value = Value::MAX;
@@ -106,7 +107,8 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         let source = Source::caller();
-        rt::modify(self.location(), Modify::Swap(WRITER), Acquire, Some(Until::Is(0)), source);
+        let until = if without(Rule::WritersWait) { Until::Differs(WRITER) } else { Until::Is(0) };
+        rt::modify(self.location(), Modify::Swap(WRITER), Acquire, Some(until), source);
         Ok(RwLockWriteGuard { lock: self, source, _not_send: PhantomData })
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use reveille_model::code::{self, Kind, Late};
 
+use crate::rt::rules::{Rule, without};
 use crate::rt::{self, At, EndsLocals, Freak, spin};
 
 pub use std::thread::panicking;
@@ -65,7 +66,9 @@ impl Thread {
     #[track_caller]
     pub fn unpark(&self) {
         let token = self.inner.token.location("parker", Kind::Token, |_| 0);
-        rt::put(token, Release, Location::caller());
+        if !without(Rule::UnparksArrive) {
+            rt::put(token, Release, Location::caller());
+        }
     }
 }
 

@@ -18,7 +18,12 @@ pub fn outcomes<T: Ord + Send + 'static>(model: impl Fn() -> T + Send + Sync + '
 
 /// What is wrong with a model.
 pub fn wrong(model: impl Fn() + Send + Sync + 'static) -> String {
-    let payload = catch_unwind(AssertUnwindSafe(|| loom::model(model))).expect_err("it goes wrong");
+    wrong_with(&loom::model::Builder::new(), model)
+}
+
+/// What is wrong with a model that is searched in this way.
+pub fn wrong_with(builder: &loom::model::Builder, model: impl Fn() + Send + Sync + 'static) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(|| builder.check(model))).expect_err("it goes wrong");
     match payload.downcast::<String>() {
         Ok(text) => *text,
         Err(_) => panic!("the panic has a text"),
