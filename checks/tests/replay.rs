@@ -3,16 +3,16 @@
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use reveille::sync::{Atomic, JoinHandle, Parker, Primitives};
-use reveille_checks::check;
-use reveille_checks::engine::{Budget, ENOUGH, Engine};
+use reveille_checks::engine::{self, Budget, ENOUGH, Engine};
 use reveille_checks::report;
 use reveille_checks::scenario::{Consumer, Scenario};
 use reveille_checks::subject::pool::MUTANTS;
 use reveille_checks::subject::{Case, GateName, Needs, PoolCase, Replay, WakeCase, documented};
 use reveille_checks::verdict::{Counterexample, Why};
+use reveille_checks::{Replayed, check, replay};
 
 const EXACT: [Engine; 3] = [Engine::ExactSc, Engine::ExactTso, Engine::ExactRc11];
 
@@ -186,4 +186,77 @@ fn a_failing_test_says_how_to_see_its_execution_again() {
         nonsense.contains("REVEILLE_REPLAY: `nonsense` is no execution of the exact engine"),
         "{nonsense}"
     );
+}
+
+/// What has become of [`Losing`].
+#[derive(Clone, Copy, PartialEq)]
+enum Since {
+    Nothing,
+    AnOrder,
+    ACondition,
+    Barriers,
+}
+
+/// [`Losing`] as it was and as it is.
+#[derive(Clone)]
+struct Changed(Since);
+
+impl Scenario for Changed {
+    fn name(&self) -> String {
+        "changed".into()
+    }
+
+    fn run<P: Primitives>(&self) {
+        let since = self.0;
+        let barrier = move || {
+            if since == Since::Barriers {
+                P::fence(SeqCst);
+            }
+        };
+        let shared =
+            Arc::new((P::Atomic::new("ready", 0), P::Atomic::new("asleep", 0), P::Parker::new("sleeper")));
+        let waker = P::spawn("waker", {
+            let shared = shared.clone();
+            move || {
+                shared.0.store(1, Release);
+                barrier();
+                let order = if since == Since::AnOrder { Acquire } else { Relaxed };
+                if shared.1.load(order) == 1 || since == Since::ACondition {
+                    shared.2.unpark();
+                }
+            }
+        });
+        shared.1.store(1, Relaxed);
+        barrier();
+        while shared.0.load(Acquire) == 0 {
+            shared.2.park();
+        }
+        waker.join().unwrap();
+    }
+}
+
+#[test]
+fn what_has_become_of_an_execution_is_told_as_far_as_the_code_still_has_it() {
+    for engine in [Engine::ExactTso, Engine::ExactRc11] {
+        let verdict = engine::search(engine, &Changed(Since::Nothing), Budget::of_executions(1_000));
+        let record = verdict.counterexample().unwrap().record.clone().unwrap();
+        let now = |since| replay(Changed(since), &record);
+        let Replayed::Loses(counterexample) = now(Since::Nothing) else { panic!("{record}") };
+        assert_eq!(Some(&*counterexample), verdict.counterexample().map(made_again).as_ref());
+        let Replayed::Loses(counterexample) = now(Since::AnOrder) else { panic!("{record}") };
+        assert!(report::render(&counterexample).contains("(acquire)"), "with the order of today");
+        assert_eq!(now(Since::ACondition), Replayed::Passes);
+        assert!(matches!(now(Since::Barriers), Replayed::Diverged { .. }));
+        let elsewhere = std::panic::catch_unwind(|| replay(Losing, &record)).unwrap_err();
+        let text = elsewhere.downcast_ref::<String>().unwrap();
+        assert!(text.contains("this is no execution of losing"), "{text}");
+    }
+}
+
+/// The same, found by a replay.
+fn made_again(counterexample: &Counterexample) -> Counterexample {
+    let (_, again) =
+        engine::replay(&Changed(Since::Nothing), counterexample.record.as_deref().unwrap()).unwrap();
+    assert_eq!(shown(&again), shown(counterexample));
+    again
 }

@@ -148,7 +148,7 @@ pub(super) fn follow<S: Scenario>(scenario: &S, text: &str) -> Result<Replayed, 
         (Some(failed), _) => {
             Replayed::Loses(Box::new(counterexample(&failed, memory, scenario, &script, "made again")))
         }
-        (None, None | Some(Difference::Others)) => Replayed::Passes,
+        (None, None | Some(Difference::Others | Difference::GoesOn)) => Replayed::Passes,
         (None, Some(difference)) => Replayed::Diverged { at: difference.to_string() },
     })
 }

@@ -304,10 +304,10 @@ pub fn replay<S: Scenario>(scenario: &S, record: &str) -> Result<(Engine, Counte
 pub enum Replayed {
     /// It still does: here it is, with the values of today.
     Loses(Box<Counterexample>),
-    /// The same turns and choices lead to an end at which nothing is lost. Of other executions this says
-    /// nothing.
+    /// The same turns and choices lead to where something was lost, and nothing is: the code goes on there, or
+    /// has come to its end. Of other executions this says nothing.
     Passes,
-    /// The code does not have this execution any more.
+    /// The code has no such execution any more: not these turns, or not these choices.
     Diverged {
         /// Up to where it could be followed, in words.
         at: String,

@@ -122,10 +122,10 @@ pub(crate) fn again(
     let difference = match (differs, &end) {
         (Some(performed), _) => Some(Difference::At(performed)),
         _ if execution.graph.len < record.len() => Some(Difference::Ends(execution.graph.len, record.len())),
-        _ if !record.is_of(&execution.graph) => Some(Difference::Others),
         // Where one thread has failed the others are stopped in the middle.
-        (_, RunEnd::Failed(_)) => None,
-        _ => goes_on.then_some(Difference::GoesOn),
+        (_, end) if goes_on && !matches!(end, RunEnd::Failed(_)) => Some(Difference::GoesOn),
+        _ if !record.is_of(&execution.graph) => Some(Difference::Others),
+        _ => None,
     };
     (end, difference)
 }
