@@ -18,14 +18,7 @@ pub fn render(counterexample: &Counterexample) -> String {
 /// The counterexample for this page. Its tables fit; its sentences are for [`Page::fit`].
 pub fn render_on(counterexample: &Counterexample, page: Page) -> String {
     let Counterexample { scenario, legend, found_by, end, trace, why, record: _ } = counterexample;
-    let what = match end {
-        End::Stuck(_) if trace.sleepers().any(|sleeper| sleeper.timed) => {
-            "every thread is blocked as long as no time passes"
-        }
-        End::Stuck(Some(_)) => "a wakeup is missed",
-        End::Stuck(None) => "every thread is blocked",
-        End::Violation(_) => "an assertion fails",
-    };
+    let what = what_is_wrong(counterexample);
     let mut text = format!("{scenario}: {what}\nfound by {found_by}\n\n");
     if !legend.is_empty() {
         let _ = writeln!(text, "{legend}\n");
@@ -75,6 +68,19 @@ pub fn render_on(counterexample: &Counterexample, page: Page) -> String {
     text
 }
 
+/// What is wrong with the execution, in a few words.
+pub(crate) fn what_is_wrong(counterexample: &Counterexample) -> &'static str {
+    let Counterexample { end, trace, .. } = counterexample;
+    match end {
+        End::Stuck(_) if trace.sleepers().any(|sleeper| sleeper.timed) => {
+            "every thread is blocked as long as no time passes"
+        }
+        End::Stuck(Some(_)) => "a wakeup is missed",
+        End::Stuck(None) => "every thread is blocked",
+        End::Violation(_) => "an assertion fails",
+    }
+}
+
 /// Whether old values were read, as far as the rows tell.
 fn late(trace: &Trace) -> String {
     let old = (0..trace.steps.len()).filter(|&row| trace.steps[row].op.stale().is_some());
@@ -115,7 +121,7 @@ fn no_order(trace: &Trace, cycle: &[Link], page: Page) -> String {
 }
 
 /// Why the last wake was skipped, if it was: what its gate read, and who had left that value there.
-fn why_skipped(trace: &Trace) -> Option<String> {
+pub(crate) fn why_skipped(trace: &Trace) -> Option<String> {
     let is_wake = |op: &Op| matches!(op, Op::WakeSkipped | Op::WakeSent { .. });
     let skipped = trace.steps.iter().rposition(|step| is_wake(&step.op))?;
     if trace.steps[skipped].op != Op::WakeSkipped {
@@ -193,7 +199,7 @@ fn does(trace: &Trace, op: &Op) -> Cell {
 }
 
 /// What an operation is called.
-fn describe(trace: &Trace, op: &Op) -> String {
+pub(crate) fn describe(trace: &Trace, op: &Op) -> String {
     let name = |object: &usize| &*trace.objects[*object].label;
     let shown = |object: &usize, value: &usize| trace.objects[*object].shown(*value);
     let old = |object: &usize, stale: &Option<usize>| {
@@ -242,7 +248,7 @@ fn describe(trace: &Trace, op: &Op) -> String {
 }
 
 /// What a thread is at in the end.
-fn ending(last: Option<&Step>) -> Cell {
+pub(crate) fn ending(last: Option<&Step>) -> Cell {
     match last.map(|step| &step.op) {
         Some(Op::Park { .. }) => Cell::bad("SLEEPS"),
         Some(Op::Await { .. }) => Cell::bad("WAITS"),

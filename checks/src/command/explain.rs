@@ -1,17 +1,19 @@
 //! `reveille explain GATE CONSUMER` and `reveille explain PROTOCOL [MUTANT]`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use reveille_checks::engine::{Budget, Engine};
 use reveille_checks::names::Named;
-use reveille_checks::report;
 use reveille_checks::scenario::Consumer;
 use reveille_checks::subject::{GateName, PoolCase, Replay, WakeCase};
 use reveille_checks::verdict::{Counterexample, Verdict};
+use reveille_checks::{kernel, picture, report};
+use reveille_model::litmus::{Model, Test};
 
-use super::output::{page, program, say_command};
-use super::{Ending, EngineName, Outcome, Subject, named, progress, say, seconds};
+use super::output::{page, program, say_command, verbatim};
+use super::{Ending, EngineName, Outcome, Subject, named, print_json, progress, say, seconds};
 
 /// The counterexample of a gate with a consumer, or of a protocol of the pool with a mistake; or what was searched if there is none.
 ///
@@ -37,6 +39,19 @@ pub struct Args {
     /// Seed of the random schedules
     #[arg(long, default_value_t = Budget::default().seed)]
     seed: u64,
+    /// Write the counterexample of the code as a page for a browser, in one file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write it as a drawing
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Print the counterexamples as JSON, and nothing else
+    #[arg(long, conflicts_with = "kernel")]
+    json: bool,
+    /// Print the same in kernel C: a litmus test, its verdict under the kernel's memory model, and the command that
+    /// confirms it
+    #[arg(long, conflicts_with_all = ["engine", "replay", "html", "svg"])]
+    kernel: bool,
     /// Show this execution again: the text that a counterexample of the exact engine ends with
     #[arg(long, value_name = "TEXT", conflicts_with = "engine")]
     replay: Option<String>,
@@ -68,6 +83,9 @@ pub fn run(args: &Args) -> Outcome {
         Err(_) => Subject::Wakeup,
     });
     match subject {
+        Subject::Pool if args.kernel => {
+            Err("kernel C is there for a gate with a consumer, not for the worker pool".into())
+        }
         Subject::Pool => explain(PoolCase::new(&args.name, with)?, args),
         Subject::Wakeup => {
             let gate: GateName = args.name.parse()?;
@@ -75,15 +93,42 @@ pub fn run(args: &Args) -> Outcome {
                 let consumers = Consumer::names().join(", ");
                 return Err(format!("`{gate}` with which consumer? There are {consumers}").into());
             };
-            explain(WakeCase { gate, consumer: consumer.parse()? }, args)
+            let consumer = consumer.parse()?;
+            if args.kernel { in_kernel_c(gate, consumer) } else { explain(WakeCase { gate, consumer }, args) }
         }
     }
+}
+
+/// Prints a litmus test and what comes of it.
+fn in_kernel_c(gate: GateName, consumer: Consumer) -> Outcome {
+    let Some(example) = kernel::test(gate, consumer) else {
+        let why = "that takes more than a litmus test of two threads can say";
+        return Err(format!("{gate} with {consumer} has no test in kernel C: {why}").into());
+    };
+    verbatim(example.text.trim_end());
+    say("");
+    let test = Test::parse(example.text)?;
+    for model in Model::ALL {
+        let outcomes = test.run(model)?;
+        say(format_args!(
+            "{model:5} {}: {} of {} final states lose a wakeup",
+            outcomes.observation,
+            outcomes.witnesses,
+            outcomes.states().len()
+        ));
+    }
+    say_command("Confirm it: ", &format!("herd7 -conf linux-kernel.cfg {}.litmus", example.name));
+    Ok(Ending::Agrees)
 }
 
 fn explain<C: Replay>(case: C, args: &Args) -> Outcome {
     if let Some(record) = &args.replay {
         let (engine, counterexample) = case.replay(record)?;
-        show(&counterexample, args);
+        draw(&counterexample, args)?;
+        match args.json {
+            true => print_json(None, &[&counterexample])?,
+            false => show(&counterexample, args),
+        }
         let verdict = Verdict::Misses { counterexample, explored: 1 };
         return Ok(Ending::of(case.contradicts(engine, &verdict) == Some(true), false));
     }
@@ -97,6 +142,7 @@ fn explain<C: Replay>(case: C, args: &Args) -> Outcome {
     }
     let mut searched = String::new();
     let mut shown = Vec::new();
+    let mut as_json = Vec::new();
     let (mut contradicted, mut has_a_result) = (false, false);
     // Whether the exact engine visited every execution under RC11.
     let mut ended = false;
@@ -137,18 +183,40 @@ fn explain<C: Replay>(case: C, args: &Args) -> Outcome {
             },
         };
         if let Some(counterexample) = verdict.counterexample() {
+            if shown.is_empty() {
+                draw(counterexample, args)?;
+            }
             shown.push(kind);
-            show(counterexample, args);
+            match args.json {
+                true => as_json.push(counterexample.clone()),
+                false => show(counterexample, args),
+            }
         }
         if engine == Engine::ExactRc11 {
             ended = matches!(verdict, Verdict::Complete { .. });
         }
     }
-    if shown.is_empty() {
-        say(format_args!("{case}: no counterexample\n"));
+    if args.json {
+        print_json(Some(args.seed), &as_json)?;
+    } else {
+        if shown.is_empty() {
+            say(format_args!("{case}: no counterexample\n"));
+        }
+        say(searched.trim_end());
     }
-    say(searched.trim_end());
     Ok(Ending::of(contradicted, !has_a_result))
+}
+
+/// Writes the pictures that are asked for.
+fn draw(counterexample: &Counterexample, args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let files = [(&args.html, picture::html as fn(&Counterexample) -> String), (&args.svg, picture::svg)];
+    for (file, picture) in files {
+        if let Some(file) = file {
+            std::fs::write(file, picture(counterexample))
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Prints a counterexample, and how to see it again.
