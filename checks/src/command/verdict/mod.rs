@@ -4,6 +4,7 @@
 mod answer;
 mod cells;
 mod pool;
+mod report;
 pub(super) mod search;
 mod text;
 
@@ -51,6 +52,9 @@ pub struct Args {
     /// Go on where this file says that an earlier run was; it is made if there is none
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    /// Write the table of the wakeup as a page for a browser, in one file; its cells open their counterexamples
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// What to print
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -64,7 +68,7 @@ impl Args {
             && self.protocol.is_empty()
             && self.engine.is_empty())
             || self.subject.is_some();
-        !self.all && !narrowed && self.format == Format::Text
+        !self.all && !narrowed && self.html.is_none() && self.format == Format::Text
     }
 }
 
@@ -174,6 +178,10 @@ pub fn run(args: &Args) -> Outcome {
     if subject != Some(Subject::Pool) {
         let found = find(wake_cells(args), plan.part(1.0 - share))?;
         searches += number_of_searches(&found);
+        if let Some(file) = &args.html {
+            std::fs::write(file, report::page(&found, args))
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+        }
         match args.format {
             Format::Json => say_json(&found, args.seed, |WakeCase { gate, consumer }| WakeKey {
                 gate: gate.name(),
@@ -215,6 +223,9 @@ fn subject(args: &Args) -> Result<Option<Subject>, String> {
     match (args.subject, wakeup_only, args.protocol.is_empty()) {
         (Some(Subject::Pool) | None, true, false) | (Some(Subject::Pool), true, _) => {
             Err("the pool has no --gate and no --consumer; it has --protocol".into())
+        }
+        (Some(Subject::Pool), ..) if args.html.is_some() => {
+            Err("the page is of the wakeup; the pool has none".into())
         }
         (Some(Subject::Wakeup), _, false) => {
             Err("the wakeup has no --protocol; it has --gate and --consumer".into())
