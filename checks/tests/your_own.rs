@@ -56,7 +56,7 @@ mod what_was_lost {
     use reveille_checks::{Replayed, replay};
 
     /// What a counterexample without the barriers ends with.
-    const LOSING: &str = "";
+    const LOSING: &str = "dc2c46f1.0.tso.15ba7466.a4b2~1b";
 
     #[test]
     fn is_lost_as_long_as_the_barriers_are_missing() {
@@ -150,7 +150,7 @@ mod page {
         let passes = check(MyProtocol { barriers: true }).to_string();
         assert_eq!(block("my protocol: exact sc"), passes);
         let panic = catch_unwind(|| check(MyProtocol { barriers: false })).expect_err("it loses a wake");
-        let shown: Vec<_> = block("my protocol: a wakeup is missed").lines().collect();
+        let shown: Vec<_> = block("my protocol: every thread is blocked").lines().collect();
         let text = panic.downcast::<String>().unwrap();
         // The last line names the test that runs.
         let text: Vec<_> = text.trim().lines().map(str::trim_end).collect();
