@@ -73,7 +73,7 @@ pub(crate) fn check(config: &Config, model: Model, replayed: Option<&str>) {
         let places = learned.eventful.len();
         let outcome = search(config, program(config, model.clone(), &learned), start);
         let is_given_up = places < learned.eventful.len();
-        if !is_given_up && !(outcome.is_in_circles() && learned.turns.extend()) {
+        if !(is_given_up || outcome.is_in_circles() && learned.turns.extend()) {
             break outcome;
         }
     };

@@ -152,6 +152,13 @@ pub(super) fn quiet_panics() {
             if !is_running() || IN_ENGINE.get() {
                 others(info);
             } else {
+                if super::is_taken_down() {
+                    // On an unwinding stack this is the last that the process says.
+                    eprintln!(
+                        "A destructor panics while an execution that cannot go on is taken down. If nothing catches \
+                         that, the process ends here: {info}"
+                    );
+                }
                 MESSAGE.set(info.payload_as_str().map(str::to_owned));
             }
         }));

@@ -29,6 +29,8 @@ pub struct Thread {
     /// The numbers of those of its events that it did in destructors while a panic unwound its stack. Numbers
     /// of events that it does not have any more may be among them
     pub unwinding: Vec<u16>,
+    /// Whether there may be a fence among its events that releases
+    pub release_fences: bool,
 }
 
 /// An atomic location, or a cell.
@@ -94,6 +96,7 @@ impl Thread {
             started: 0,
             looks: SmallVec::new(),
             unwinding: Vec::new(),
+            release_fences: false,
         }
     }
 }
@@ -231,7 +234,7 @@ impl Graph {
     }
 
     /// Under SC and x86-TSO whoever reads a value knows what its writer knew.
-    fn order_in_force(&self, order: Ordering) -> Ordering {
+    pub(super) fn order_in_force(&self, order: Ordering) -> Ordering {
         if self.memory == Memory::Rc11 { order } else { Ordering::AcqRel }
     }
 
@@ -287,13 +290,17 @@ impl Graph {
             }
             Op::Fence { order } => {
                 if acquires(order) && self.memory == Memory::Rc11 && !without(Rule::AcquireFences) {
-                    // A fence acquires whatever was read before it.
-                    for earlier in &self.threads[thread].events {
+                    // A fence acquires whatever was read before it; up to the fence before, that one has.
+                    let is_fence =
+                        |event: &&Event| matches!(event.op, Op::Fence { order } if acquires(order));
+                    let earlier = self.threads[thread].events.iter().rev();
+                    for earlier in earlier.take_while(|event| !is_fence(event)) {
                         if earlier.op.reads() && !earlier.reads_from.is_initial() {
                             happens_before.join(&self.event(earlier.reads_from).message);
                         }
                     }
                 }
+                self.threads[thread].release_fences |= releases(order);
                 if order == Ordering::SeqCst {
                     self.fences.push(id);
                 }
@@ -353,37 +360,6 @@ impl Graph {
         }
     }
 
-    /// What a read that acquires this write gets to know: the happens-before prefixes of all releases whose release sequence the
-    /// write is in.
-    fn message(&self, id: EventId) -> Clock {
-        let event = self.event(id);
-        let location = event.op.location();
-        if releases(self.order_in_force(event.order())) {
-            let mut message = event.happens_before.clone();
-            if matches!(event.op, Op::Rmw { .. }) && !event.reads_from.is_initial() {
-                message.join(&self.event(event.reads_from).message);
-            }
-            return message;
-        }
-        let mut message = Clock::default();
-        let earlier = &self.threads[id.thread()].events[..id.index()];
-        // A release fence before it, or an earlier release write of the same thread to the same location. The last one
-        // knows most.
-        let release = |event: &&Event| match event.op {
-            Op::Fence { order } => releases(order),
-            _ => event.writes && event.op.location() == location && releases(event.order()),
-        };
-        if let Some(release) = earlier.iter().rev().find(release) {
-            message.join(&release.happens_before);
-        }
-        // A read-modify-write goes on with the release sequences that it reads from.
-        let goes_on = matches!(event.op, Op::Rmw { .. }) && !without(Rule::ReleaseSequences);
-        if goes_on && !event.reads_from.is_initial() {
-            message.join(&self.event(event.reads_from).message);
-        }
-        message
-    }
-
     /// The part of this graph that has so many events of each thread, and of the looks at what would be the next event those that were
     /// made before `stamp`. It has to be closed.
     pub fn restrict(&self, keep: &Clock, stamp: u32) -> Graph {
@@ -407,7 +383,7 @@ impl Graph {
                 let unwinding =
                     thread.unwinding.iter().copied().filter(|&index| index as usize <= keep).collect();
                 let path = thread.path.clone();
-                Thread { events, started_by, path, started, looks, unwinding }
+                Thread { events, started_by, path, started, looks, unwinding, ..*thread }
             })
             .collect();
         let locations = self.locations.iter().map(|location| {

@@ -9,6 +9,7 @@ pub mod cycle;
 mod event;
 mod graph;
 mod linear;
+mod message;
 pub mod record;
 pub mod revisit;
 pub(crate) mod rules;
