@@ -17,7 +17,7 @@ use std::time::Duration;
 use std::{fs, panic};
 
 use reveille_checks::bench::hand_off::Balance;
-use reveille_checks::bench::http::perf::spinning;
+use reveille_checks::bench::http::perf::{Profile, profile};
 use reveille_checks::bench::http::side::{Loaded, Served, descriptors};
 use reveille_checks::bench::http::{Serving, Target, WAYS};
 use reveille_checks::bench::neighbours::Neighbours;
@@ -201,6 +201,8 @@ fn row(contender: &'static str, depth: usize, ops_per_s: f64) -> Row {
         lock_waits_per_op: None,
         lock_wait_share: None,
         spinning: None,
+        polling: None,
+        waking: None,
         p50_us: None,
         p99_us: None,
         p999_us: None,
@@ -236,12 +238,11 @@ fn a_conclusion_names_the_best_other_and_says_where_ours_is_behind() {
 }
 
 #[test]
-fn the_share_of_spinning_is_the_sum_of_its_lines_and_none_if_nothing_was_sampled() {
+fn the_share_of_spinning_is_the_sum_of_its_lines_and_nothing_sampled_is_no_profile() {
     let report = "    50.25%  [k] __pv_queued_spin_lock_slowpath\n\n     1.50%  [k] \
-                  native_queued_spin_lock_slowpath\n    48.25%  [.] main\n";
-    assert_eq!(spinning(report), Some(0.5175));
-    assert_eq!(spinning("     1.00%  [.] main\n"), Some(0.0));
-    assert_eq!(spinning("\n"), None);
+                  native_queued_spin_lock_slowpath\n    40.25%  [.] main\n     8.00%  [k] try_to_wake_up\n";
+    assert_eq!(profile(report), Some(Profile { spinning: 0.5175, polling: 0.0, waking: 0.08 }));
+    assert_eq!(profile("\n"), None);
 }
 
 fn serving() -> Serving {

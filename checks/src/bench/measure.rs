@@ -8,9 +8,6 @@ use super::row::{Row, row};
 use super::{Counts, Error, Line, Make, Name, Regime};
 use crate::flavour::timed::{self, Watched};
 
-/// How long a run may take beyond its time before it counts as one that does not come back.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// How to measure.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -94,7 +91,7 @@ fn measure(
             let _ = result.send(sample());
         }
     })?;
-    let sample = match done.recv_timeout(2 * time + PATIENCE) {
+    let sample = match done.recv_timeout(2 * time + line.patience) {
         Ok(sample) => sample?,
         Err(mpsc::RecvTimeoutError::Timeout) => return Err(Error::Stuck(line.to_string())),
         Err(mpsc::RecvTimeoutError::Disconnected) => return Err(Error::Panicked(line.to_string())),

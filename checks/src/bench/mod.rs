@@ -256,14 +256,25 @@ pub struct Counts {
     pub worker_wakes: Option<u64>,
     /// System calls; which, the bench says.
     pub syscalls: Option<u64>,
-    /// The share of the CPU time in which the kernel spun for a lock.
-    pub spinning: Option<f64>,
+    /// Where the CPU time went.
+    pub profile: Option<Profile>,
     /// How long single operations took.
     pub latency: Option<Latency>,
     /// The memory of the process that they took together, in bytes.
     pub memory: Option<u64>,
     /// What other processes took, if those are measured.
     pub apart: Option<Apart>,
+}
+
+/// Shares of the CPU time that were spent in three places of the kernel: those that the letter lists.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Profile {
+    /// Spinning for a lock.
+    pub spinning: f64,
+    /// Telling an epoll that something is ready: `ep_poll_callback`.
+    pub polling: f64,
+    /// Waking threads: `try_to_wake_up`.
+    pub waking: f64,
 }
 
 /// What is measured where the contender is another process.
@@ -302,6 +313,8 @@ pub struct Line {
     pub depth: usize,
     /// How many workers there are, where that is varied.
     pub workers: Option<usize>,
+    /// How long a run may take beyond its time before it counts as one that does not come back.
+    patience: Duration,
     make: Make,
     /// The same on `Timed`.
     watched: Option<Make>,
@@ -314,11 +327,17 @@ impl Line {
         depth: usize,
         make: impl Fn() -> Result<C, Error> + Send + Sync + 'static,
     ) -> Self {
-        Self { case: None, contender, depth, workers: None, make: boxed(make), watched: None }
+        let patience = Duration::from_secs(10);
+        Self { case: None, contender, depth, workers: None, patience, make: boxed(make), watched: None }
     }
 
     fn in_case(self, case: &'static str) -> Self {
         Self { case: Some(case), ..self }
+    }
+
+    /// Its runs start and end processes.
+    fn of_processes(self) -> Self {
+        Self { patience: Duration::from_secs(120), ..self }
     }
 
     fn watched<C: Contender + 'static>(

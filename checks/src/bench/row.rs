@@ -47,6 +47,10 @@ pub struct Row {
     pub lock_wait_share: Option<f64>,
     /// Of the CPU time, the part in which the kernel spun for a lock.
     pub spinning: Option<f64>,
+    /// The part in which it told an epoll that something is ready.
+    pub polling: Option<f64>,
+    /// The part in which it woke threads.
+    pub waking: Option<f64>,
     /// How long an operation takes, in microseconds: half of them no longer than this. The median of the rounds.
     pub p50_us: Option<f64>,
     /// 99 of a hundred.
@@ -116,7 +120,9 @@ pub(super) fn row(
         worker_wakes_per_op: counted(|counts| counts.worker_wakes),
         syscalls_per_op: counted(|counts| counts.syscalls)
             .or_else(|| watched(&|sample| Some(sample.per_op(sample.counts.syscalls?)))),
-        spinning: watched(&|sample| sample.counts.spinning),
+        spinning: watched(&|sample| Some(sample.counts.profile?.spinning)),
+        polling: watched(&|sample| Some(sample.counts.profile?.polling)),
+        waking: watched(&|sample| Some(sample.counts.profile?.waking)),
         lock_waits_per_op: timed(&|sample| sample.per_op(sample.watched.lock_waits)),
         lock_wait_share: timed(&|sample| {
             let waited = sample.watched.lock_wait;

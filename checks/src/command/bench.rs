@@ -157,9 +157,9 @@ fn text(name: Name, rows: &[Row], plan: &Plan) {
     say("Everything that was submitted came back.");
     if name.is_of_servers() {
         say(
-            "Depth: connections. CPU: the server's process, and what works behind it. Wakes: of its main thread by others, counted\n\
-             for our pool only. System calls of all its threads, and of its CPU time the share in which the kernel spun for a lock:\n\
-             by perf, at 64 connections.",
+            "Depth: connections. CPU: of the server's process, and of what works behind it. Wakes: of its main thread by others,\n\
+             counted for our pool only. By perf, at 64 connections: system calls of all its threads; and of its CPU time the\n\
+             shares in which the kernel spun for a lock, told an epoll that something is ready, and woke threads.",
         );
         bench::http::missing().iter().for_each(say);
     }
@@ -176,7 +176,7 @@ fn text(name: Name, rows: &[Row], plan: &Plan) {
 /// A column of what not every bench counts.
 type Rate = (&'static str, fn(&Row) -> Option<f64>);
 
-const RATES: [Rate; 13] = [
+const RATES: [Rate; 15] = [
     ("CPU ns behind", |row| row.cpu_behind_ns_per_op),
     ("p50 us", |row| row.p50_us),
     ("p99 us", |row| row.p99_us),
@@ -187,6 +187,8 @@ const RATES: [Rate; 13] = [
     ("of workers", |row| row.worker_wakes_per_op),
     ("system calls", |row| row.syscalls_per_op),
     ("spinning", |row| row.spinning),
+    ("ep_poll", |row| row.polling),
+    ("waking", |row| row.waking),
     ("lock waits", |row| row.lock_waits_per_op),
     ("share", |row| row.lock_wait_share),
     ("ratio", |row| row.ratio),

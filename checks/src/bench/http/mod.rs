@@ -30,10 +30,10 @@
 //!
 //! *Wakes* are writes to the eventfd of the server's reactor; everything that was posted to it without one
 //! was spared a wake. The kernel's own wakes nobody counts. With `perf` and at 64 connections a second
-//! server in each round is watched: its *system calls* are counted, of all of its threads, and the share of
-//! its CPU time that was spent in the slow path of the kernel's spin locks is sampled: the number that the
-//! letter gives. How long threads wait for locks of our own is not seen from outside; where they do they
-//! sleep, which is a system call.
+//! server in each round is watched: its *system calls* are counted, of all of its threads, and the shares of
+//! its CPU time are sampled that the letter gives: in the slow path of the kernel's spin locks, in
+//! `ep_poll_callback`, in `try_to_wake_up`. How long threads wait for locks of our own is not seen from
+//! outside; where they do they sleep, which is a system call.
 
 mod nginx;
 #[doc(hidden)]
@@ -133,13 +133,13 @@ fn lines_of(targets: &[Target], connections: &[usize]) -> Vec<Line> {
         for &n in connections {
             for (name, way) in WAYS {
                 let make = move |watch| Serving::new(name, Some(way), target, n, watch);
-                let line = Line::new(name, n, move || make(false)).in_case(target.case());
+                let line = Line::new(name, n, move || make(false)).in_case(target.case()).of_processes();
                 let watches = watched && n == WATCHED;
                 lines.push(if watches { line.watched(move || make(true)) } else { line });
             }
             if nginx {
                 let make = move || Serving::new("nginx", None, target, n, false);
-                lines.push(Line::new("nginx", n, make).in_case(target.case()));
+                lines.push(Line::new("nginx", n, make).in_case(target.case()).of_processes());
             }
         }
     }
@@ -235,7 +235,7 @@ impl Contender for Serving {
         let cpu_behind = backend()?.zip(cpu_behind).map(|(now, before)| now.saturating_sub(before));
         let served = server.stop().map_err(|error| self.faulty(format!("it does not end: {error}")))?;
         self.check(&load, &served)?;
-        let (syscalls, spinning) = watch.map_or(Ok((None, None)), |watch| watch.read())?;
+        let (syscalls, profile) = watch.map_or(Ok((None, None)), |watch| watch.read())?;
         let ours = self.way.filter(|way| way.work != Work::Kernel);
         Ok(Counts {
             submitted: load.requests,
@@ -244,7 +244,7 @@ impl Contender for Serving {
             skipped: ours.map(|_| served.posted.saturating_sub(served.wakes)),
             worker_wakes: ours.map(|_| served.worker_wakes),
             syscalls,
-            spinning,
+            profile,
             latency: Some(Latency { p50: load.p50, p99: load.p99, p999: load.p999 }),
             apart: Some(Apart { wall: load.elapsed, cpu, cpu_behind, cpu_of_clients: load.cpu }),
             ..Counts::default()

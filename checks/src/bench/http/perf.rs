@@ -6,11 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use super::site::Site;
+use crate::bench::Profile;
 
 const CALLS: &str = "raw_syscalls:sys_enter";
-
-/// Where the kernel spins for a lock: `queued_spin_lock_slowpath`, with a prefix in a virtual machine.
-const SPINNING: &str = "spin_lock_slowpath";
 
 /// Whether perf is there and may count and sample.
 pub(super) fn is_there() -> bool {
@@ -48,33 +46,51 @@ impl Watch {
     /// counts were of the recorder too.
     pub fn around(&self, command: &Command) -> Command {
         let mut watched = Command::new("perf");
-        watched.args(["record", "-q", "-F", "2999", "-e", "cpu-clock", "-o"]).arg(&self.samples);
+        watched.args(["record", "-q", "-N", "-B", "-F", "2999", "-e", "cpu-clock", "-o"]).arg(&self.samples);
         watched.args(["--", "perf", "stat", "-x", ",", "-e", CALLS, "-o"]).arg(&self.counts).arg("--");
         watched.arg(command.get_program()).args(command.get_args());
         watched
     }
 
-    /// When the server has ended: its system calls, and the share of its CPU time in which the kernel spun
-    /// for a lock.
-    pub fn read(&self) -> io::Result<(Option<u64>, Option<f64>)> {
+    /// When the server has ended: its system calls, and where its CPU time went.
+    pub fn read(&self) -> io::Result<(Option<u64>, Option<Profile>)> {
         let counts = std::fs::read_to_string(&self.counts)?;
         let line = counts.lines().find(|line| line.contains(CALLS));
         let calls = line.and_then(|line| line.split(',').next()?.parse().ok());
         let mut report = Command::new("perf");
-        report.args(["report", "-q", "--stdio", "-F", "overhead,sym", "--percent-limit", "0", "-i"]);
+        report.args([
+            "report",
+            "-q",
+            "--stdio",
+            "--no-inline",
+            "-F",
+            "overhead,sym",
+            "--percent-limit",
+            "0",
+            "-i",
+        ]);
         let report = report.arg(&self.samples).stdin(Stdio::null()).stderr(Stdio::null()).output()?;
         let shares = String::from_utf8_lossy(&report.stdout).into_owned();
-        Ok((calls, spinning(&shares)))
+        Ok((calls, profile(&shares)))
     }
 }
 
-/// The sum of the lines that are about [`SPINNING`]; `None` if there are no lines.
-pub fn spinning(shares: &str) -> Option<f64> {
-    let mut all = shares.lines().filter_map(|line| {
+/// `None` if nothing was sampled.
+pub fn profile(shares: &str) -> Option<Profile> {
+    let shares = shares.lines().filter_map(|line| {
         let (percent, symbol) = line.trim().split_once('%')?;
         Some((percent.parse::<f64>().ok()? / 100.0, symbol))
     });
-    let first = all.next()?;
-    let spins = |(_, symbol): &(f64, &str)| symbol.contains(SPINNING);
-    Some(std::iter::once(first).chain(all).filter(spins).map(|(share, _)| share).sum())
+    let shares: Vec<(f64, &str)> = shares.collect();
+    let of = |name| {
+        let shares = shares.iter().filter(|(_, symbol)| symbol.contains(name)).map(|(share, _)| share);
+        shares.fold(0.0, |sum, share| sum + share) // the sum of none is -0
+    };
+    // In a virtual machine the first has a prefix.
+    let profile = || Profile {
+        spinning: of("queued_spin_lock_slowpath"),
+        polling: of("ep_poll_callback"),
+        waking: of("try_to_wake_up"),
+    };
+    (!shares.is_empty()).then(profile)
 }
