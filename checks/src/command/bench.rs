@@ -29,8 +29,8 @@ pub struct Args {
     /// These numbers of operations in flight, or of waiting threads, only
     #[arg(long, value_delimiter = ',')]
     depth: Vec<usize>,
-    /// These regimes only: P (everything on one CPU), Q (all CPUs are free), NP and NQ (the same, and a program
-    /// that keeps it on each CPU)
+    /// These regimes only: P (everything on one CPU), Q (all CPUs are free), NP and NQ (the same, and a
+    /// program that keeps it on each CPU)
     #[arg(long, value_delimiter = ',', value_parser = named::<Regime>())]
     regime: Vec<Regime>,
     /// These contenders only

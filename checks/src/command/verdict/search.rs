@@ -83,8 +83,8 @@ pub(in crate::command) fn search<C: Case>(
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
-/// How long a search is expected to be. The short ones come first and may take long; what they leave of the time is shared by
-/// those that have no end.
+/// How long a search is expected to be. The short ones come first and may take long; what they leave of
+/// the time is shared by those that have no end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Length {
     /// Where a miss is documented a search ends with it.
@@ -126,7 +126,8 @@ struct Round<'a, C> {
 type SoFar<C> = (Vec<(usize, Found<C>)>, Option<NoAnswer>);
 
 impl<C: Case> Round<'_, C> {
-    /// Searches them within `budget`, `at_once` at a time. Time that a cell leaves over is for those after it.
+    /// Searches them within `budget`, `at_once` at a time. Time that a cell leaves over is for those
+    /// after it.
     fn run(&self, at_once: usize, budget: Duration) -> SoFar<C> {
         let deadline = Instant::now() + budget;
         let costly = self.indices.iter().filter(|&&index| !self.is_free(index)).count().max(1) as u32;
