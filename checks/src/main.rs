@@ -32,7 +32,8 @@ enum Command {
     Verdict(verdict::Args),
     /// The counterexample of a gate with a consumer, or what was searched if there is none.
     Explain(explain::Args),
-    /// The executions and final states of litmus tests under SC, x86-TSO, RC11 and the Linux kernel memory model.
+    /// The executions and final states of litmus tests under SC, x86-TSO, RC11 and the Linux kernel
+    /// memory model.
     Litmus(litmus::Args),
     /// The same code on real threads: a gate on a real io_uring, or the worker pool.
     Stress(stress::Args),
@@ -42,7 +43,8 @@ enum Command {
     Orderings(orderings::Args),
     /// Every mistake against every engine: caught after how many executions, or blind and why.
     Mutants(mutants::Args),
-    /// Missed wakeups that really happened, each as it lost and mended, on every engine; or the story of one of them.
+    /// Missed wakeups that really happened, each as it lost and mended, on every engine; or the story of
+    /// one of them.
     Zoo(zoo::Args),
     /// A script with which a shell completes the names of commands, gates, consumers and the others.
     Completions {
@@ -78,8 +80,8 @@ const UNWRITTEN: u8 = 4;
 /// As shells have it for a program that a signal ended: 128 and the signal's number.
 const INTERRUPTED: u8 = 130;
 
-/// An argument that is none of ours gets one line, with what there is and what may have been meant. Everything else,
-/// help too, is clap's.
+/// An argument that is none of ours gets one line, with what there is and what may have been meant.
+/// Everything else, help too, is clap's.
 fn misuse(error: &clap::Error) -> ExitCode {
     let text = |kind| match error.get(kind)? {
         ContextValue::String(text) => Some(text.clone()),
@@ -151,7 +153,8 @@ fn main() -> ExitCode {
     ended(if interrupt::requested() { INTERRUPTED } else { status })
 }
 
-/// Whether this machine lets us start threads. Every command does, and would otherwise find out in the middle of its work.
+/// Whether this machine lets us start threads. Every command does, and would otherwise find out in the
+/// middle of its work.
 fn have_threads() -> Result<(), Box<dyn std::error::Error>> {
     let thread = std::thread::Builder::new().spawn(|| ());
     let thread = thread.map_err(|error| Refused(format!("no thread to be had: {error}")))?;

@@ -1,5 +1,5 @@
-//! How the binary ends: its exit status tells a contradiction from a search without a result, from a machine that
-//! refuses, and from an output that nobody can read.
+//! How the binary ends: its exit status tells a contradiction from a search without a result, from a
+//! machine that refuses, and from an output that nobody can read.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

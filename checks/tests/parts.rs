@@ -16,8 +16,9 @@ use std::task::Wake;
 use std::time::Duration;
 use std::{fs, panic};
 
+use reveille_checks::bench::Profile;
 use reveille_checks::bench::hand_off::Balance;
-use reveille_checks::bench::http::perf::{Profile, profile};
+use reveille_checks::bench::http::perf::profile;
 use reveille_checks::bench::http::side::{Loaded, Served, descriptors};
 use reveille_checks::bench::http::{Serving, Target, WAYS};
 use reveille_checks::bench::neighbours::Neighbours;

@@ -5,8 +5,8 @@ mod pseudo;
 
 use pseudo::Terminal;
 
-/// The text without what moves and colours it, line by line. Progress is drawn over itself, from the beginning of a
-/// line: each time counts as a line.
+/// The text without what moves and colours it, line by line. Progress is drawn over itself, from the
+/// beginning of a line: each time counts as a line.
 fn lines(shown: &str) -> Vec<String> {
     let mut text = String::new();
     let mut chars = shown.chars();
@@ -52,7 +52,7 @@ fn no_line_of_any_command_is_wider_than_a_terminal_of_80_columns() {
         &["stress", "pool", "--budget", "0.4"],
         &["stress", "faults", "--budget", "0.4"],
         &["bench", "wait_queue", "--rounds", "1", "--seconds", "0.002"],
-        &["bench", "exact", "--case", "exit", "--rounds", "1", "--seconds", "0.02"],
+        &["bench", "exact", "--case", "has-sleeper × epoll-level", "--rounds", "1", "--seconds", "0.02"],
         &["mutants", "--name", "parker.rs", "--budget", "0.5"],
         &["zoo", "hotspot-parker", "--budget", "0.5"],
         &["--help"],

@@ -20,8 +20,8 @@ fn line(output: Output) -> String {
 fn an_example_without_descriptors_for_a_ring_says_so_in_words() {
     for name in ["nop", "cat", "epoll_bridge"] {
         let mut command = example(name);
-        // The loader takes the place of standard input for a moment, and the run-time gives it to /dev/null: the three are
-        // all that there are.
+        // The loader takes the place of standard input for a moment, and the run-time gives it to
+        // /dev/null: the three are all that there are.
         let limit = libc::rlimit { rlim_cur: 3, rlim_max: 3 };
         // SAFETY: two system calls, between fork and exec.
         unsafe {

@@ -37,8 +37,8 @@ pub struct Finding {
 /// Tells a child which process is its parent.
 const PARENT: &str = "REVEILLE_PARENT";
 
-/// For a child of this program: it ends when the thread that started it does, so that nothing goes on searching when this
-/// program is killed. What a Ctrl-C means is for the parent to say.
+/// For a child of this program: it ends when the thread that started it does, so that nothing goes on
+/// searching when this program is killed. What a Ctrl-C means is for the parent to say.
 pub fn end_with_the_parent() {
     interrupt::ignore();
     // Without it the child ends when its time is over.
@@ -103,7 +103,8 @@ fn give_up<T>(child: &mut Child, why: NoAnswer) -> Result<T, NoAnswer> {
     Err(why)
 }
 
-/// What this program prints, run with these arguments in a process of its own, which is stopped when it takes far longer than
+/// What this program prints, run with these arguments in a process of its own, which is stopped when it
+/// takes far longer than
 /// `time`.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 //! The file with which a long search goes on where it was: a line for each thing that is finished.
 //!
-//! The first line says what the file belongs to. What another program, another seed or another command has found
-//! is not taken for this one's. A line that was being written when the machine went down is left out.
+//! The first line says what the file belongs to. What another program, another seed or another command
+//! has found is not taken for this one's. A line that was being written when the machine went down is
+//! left out.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};

@@ -15,10 +15,12 @@ use reveille_model::litmus::{Model, Test};
 use super::output::{page, program, say_command, verbatim};
 use super::{Ending, EngineName, Outcome, Subject, named, print_json, progress, say, seconds};
 
-/// The counterexample of a gate with a consumer, or of a protocol of the pool with a mistake; or what was searched if there is none.
+/// The counterexample of a gate with a consumer, or of a protocol of the pool with a mistake; or what was
+/// searched if there is none.
 ///
-/// First one of the code itself, from the exact engine, under the strongest memory that has one; then the formal model's
-/// shortest one. Loom and shuttle are asked if the exact engine comes to no end, or by name.
+/// First one of the code itself, from the exact engine, under the strongest memory that has one; then the
+/// formal model's shortest one. Loom and shuttle are asked if the exact engine comes to no end, or by
+/// name.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A gate, or a protocol of the worker pool
@@ -147,8 +149,8 @@ fn explain<C: Replay>(case: C, args: &Args) -> Outcome {
     // Whether the exact engine visited every execution under RC11.
     let mut ended = false;
     for engine in engines {
-        // One counterexample of the code, and one of the program beside it. The other engines are second opinions: they
-        // are asked if the exact one came to no end, or by name.
+        // One counterexample of the code, and one of the program beside it. The other engines are second
+        // opinions: they are asked if the exact one came to no end, or by name.
         let kind = engine.name() == "model";
         let is_second = !kind && engine.of_the_exact_engine().is_none() && args.engine.is_none();
         if shown.contains(&kind) || is_second && ended {

@@ -25,8 +25,8 @@ pub fn requested() -> bool {
 }
 
 fn handle(handler: libc::sighandler_t) {
-    // SAFETY: `action` is initialised; `handler` is `SIG_IGN` or a function that is safe in a signal handler: it
-    // stores to an atomic and nothing else.
+    // SAFETY: `action` is initialised; `handler` is `SIG_IGN` or a function that is safe in a signal
+    // handler: it stores to an atomic and nothing else.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler;

@@ -1,4 +1,5 @@
-//! `reveille orderings`: every ordering of the library, and what breaks without it; of the model's programs too.
+//! `reveille orderings`: every ordering of the library, and what breaks without it; of the model's
+//! programs too.
 
 mod model;
 
@@ -89,8 +90,8 @@ impl Found {
         self.probes.first().filter(|_| all).and_then(|probe| probe.as_ref().ok())
     }
 
-    /// Why there is no result, if there is none: a search died, or its time was up too early, counted in executions,
-    /// for what is needed to show. What is needed is known once one of the changes loses.
+    /// Why there is no result, if there is none: a search died, or its time was up too early, counted in
+    /// executions, for what is needed to show. What is needed is known once one of the changes loses.
     fn no_result(&self) -> Option<String> {
         if let Some(why) = self.probes.iter().find_map(|probe| probe.as_ref().err()) {
             return Some(why.clone());
@@ -188,7 +189,8 @@ fn search(
         .filter(|&i| found[i].row.is_reached())
         .flat_map(|i| found[i].row.mutations().map(move |mutation| (i, mutation)).collect::<Vec<_>>())
         .collect();
-    // What the source says is not needed is searched last: those searches have no end, and take what time is left.
+    // What the source says is not needed is searched last: those searches have no end, and take what time
+    // is left.
     let is_patient = |task: usize| found[tasks[task].0].row.used.why_kept().is_none();
     let (short, long): (Vec<usize>, Vec<usize>) = (0..tasks.len()).partition(|&task| is_patient(task));
     let progress = progress::bar(tasks.len());

@@ -31,8 +31,8 @@ pub fn tell(text: impl Display) {
     verbatim(page().prose(&text.to_string()));
 }
 
-/// Prints a command that is to be typed. Where it is too long for the terminal it is broken as a shell wants it, and a
-/// text in quotes anywhere: the commands that take one do not mind spaces in it.
+/// Prints a command that is to be typed. Where it is too long for the terminal it is broken as a shell
+/// wants it, and a text in quotes anywhere: the commands that take one do not mind spaces in it.
 pub fn say_command(label: &str, command: &str) {
     let line = format!("{label}{command}");
     match page().width {

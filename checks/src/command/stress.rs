@@ -43,8 +43,9 @@ fn targets() -> impl Iterator<Item = &'static str> {
     GateName::names().into_iter().chain(["pool", "reactor", "faults"])
 }
 
-/// The same code on real threads: a gate with a real io_uring, stalls per million completions; or the worker pool or the reactor,
-/// every job accounted for; or all of them with user code that panics at random.
+/// The same code on real threads: a gate with a real io_uring, stalls per million completions; or the
+/// worker pool or the reactor, every job accounted for; or all of them with user code that panics at
+/// random.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A gate; or the worker pool, the reactor, or all of it with user code that panics

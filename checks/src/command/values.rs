@@ -1,5 +1,5 @@
-//! Values of the command line that have names: `--help` lists them, a typo gets a suggestion, and shells complete
-//! them.
+//! Values of the command line that have names: `--help` lists them, a typo gets a suggestion, and shells
+//! complete them.
 
 use std::error::Error;
 use std::str::FromStr;

@@ -17,7 +17,8 @@ use super::{
     Ending, EngineName, Format, Outcome, named, names, print_json, program, say, seconds, tell, verbatim,
 };
 
-/// Missed wakeups that really happened, each as it lost and mended, on every engine; or the story of one of them.
+/// Missed wakeups that really happened, each as it lost and mended, on every engine; or the story of one
+/// of them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// This one only, with its story and its shortest counterexample
@@ -97,7 +98,8 @@ fn replay(exhibit: Exhibit, record: &str) -> Outcome {
     let [losing, mended] = Form::ALL.map(|form| Shown { exhibit, form });
     let (shown, (engine, counterexample)) = match losing.replay(record) {
         Ok(again) => (losing, again),
-        // The text may be one of the mended form. If not, what is wrong with it for the losing one is what to say.
+        // The text may be one of the mended form. If not, what is wrong with it for the losing one is
+        // what to say.
         Err(error) => (mended, mended.replay(record).map_err(|_| error)?),
     };
     show(exhibit, &counterexample);
@@ -138,8 +140,8 @@ fn json(cell: &Found<Shown>) -> Json<'_> {
     }
 }
 
-/// What is known of an exhibit, and the first counterexample: the engines come in the order of their memories,
-/// the strongest first.
+/// What is known of an exhibit, and the first counterexample: the engines come in the order of their
+/// memories, the strongest first.
 fn tell_of(exhibit: Exhibit, found: &[Found<Shown>]) {
     let card = exhibit.card();
     let machine = match card.needs {

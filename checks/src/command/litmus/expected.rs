@@ -1,7 +1,8 @@
 //! What `--check` compares with: a table of expectations, in one of three forms.
 //!
 //! - A line for each test and memory model: `test`, `model`, `observation`, `states`, perhaps `executions`.
-//! - A line for each test, and the observation in a column that is called like its memory model. `executions`,
+//! - A line for each test, and the observation in a column that is called like its memory model.
+//!   `executions`,
 //!   `variables` and `states` are those of the first such column.
 //! - As `herd.tsv`: `observations` and `executions` of all models, `variables`, and the states of each model
 //!   that the one before does not have.
@@ -152,7 +153,7 @@ impl Expected {
             let cells = cells.map_err(|error| format!("{place}: {error}"))?;
             let number = cells.position().map_or(0, csv::Position::line);
             let line = Line { names: &names, cells };
-            let at = |why: String| format!("{place}:{number}: {why}");
+            let at = |why: String| format!("{place}: line {number}: {why}");
             let test = line.get("test").map_err(at)?.to_owned();
             for (model, expected) in line.expectations().map_err(at)? {
                 let of_test = by_test.entry(test.clone()).or_default();

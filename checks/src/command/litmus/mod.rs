@@ -18,10 +18,11 @@ use super::{Ending, Format, Outcome, Unfinished, complain, names, print_json, pr
 
 /// The executions and final states of litmus tests under SC, x86-TSO, RC11 and the Linux kernel memory model.
 ///
-/// A test is in herd's C syntax, with C11's operations or the kernel's; a file holds one or more. Every execution is visited once;
-/// rc11 is herd's rc11.cat, lkmm the kernel's linux-kernel.cat without RCU, for tests in kernel C. A test with a data race is
-/// undefined. What cannot be read gets a line on standard error with its place, and the rest is still done.
-/// Exit status: 1 if a test differs from --check, otherwise 2 if something could not be done, otherwise 0.
+/// A test is in herd's C syntax, with C11's operations or the kernel's; a file holds one or more. Every
+/// execution is visited once; rc11 is herd's rc11.cat, lkmm the kernel's linux-kernel.cat without RCU,
+/// for tests in kernel C. A test with a data race is undefined. What cannot be read gets a line on
+/// standard error with its place, and the rest is still done. Exit status: 1 if a test differs from
+/// --check, otherwise 2 if something could not be done, otherwise 0.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Files, and folders: of these every *.litmus in them and below
@@ -30,10 +31,12 @@ pub struct Args {
     /// Only under these memory models [default: all that have a meaning for the test]
     #[arg(long, value_name = "MODEL", value_delimiter = ',', value_parser = names::<Asked>(Model::ALL.map(Model::name)))]
     memory: Vec<Asked>,
-    /// Compare with what is expected: a tab-separated table with the column `test`, and one of these forms: a line for each memory
-    /// model, with `model` (others than sc, tso, rc11 and lkmm are left out), `observation`, `states` (as --format json has them, with
-    /// `;` between) and perhaps `executions`; or a line for each test, with the observations in a column named like the memory model
-    /// and perhaps `executions`, `variables` and `states` of the first of them; or as the tables that come with this program
+    /// Compare with what is expected: a tab-separated table with the column `test`, and one of these
+    /// forms: a line for each memory model, with `model` (others than sc, tso, rc11 and lkmm are left
+    /// out), `observation`, `states` (as --format json has them, with
+    /// `;` between) and perhaps `executions`; or a line for each test, with the observations in a column
+    /// named like the memory model and perhaps `executions`, `variables` and `states` of the first of
+    /// them; or as the tables that come with this program
     #[arg(long, value_name = "EXPECTED.tsv")]
     check: Option<PathBuf>,
     /// What to print; with --check and json, the comparison goes to standard error
@@ -191,13 +194,15 @@ fn run_all(tests: Vec<(PathBuf, Test)>, only: &[Model], complaints: &mut Vec<Str
     done
 }
 
-/// The memory models to run a test under: those that are asked for, or those under which its operations have a meaning.
+/// The memory models to run a test under: those that are asked for, or those under which its operations
+/// have a meaning.
 fn models(test: &Test, only: &[Model]) -> Result<Vec<Model>, Error> {
     let all = test.models()?;
     Ok(if only.is_empty() { all } else { only }.to_vec())
 }
 
-/// What is wrong with a test, and under which memory models. The same fault is told once, as the first of them has it.
+/// What is wrong with a test, and under which memory models. The same fault is told once, as the first of
+/// them has it.
 fn faults(by_model: &[(Model, Result<Outcomes, Error>)]) -> Vec<(&Error, Vec<&'static str>)> {
     let mut faults: Vec<(&Error, Vec<&str>)> = Vec::new();
     for (model, found) in by_model {

@@ -1,7 +1,7 @@
 //! The answer on one screen: may this wake be skipped? Every sentence is made from the cells.
 //!
-//! Which flaw a consumer shows is not written down but found out: by the smallest change to the gate that makes
-//! the miss go away. Each gate of the question is the one before it with one change more.
+//! Which flaw a consumer shows is not written down but found out: by the smallest change to the gate that
+//! makes the miss go away. Each gate of the question is the one before it with one change more.
 
 use std::time::Instant;
 
@@ -90,7 +90,8 @@ impl Flaw {
     }
 }
 
-/// Runs the default verdict: the exact engine on every gate and consumer, and the gate of the question on the machine.
+/// Runs the default verdict: the exact engine on every gate and consumer, and the gate of the question on
+/// the machine.
 pub(super) fn run(plan: Plan<'_>, start: Instant) -> Outcome {
     let gates = GateName::ALL.into_iter();
     let cases =
@@ -163,8 +164,8 @@ fn flaws(found: &[Found<WakeCase>]) -> Vec<(Flaw, Vec<Consumer>)> {
     flaws.into_iter().filter(|(_, consumers)| !consumers.is_empty()).collect()
 }
 
-/// The shortest counterexample of the gate of the question with a consumer under the strongest memory that has
-/// one: that memory, and its steps.
+/// The shortest counterexample of the gate of the question with a consumer under the strongest memory
+/// that has one: that memory, and its steps.
 fn shortest(found: &[Found<WakeCase>], consumer: Consumer) -> Option<(Engine, usize)> {
     EXACT.into_iter().find_map(|engine| {
         let cell = cell_of(found, WakeCase { gate: GateName::Posted, consumer }, engine)?;

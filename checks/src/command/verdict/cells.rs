@@ -1,4 +1,5 @@
-//! What the cells of a table say, whatever they are about: in a few letters, and in the lines under the table.
+//! What the cells of a table say, whatever they are about: in a few letters, and in the lines under the
+//! table.
 
 use std::fmt::Write as _;
 

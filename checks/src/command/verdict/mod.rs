@@ -1,5 +1,5 @@
-//! `reveille verdict`: the answer on one screen; with `--all`, or narrowed, the table gate × consumer × engine, the table
-//! protocol × engine of the pool, and what they mean.
+//! `reveille verdict`: the answer on one screen; with `--all`, or narrowed, the table gate × consumer ×
+//! engine, the table protocol × engine of the pool, and what they mean.
 
 mod answer;
 mod cells;
@@ -40,7 +40,8 @@ pub struct Args {
     /// The table of these engines only
     #[arg(long, value_delimiter = ',', value_parser = named::<EngineName>())]
     engine: Vec<EngineName>,
-    /// What the verdict is on: the wakeup of the question, or the pool. Without it, both, the pool in a summary; as JSON, the wakeup
+    /// What the verdict is on: the wakeup of the question, or the pool. Without it, both, the pool in a
+    /// summary; as JSON, the wakeup
     #[arg(long, value_enum)]
     subject: Option<Subject>,
     /// Wall time for the whole run
@@ -324,7 +325,8 @@ fn pool_cells(args: &Args) -> Vec<(PoolCase, Engine)> {
     cases.flat_map(|case| engines(args).map(move |engine| (case, engine))).collect()
 }
 
-/// The cells of the pool's summary: the protocols under every engine, and each mutant under the first that can see it.
+/// The cells of the pool's summary: the protocols under every engine, and each mutant under the first
+/// that can see it.
 fn summary_cells(args: &Args) -> Vec<(PoolCase, Engine)> {
     let mut cells = pool_cells(args);
     cells.sort_by_key(|(_, engine)| engine.name() == "model"); // the code's own before the model's
@@ -337,8 +339,9 @@ fn summary_cells(args: &Args) -> Vec<(PoolCase, Engine)> {
     cells
 }
 
-/// Turns loom's misses under c11 that a complete search under RC11 refutes into alarms: that of the exact engine, which runs the
-/// same code, or else the model's. Where neither was asked for, they are asked now.
+/// Turns loom's misses under c11 that a complete search under RC11 refutes into alarms: that of the exact
+/// engine, which runs the same code, or else the model's. Where neither was asked for, they are asked
+/// now.
 fn adjudicate<C: Case>(found: &mut [Found<C>], plan: search::Plan<'_>) {
     for i in 0..found.len() {
         let case = found[i].case;

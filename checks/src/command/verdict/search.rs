@@ -130,7 +130,8 @@ struct Round<'a, C> {
 type SoFar<C> = (Vec<(usize, Found<C>)>, Option<NoAnswer>);
 
 impl<C: Case> Round<'_, C> {
-    /// Searches them within `budget`, `at_once` at a time. Time that a cell leaves over is for those after it.
+    /// Searches them within `budget`, `at_once` at a time. Time that a cell leaves over is for those
+    /// after it.
     fn run(&self, at_once: usize, budget: Duration) -> SoFar<C> {
         let deadline = Instant::now() + budget;
         let deadline_of_ends = Instant::now() + budget.mul_f64(ENDS_SHARE);

@@ -1,4 +1,5 @@
-//! The verdict for people: the table, what its cells mean, and the answer in words. Every sentence is made from the cells.
+//! The verdict for people: the table, what its cells mean, and the answer in words. Every sentence is
+//! made from the cells.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
