@@ -130,8 +130,7 @@ fn php_is_measured_apart_from_the_server_or_skipped_with_the_command_that_instal
         );
         return eprint!("{error}");
     }
-    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).expect("one array of objects");
-    for row in &rows {
+    for row in &json::rows(&output.stdout) {
         assert!(row["cpu_behind_ns_per_op"].as_f64() > Some(0.0), "{row}");
     }
 }

@@ -47,7 +47,10 @@ fn a_budget_that_is_too_short_is_no_result_and_contradicts_nothing() {
     ] {
         let output = reveille(args);
         let stdout = text(&output.stdout);
-        assert_eq!(output.status.code(), NO_RESULT, "{args:?}: {stdout}{}", text(&output.stderr));
+        // The first execution that is looked at may be one that loses.
+        let found = args[0] == "explain" && stdout.contains("a wakeup is missed");
+        let expected = if found { Some(0) } else { NO_RESULT };
+        assert_eq!(output.status.code(), expected, "{args:?}: {stdout}{}", text(&output.stderr));
         for word in ["CONTRADICTION", "UNEXPLAINED", "SURVIVES"] {
             assert!(!stdout.contains(word), "{args:?}: {stdout}");
         }

@@ -287,6 +287,15 @@ fn an_endless_recursion_ends_no_process_and_is_named_with_the_last_operation() {
 }
 
 #[test]
+fn a_stack_that_overflows_under_loom_is_its_limit_and_no_assertion_that_fails() {
+    for engine in [Engine::LoomSc, Engine::LoomC11] {
+        let verdict = verdict_of(engine, What::Recurses);
+        let Verdict::Inconclusive { why } = verdict else { panic!("{engine:?}: {verdict:?}") };
+        assert!(why.contains("the stack of a coroutine of loom's overflows"), "{engine:?}: {why}");
+    }
+}
+
+#[test]
 fn a_panic_that_the_code_catches_is_no_violation_and_its_destructors_may_wake_others() {
     let verdict = verdict(What::CatchesAPanic);
     assert!(matches!(verdict, Verdict::Complete { .. }), "{verdict:?}");

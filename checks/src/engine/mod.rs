@@ -350,6 +350,10 @@ impl Meaning {
             Raised::Program => Self::Violation(panic.message),
             Raised::Loom(file) => loom::meaning(&file, panic.message),
             Raised::Shuttle(file) => shuttle::meaning(&file, panic.message),
+            Raised::Overflow => Self::Limit(
+                "the stack of a coroutine of loom's overflows (an endless recursion? a build without optimization?)"
+                    .into(),
+            ),
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum Raised {
     Loom(String),
     /// Shuttle.
     Shuttle(String),
+    /// The stack of a coroutine of loom's has overflowed
+    Overflow,
 }
 
 impl Raised {
@@ -70,6 +72,9 @@ pub fn quietly(body: impl FnOnce() + UnwindSafe) -> Result<(), Panic> {
     let result = panic::catch_unwind(body);
     QUIET.set(false);
     result.map_err(|payload| {
+        if matches!(payload.downcast_ref(), Some(generator::Error::StackErr)) {
+            return Panic { message: String::new(), raised: Raised::Overflow };
+        }
         let message = message(&*payload);
         let seen = SEEN.take().into_iter().rev().find(|seen| seen.message == message);
         // The hook does not see what is raised by `resume_unwind`. Engines only hand on with it what they
