@@ -562,8 +562,8 @@ impl<T: Send + 'static> Reactor<T> {
         self.take_posted(events)
     }
 
-    /// Submits what was handed over, and announces that the thread is going to sleep until the [file
-    /// descriptor](Reactor::poll_fd) is readable. If this returns false there is something to do:
+    /// Submits what was handed over, [yields](Config::yields) if closures are out, and announces that the thread
+    /// is going to sleep until the [file descriptor](Reactor::poll_fd) is readable. If this returns false there is something to do:
     /// [`turn`](Reactor::turn) instead.
     ///
     /// # Errors
@@ -584,8 +584,8 @@ impl<T: Send + 'static> Reactor<T> {
         Ok(self.ring.completion().is_empty())
     }
 
-    /// Is there nothing to report, and are there closures that may end the sleep that comes? They may well be over once the
-    /// workers have had this CPU.
+    /// Is there nothing to report, and are there closures, of its own or of futures, that may end the sleep that
+    /// comes? They may well be over once the workers have had this CPU.
     fn waits_for_closures(&mut self) -> bool {
         (self.offloaded > 0 || self.shared.is_waited_for())
             && self.yielder.is_ready()
