@@ -232,7 +232,7 @@ fn search(
         work();
     });
     progress.finish_and_clear();
-    let (mut probes, stopped): (Vec<(usize, Result<Probe, String>)>, Option<NoAnswer>) =
+    let (mut probes, stopped): (Vec<Numbered>, Option<NoAnswer>) =
         so_far.into_inner().expect("no panic inside");
     if let Some(stopped) = stopped {
         if probes.is_empty() {
@@ -247,6 +247,9 @@ fn search(
     }
     Ok(found)
 }
+
+/// A probe with the number of its task; in words, why it has not come to a result.
+type Numbered = (usize, Result<Probe, String>);
 
 fn look_into(
     mutation: &Mutation,
