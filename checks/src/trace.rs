@@ -319,7 +319,8 @@ pub(crate) fn take(own: impl Fn(&str, usize) -> Option<String>) -> Trace {
     trace
 }
 
-/// A source line as counterexamples have it: the file below its `src`, since many are called `mod.rs`. Empty
+/// A source line as counterexamples have it: the file below its `src`, since many are called `mod.rs`; of a test
+/// its name. Empty
 /// for this project's own machinery: a waker is called through a table of functions, where the caller's line
 /// is lost.
 pub(crate) fn source(at: &Location<'_>) -> String {
@@ -327,7 +328,8 @@ pub(crate) fn source(at: &Location<'_>) -> String {
     if ["checks/src/flavour/", "model/src/code"].iter().any(|own| path.contains(own)) {
         return String::new();
     }
-    let file = path.rsplit_once("/src/").map_or(path, |(_, below)| below);
+    let name = || path.rsplit('/').next().unwrap_or(path);
+    let file = path.rsplit_once("/src/").map_or_else(name, |(_, below)| below);
     format!("{file}:{}", at.line())
 }
 
