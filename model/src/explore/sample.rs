@@ -183,7 +183,7 @@ mod tests {
             other.join();
         };
         let sample = sample(Memory::Rc11, &Options::default(), 1, 40, count);
-        assert!(sample.failed.is_none() && sample.estimate.median == 2.0, "{sample:?}");
+        assert!(sample.failed.is_none() && sample.estimate.median > 1.0, "{sample:?}");
         assert!(!is_wrong.load(Relaxed));
     }
 }
