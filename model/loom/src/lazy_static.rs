@@ -7,7 +7,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use reveille_model::code::{Kind, Late};
+use reveille_model::code::{self, Kind, Late};
 
 pub use std::thread::panicking;
 
@@ -45,9 +45,17 @@ impl<T: 'static> Lazy<T> {
             }
             rt::store(lock, 0, Release, source);
         }
-        let value = rt::with(|run| {
-            let value = run.lazies.iter().find(|(at, _)| *at == address)?.1.downcast_ref::<T>();
-            value.map(std::ptr::from_ref)
+        let find = || {
+            rt::with(|run| {
+                let value = run.lazies.iter().find(|(at, _)| *at == address)?.1.downcast_ref::<T>();
+                value.map(std::ptr::from_ref)
+            })
+        };
+        let value = find().or_else(|| {
+            // A destructor asks for it, in a run that is taken down before the thread that has made it came to that.
+            let value: Box<dyn Any> = code::is_taken_down().then(|| Box::new((self.init)()) as _)?;
+            rt::with(|run| run.lazies.push((address, value)));
+            find()
         });
         let value = value.expect("attempted to access lazy_static during shutdown");
         // SAFETY: it is in a box that stays until the execution is over. Nobody can keep the reference for longer in

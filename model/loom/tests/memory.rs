@@ -352,6 +352,34 @@ fn a_lazy_static_is_made_once_in_each_execution() {
     assert_eq!(all, [(1, 2), (2, 1)].into());
 }
 
+/// Its destructor asks for a lazy static.
+struct Asks;
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        WORD.load(Relaxed);
+    }
+}
+
+/// A search at random stops in the middle of a run, before it has come to where the value was made.
+#[test]
+fn a_lazy_static_is_there_for_destructors_of_a_run_that_is_stopped() {
+    let mut builder = loom::model::Builder::new();
+    builder.max_permutations = Some(10_500);
+    builder.check(|| {
+        let _asks = Asks;
+        let threads = [1, 2, 3].map(|value| {
+            thread::spawn(move || {
+                let _asks = Asks;
+                for _ in 0..3 {
+                    WORD.swap(value, Relaxed);
+                }
+            })
+        });
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
 #[test]
 fn each_thread_has_its_own_value() {
     loom::model(|| {

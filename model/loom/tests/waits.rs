@@ -340,6 +340,32 @@ fn a_loop_around_a_word_is_a_wait() {
     assert!(wrong.contains("again and again"), "{wrong}");
 }
 
+/// It looks at one word more in every second turn.
+#[test]
+fn a_loop_of_two_kinds_of_turns_is_a_wait() {
+    let run = |sets: bool| {
+        move || {
+            let words = Arc::new((AtomicBool::new(false), AtomicBool::new(false)));
+            let other = {
+                let words = words.clone();
+                thread::spawn(move || words.0.store(sets, Release))
+            };
+            let mut nth = 0;
+            while !words.0.load(Acquire) {
+                if nth % 2 == 1 {
+                    assert!(!words.1.load(Acquire));
+                }
+                nth += 1;
+                thread::yield_now();
+            }
+            other.join().unwrap();
+        }
+    };
+    loom::model(run(true));
+    let wrong = wrong(run(false));
+    assert!(wrong.contains("again and again"), "{wrong}");
+}
+
 #[test]
 fn a_bounded_loop_around_a_lock_goes_on_after_its_last_turn() {
     loom::model(|| {

@@ -119,8 +119,9 @@ fn descend(
             let end = execution.run(graph, body(program));
             let descent = execution.descent.as_mut().expect("it was given");
             match descent.next.take() {
-                Some(next) => graph = next,
-                None => break end,
+                // What has gone wrong on the newest way is wrong, too.
+                Some(next) if matches!(end, RunEnd::Complete | RunEnd::Stale) => graph = next,
+                _ => break end,
             }
         };
         let weight = execution.descent.as_ref().map_or(1.0, |descent| descent.weight);
@@ -138,4 +139,51 @@ fn descend(
     }
     let until_failure = if failed.is_some() { gone } else { 0 };
     Sample { descents: gone, until_failure, estimate: Estimate::of(&weights), failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use super::*;
+    use crate::code::{Location, spawn};
+    use crate::graphs::Modify;
+
+    /// Looks at the word when it is dropped.
+    struct Guard {
+        word: Location,
+        is_counted: Rc<Cell<bool>>,
+        is_wrong: Arc<AtomicBool>,
+    }
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            if self.word.load(Relaxed) == 2 && !self.is_counted.get() {
+                self.is_wrong.store(true, Relaxed);
+            }
+        }
+    }
+
+    #[test]
+    fn a_destructor_does_not_find_what_the_code_has_not_come_to() {
+        let is_wrong = Arc::new(AtomicBool::new(false));
+        let found = is_wrong.clone();
+        let count = move || {
+            let word = Location::new("word", 0);
+            let is_wrong = found.clone();
+            let other = spawn("other", move || {
+                let is_counted = Rc::new(Cell::new(false));
+                let _guard = Guard { word, is_counted: is_counted.clone(), is_wrong };
+                word.modify(Modify::Add(1), Relaxed, Relaxed);
+                is_counted.set(true);
+            });
+            word.modify(Modify::Add(1), Relaxed, Relaxed);
+            other.join();
+        };
+        let sample = sample(Memory::Rc11, &Options::default(), 1, 40, count);
+        assert!(sample.failed.is_none() && sample.estimate.median > 1.0, "{sample:?}");
+        assert!(!is_wrong.load(Relaxed));
+    }
 }

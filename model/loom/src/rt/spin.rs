@@ -2,7 +2,8 @@
 //!
 //! To the engine each turn of such a loop would be new operations, without end. But a turn that has changed
 //! nothing is not worth having in an execution: see [`code::go_in_circles`]. `yield_now` and `spin_loop` are
-//! the hints by which such loops are known. What a thread does between two of them is a turn.
+//! the hints by which such loops are known. What a thread does up to one of them is a turn; or up to the second, third or
+//! fourth, if it waits in turns of several kinds.
 //!
 //! Of a turn that does nothing but read:
 //!
@@ -46,8 +47,11 @@ const OPERATIONS: u32 = 2;
 const SECTIONS: u32 = 3;
 const MORE: u32 = 64;
 
-/// A turn is not longer than this.
-const LONGEST: usize = 1_000;
+/// So much of what a thread has done is looked at.
+const LONGEST: usize = 4_000;
+
+/// A turn has no more hints than these.
+const HINTS: usize = 4;
 
 /// So many hints in a row without any operation are an endless loop too.
 const IDLE: u32 = 100_000;
@@ -93,6 +97,8 @@ struct Seen {
     op: Op,
     source: At,
     value: Value,
+    /// Whether it has changed nothing
+    only_reads: bool,
     /// How many operations the thread had done before
     before: u64,
 }
@@ -100,24 +106,22 @@ struct Seen {
 /// What is known of a thread's loop.
 #[derive(Default)]
 pub(crate) struct Spin {
-    /// What the thread has done since the last hint, or since it changed something
-    turn: Vec<Seen>,
-    /// The turn before
-    before: Vec<Seen>,
-    /// How many turns have been the same
-    same: u32,
-    /// The thread does what is in `turn` again
+    /// What the thread has done since something changed that is not seen here
+    done: Vec<Seen>,
+    /// How much of this there was at each hint
+    hints: Vec<usize>,
+    /// The thread does again what it has done at last
     again: Option<Again>,
-    /// Whether something was written in this turn
-    writes: bool,
     /// Hints since the last operation
     idle: u32,
 }
 
 /// How far a thread has come that does the same again.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Again {
-    /// The next operation of the turn
+    /// Where the turn begins
+    start: usize,
+    /// The next operation
     next: usize,
     turns: u32,
 }
@@ -139,67 +143,84 @@ impl Seen {
     }
 }
 
+/// What a hint is to a thread.
+#[derive(PartialEq, Eq)]
+enum Hint {
+    GoesOn,
+    /// The thread goes in circles: its last turn begins here, and it has written something in it, or not
+    Circles(usize, bool),
+}
+
 impl Spin {
-    /// The thread changes something.
+    /// Something has changed that is not seen here.
     fn changes(&mut self) {
-        self.turn.clear();
-        self.before.clear();
-        self.writes = false;
+        self.done.clear();
+        self.hints.clear();
         self.again = None;
     }
 
-    /// A turn has come to a hint. True if the thread is to go in circles.
-    fn ends_turn(&mut self, sections: u32) -> bool {
+    /// A turn may have come to its end.
+    fn ends_turn(&mut self, sections: u32) -> Hint {
+        let end = self.done.len();
         if let Some(again) = &mut self.again {
-            if again.next == self.turn.len() {
-                *again = Again { next: 0, turns: again.turns + 1 };
-                return again.turns >= TURNS;
+            if again.next == end {
+                *again = Again { next: again.start, turns: again.turns + 1, ..*again };
+                return if again.turns >= TURNS { Hint::Circles(again.start, false) } else { Hint::GoesOn };
             }
-            // In the middle of what it did before: a turn of another kind.
-            self.changes();
-            return false;
+            if !self.hints.contains(&again.next) {
+                // In the middle of what it did before: a turn of another kind.
+                self.changes();
+            }
+            return Hint::GoesOn;
         }
-        if self.turn.is_empty() {
-            return false;
+        for nth in 1..=HINTS.min(self.hints.len() + 1) {
+            let start = self.hints.len().checked_sub(nth).map_or(0, |hint| self.hints[hint]);
+            let turn = &self.done[start..];
+            let writes = turn.iter().any(|seen| !seen.only_reads);
+            let times = if writes { sections } else { OPERATIONS };
+            if turn.is_empty() || !self.repeats(turn.len(), times as usize) {
+                continue;
+            }
+            if writes && is_restored(turn) {
+                return Hint::Circles(start, true);
+            }
+            if !writes {
+                self.hints.push(end);
+                self.again = Some(Again { start, next: start, turns: 0 });
+                return Hint::GoesOn;
+            }
         }
-        // What came before the loop is in its first turn.
-        let last = &self.before[self.before.len().saturating_sub(self.turn.len())..];
-        let is_same = last.len() == self.turn.len() && last.iter().zip(&self.turn).all(|(a, b)| a.is_like(b));
-        self.same = if is_same { self.same + 1 } else { 1 };
-        if self.writes && self.same >= sections && self.is_restored() {
-            return true;
-        }
-        if !self.writes && self.same >= OPERATIONS {
-            self.again = Some(Again::default());
-            return false;
-        }
-        std::mem::swap(&mut self.before, &mut self.turn);
-        self.turn.clear();
-        self.writes = false;
-        false
+        self.hints.push(end);
+        Hint::GoesOn
     }
 
-    /// Whether each location that was written in this turn had the value before that it was left with. Of what is in
-    /// a cell nothing is known.
-    fn is_restored(&self) -> bool {
-        self.turn.iter().enumerate().all(|(nth, seen)| {
-            let (Some(location), Some(_)) = (seen.op.location(), seen.wrote()) else { return true };
-            let is_of = |other: &&Seen| other.op.location() == Some(location);
-            let first = self.turn[..=nth].iter().find(is_of).filter(|first| first.op.reads());
-            let last = self.turn.iter().rev().filter(is_of).find_map(Seen::wrote);
-            first.is_some_and(|first| Some(first.value) == last)
-        })
+    /// Whether the last so many operations have been done so many times.
+    fn repeats(&self, length: usize, times: usize) -> bool {
+        let Some(from) = self.done.len().checked_sub(length * times) else { return false };
+        self.done[from..].iter().zip(&self.done[from + length..]).all(|(a, b)| a.is_like(b))
     }
+}
+
+/// Whether each location that was written in this turn had the value before that it was left with. Of what is in
+/// a cell nothing is known.
+fn is_restored(turn: &[Seen]) -> bool {
+    turn.iter().enumerate().all(|(nth, seen)| {
+        let (Some(location), Some(_)) = (seen.op.location(), seen.wrote()) else { return true };
+        let is_of = |other: &&Seen| other.op.location() == Some(location);
+        let first = turn[..=nth].iter().find(is_of).filter(|first| first.op.reads());
+        let last = turn.iter().rev().filter(is_of).find_map(Seen::wrote);
+        first.is_some_and(|first| Some(first.value) == last)
+    })
 }
 
 /// What the operation returns, if it is one of a turn that is done again.
 #[inline]
 pub(super) fn answer(op: Op, source: At) -> Option<Value> {
     own(|own| {
-        let Spin { turn, again, idle, .. } = &mut own.spin;
+        let Spin { done, again, idle, .. } = &mut own.spin;
         *idle = 0;
         let at = again.as_mut()?;
-        match turn.get(at.next).filter(|seen| seen.op == op && std::ptr::eq(seen.source, source)) {
+        match done.get(at.next).filter(|seen| seen.op == op && std::ptr::eq(seen.source, source)) {
             Some(seen) => {
                 at.next += 1;
                 Some(seen.value)
@@ -226,11 +247,10 @@ pub(super) fn keep(op: Op, source: At, value: Value) {
     own(|own| {
         let before = own.operations;
         own.operations += 1;
-        if own.spin.turn.len() == LONGEST {
+        if own.spin.done.len() == LONGEST {
             own.spin.changes();
         }
-        own.spin.writes |= !only_reads;
-        own.spin.turn.push(Seen { op, source, value, before });
+        own.spin.done.push(Seen { op, source, value, only_reads, before });
     });
 }
 
@@ -256,14 +276,13 @@ pub(crate) fn hint() {
     let turn = own(|own| {
         own.spin.idle += 1;
         match own.spin.idle {
-            1 => {
-                let goes_in_circles = own.spin.ends_turn(learned.turns.most());
-                if goes_in_circles && own.spin.writes {
-                    learned.turns.are_reached.store(true, Relaxed);
+            1 => match own.spin.ends_turn(learned.turns.most()) {
+                Hint::GoesOn => None,
+                Hint::Circles(start, writes) => {
+                    learned.turns.are_reached.fetch_or(writes, Relaxed);
+                    Some(own.operations - own.spin.done[start].before)
                 }
-                let first = own.spin.turn.first().filter(|_| goes_in_circles);
-                first.map(|first| own.operations - first.before)
-            }
+            },
             idle => (idle > IDLE).then_some(0),
         }
     });

@@ -22,7 +22,9 @@ pub(crate) struct Descent {
     /// How many leaves there were if every choice came with the same number of ways everywhere (Knuth, *Estimating the
     /// efficiency of backtrack programs*, 1975): its mean over many ways down, each with the same chance, is the number of leaves
     pub weight: f64,
-    /// The graph to go on with, if it is not the one of this run
+    /// The graph to go on with, if it is not the one of this run. This run goes to its end all the same: if it were
+    /// taken down where it is, destructors would find what the code has not come to yet, and assert or follow what is not
+    /// there
     pub next: Option<Graph>,
     priorities: Priorities,
 }
@@ -74,13 +76,17 @@ impl Descent {
     }
 
     /// Chooses between the graph of the run, which is the newest way, and the others, now that this thread has added an
-    /// event. True if it is one of the others.
-    pub(super) fn choose(&mut self, thread: usize, events: usize, others: &mut Vec<Graph>) -> bool {
+    /// event.
+    pub(super) fn choose(&mut self, thread: usize, events: usize, others: &mut Vec<Graph>) {
+        if self.next.is_some() {
+            others.clear();
+            return;
+        }
         if self.priorities.changes.contains(&events) {
             self.priorities.demoted.push(thread);
         }
         if others.is_empty() {
-            return false;
+            return;
         }
         self.weight *= (others.len() + 1) as f64;
         let goes_on = match self.way {
@@ -92,6 +98,5 @@ impl Descent {
             self.next = Some(others.swap_remove(choice));
         }
         others.clear();
-        !goes_on
     }
 }

@@ -116,7 +116,7 @@ impl Execution {
     /// Leaves the other ways to the caller, or chooses one at random.
     pub(super) fn choose(&mut self) {
         if let Some(descent) = &mut self.descent {
-            self.stopped = descent.choose(self.running, self.graph.len, &mut self.others);
+            descent.choose(self.running, self.graph.len, &mut self.others);
         }
     }
 }
