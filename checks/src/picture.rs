@@ -13,7 +13,9 @@ use crate::verdict::{Counterexample, Link, Then, Why};
 
 /// Sizes in pixels.
 const ROW: usize = 22;
-const COLUMN: usize = 290;
+const COLUMN: usize = 340;
+/// Between the columns, and after the last: for the arrows.
+const GAP: usize = 90;
 const NUMBERS: usize = 44;
 const SOURCES: usize = 200;
 const HEAD: usize = 34;
@@ -43,8 +45,7 @@ pub fn svg(counterexample: &Counterexample) -> String {
         _ => &[],
     };
     let lines = lines(trace, cycle);
-    let (width, height) =
-        (NUMBERS + COLUMN * trace.threads.len() + SOURCES, HEAD + ROW * (lines.len() + 1) + ROW / 2);
+    let (width, height) = (left(trace.threads.len()) + SOURCES, HEAD + ROW * (lines.len() + 1) + ROW / 2);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
          font-family=\"ui-monospace, monospace\" font-size=\"12\" role=\"img\">\n<title>{}</title>\n{DEFINITIONS}\
@@ -52,11 +53,8 @@ pub fn svg(counterexample: &Counterexample) -> String {
         escaped(&counterexample.scenario)
     );
     for (i, name) in trace.threads.iter().enumerate() {
-        let x = NUMBERS + COLUMN * i;
+        let x = left(i);
         text(&mut out, x + 6, HEAD - 12, "font-weight=\"bold\"", name);
-        if i > 0 {
-            let _ = writeln!(out, "<path d=\"M{x} 8V{}\" stroke=\"#ddd\"/>", height - 8);
-        }
     }
     text(&mut out, width - SOURCES + 6, HEAD - 12, "fill=\"#777\"", "source");
     let _ = writeln!(out, "<path d=\"M4 {y}H{x}\" stroke=\"#999\"/>", y = HEAD - 4, x = width - 4);
@@ -68,7 +66,7 @@ pub fn svg(counterexample: &Counterexample) -> String {
         let end = ending(trace.last_step(thread)).text;
         let is_bad = end.chars().all(char::is_uppercase);
         let colour = if is_bad { "font-weight=\"bold\" fill=\"#b00\"" } else { "fill=\"#777\"" };
-        text(&mut out, NUMBERS + COLUMN * thread + 6, bottom, colour, &end);
+        text(&mut out, left(thread) + 6, bottom, colour, &end);
     }
     for (i, link) in cycle.iter().enumerate() {
         draw_arrow(&mut out, trace, &lines, *link, cycle[(i + 1) % cycle.len()].row);
@@ -161,6 +159,11 @@ pre{font-size:12px;overflow-x:auto;background:#f7f7f7;padding:1em}table{border-c
 td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left;font-size:13px}.miss{background:#fdd}\
 section:not(:target){display:none}@media print{section{display:block!important;break-before:page}}";
 
+/// Where the column of a thread begins.
+fn left(thread: usize) -> usize {
+    NUMBERS + (COLUMN + GAP) * thread
+}
+
 /// A line of the picture.
 enum Line {
     Row(usize),
@@ -223,12 +226,12 @@ fn draw_line(out: &mut String, trace: &Trace, cycle: &[Link], line: &Line, y: us
             }
             for (thread, steps) in by {
                 let what = format!("⋯ {steps} step{}", if steps == 1 { "" } else { "s" });
-                text(out, NUMBERS + COLUMN * thread + 6, base, "fill=\"#999\"", &what);
+                text(out, left(thread) + 6, base, "fill=\"#999\"", &what);
             }
         }
         &Line::Row(row) => {
             let step = &trace.steps[row];
-            let x = NUMBERS + COLUMN * step.thread;
+            let x = left(step.thread);
             let fill = match &step.op {
                 Op::WakeSkipped => Some("#fbb"),
                 op if op.stale().is_some() => Some("#fe9"),
@@ -276,11 +279,10 @@ fn draw_arrow(out: &mut String, trace: &Trace, lines: &[Line], link: Link, next:
         Then::Coherence => "is overwritten by",
         Then::FromRead => "has not seen",
     };
-    let left = |thread: usize| NUMBERS + COLUMN * thread + 2;
-    let right = |thread: usize| NUMBERS + COLUMN * (thread + 1) - 2;
+    let right = |thread: usize| left(thread) + COLUMN - 2;
     let (x0, x1, bend) = match from.cmp(&to) {
-        std::cmp::Ordering::Less => (right(from), left(to), 0),
-        std::cmp::Ordering::Greater => (left(from), right(to), 0),
+        std::cmp::Ordering::Less => (right(from), left(to) + 2, 0),
+        std::cmp::Ordering::Greater => (left(from) + 2, right(to), 0),
         std::cmp::Ordering::Equal => (right(from), right(to), 26),
     };
     let middle = (x0 + x1) / 2 + bend;
@@ -289,7 +291,9 @@ fn draw_arrow(out: &mut String, trace: &Trace, lines: &[Line], link: Link, next:
         "<path d=\"M{x0} {y}C{middle} {y} {middle} {end} {x1} {end}\" fill=\"none\" stroke=\"#06c\" marker-end=\"url(#tip)\"/>"
     );
     let style = "fill=\"#06c\" font-size=\"10\" paint-order=\"stroke\" stroke=\"white\" stroke-width=\"3\"";
-    text(out, middle.min(x0.max(x1)) + 3, (y + end) / 2 + 3, style, why);
+    // Two arrows in one gap go opposite ways: their words stand nearer to where each ends.
+    let (x, y) = ((x0.min(x1) + 4).max(middle.min(x0.max(x1)) - 40), (y + 2 * end) / 3);
+    text(out, x, y, style, why);
 }
 
 fn text(out: &mut String, x: usize, y: usize, attributes: &str, text: &str) {
