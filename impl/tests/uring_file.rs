@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use common::have;
 use reveille::uring::{
-    AsyncHandle, AtFlags, Close, Config, Done, Error, Executor, Fixed, Fsync, IoBuf, IoBufMut, Mode, Nop,
-    OFlags, Openat, Operation, Reactor, Read, Request, ResolveFlags, Splice, Statx, Task, Write, squeue,
+    AsyncHandle, AtFlags, Close, Config, Done, Error, Executor, Fixed, Fsync, IoBuf, IoBufMut, Mode, OFlags,
+    Openat, Operation, Reactor, Read, Request, ResolveFlags, Splice, Statx, Task, Write, squeue,
 };
 use rustix::io::{fcntl_dupfd_cloexec, fcntl_getfd};
 
