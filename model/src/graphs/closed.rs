@@ -1,26 +1,21 @@
-//! What is kept while a graph grows: under SC and x86-TSO what is before each event, under RC11 what each `seq_cst`
-//! fence lies between.
+//! What is before each event under SC and x86-TSO, kept while a graph grows.
 //!
 //! An event whose read is of the newest write, and whose write is the newest, adds nothing before the events that are
-//! there, and moves no write to another place. So what is before it follows from what is before the few events that come
-//! directly before it. A graph in which only such events were added is *closed*. Any other event ends that, until
-//! everything is found anew ([`Graph::close_all`]).
+//! there. So what is before it follows from what is before the few events that come directly before it. A graph in which
+//! only such events were added is *closed*. One more event ends that, until everything is found anew
+//! ([`Graph::close_all`]).
 
-use super::consistency::{rc11, tso};
+use super::consistency::tso;
 use super::{EventId, Graph, Op};
 use crate::memory::Memory;
 
 impl Graph {
-    /// Finds anew what is kept, if it is not right.
+    /// Brings [`Event::before`](super::Event::before) of all events up to date.
     pub fn close_all(&mut self) {
-        if self.is_closed {
+        if self.memory == Memory::Rc11 || self.is_closed {
             return;
         }
         self.is_closed = true;
-        if self.memory == Memory::Rc11 {
-            self.spans = self.fences.iter().map(|&fence| rc11::Span::new(self, fence)).collect();
-            return;
-        }
         let ids: Vec<EventId> = (0..self.threads.len())
             .flat_map(|thread| {
                 (0..self.threads[thread].events.len()).map(move |index| EventId::new(thread, index))
@@ -34,16 +29,8 @@ impl Graph {
         while ids.iter().filter(|&&id| self.close(id)).count() > 0 {}
     }
 
-    /// Keeps up with an event that is the newest.
-    pub(super) fn keep(&mut self, id: EventId) {
-        match self.memory {
-            Memory::Rc11 => rc11::keep(self, id),
-            Memory::Sc | Memory::Tso => _ = self.close(id),
-        }
-    }
-
     /// Takes in what is before the events that come directly before this one. Whether there was anything new.
-    fn close(&mut self, id: EventId) -> bool {
+    pub(super) fn close(&mut self, id: EventId) -> bool {
         let event = self.event(id);
         let mut before = event.before.clone();
         let mut loads = event.loads_before.clone();

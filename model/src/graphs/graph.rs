@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
-use super::consistency::rc11::Span;
 use super::event::{acquires, releases};
 use super::rules::{Rule, without};
 use super::wait::Look;
@@ -80,10 +79,8 @@ pub struct Graph {
     pub fences: Vec<EventId>,
     /// Accesses of `seq_cst`, in no order
     pub seq_cst: Vec<EventId>,
-    /// Under RC11, what each of [`fences`](Graph::fences) lies between, if that is kept
-    pub spans: Vec<Span>,
-    /// Whether what is [kept](Graph::close_all) is right: [`Event::before`], and the spans. It stays so as long as reads read
-    /// the newest write and writes are the newest
+    /// Whether [`Event::before`] is right. It stays so as long as reads read the newest write and writes are the newest: these add
+    /// nothing before events that are there
     pub is_closed: bool,
 }
 
@@ -113,8 +110,7 @@ impl Graph {
             len: 0,
             fences: Vec::new(),
             seq_cst: Vec::new(),
-            spans: Vec::new(),
-            is_closed: true,
+            is_closed: memory != Memory::Rc11,
         }
     }
 
@@ -325,7 +321,7 @@ impl Graph {
         self.is_closed &=
             !op.reads() || op.location().is_some_and(|number| self.newest(number) == reads_from);
         if self.is_closed {
-            self.keep(id);
+            self.close(id);
         }
         id
     }
@@ -356,7 +352,7 @@ impl Graph {
             threads[write.thread()].events[write.index()].position = position as u16;
         }
         if self.is_closed {
-            self.keep(id);
+            self.close(id);
         }
     }
 
@@ -401,7 +397,6 @@ impl Graph {
             locations: locations.collect(),
             next_stamp: self.next_stamp,
             len,
-            spans: Vec::new(),
             is_closed: false,
             fences: self.fences.iter().copied().filter(kept).collect(),
             seq_cst: self.seq_cst.iter().copied().filter(kept).collect(),

@@ -11,8 +11,6 @@
 //! cycle closes if one of these reaches e or the fence again. So: all `seq_cst` events from which the sources are
 //! reached, and the newest write of the location that each of them is, or knows.
 //!
-//! What a fence lies between is kept in the graph as long as only the newest is added to it, as for the other models.
-//!
 //! Edges *into* e by coherence or from-read close no new cycle: whatever e leads to, their source leads to already.
 
 use std::cell::OnceCell;
@@ -22,7 +20,7 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 
 use super::super::rules::{Rule, without};
-use super::super::{Clock, Event, EventId, Graph, Location, Op};
+use super::super::{Clock, EventId, Graph, Location, Op};
 
 /// See [`super::floor`].
 pub fn floor(graph: &Graph, id: EventId, op: &Op) -> usize {
@@ -63,100 +61,48 @@ fn known_write(graph: &Graph, number: u32, clock: &Clock) -> usize {
 /// The partial order of `seq_cst` events.
 struct Psc<'a> {
     graph: &'a Graph,
-    /// What there is to know of each fence, once it is asked for; empty where the graph keeps it
+    /// What there is to know of each fence, once it is asked for
     spans: Vec<(EventId, OnceCell<Span>)>,
 }
 
 /// What a fence lies between: for each location, a place in coherence order.
-#[derive(Clone, Debug)]
-pub struct Span {
-    /// The newest write that is before the fence, or is read before it. A location that came later has none
+struct Span {
+    /// The newest write that is before the fence, or is read before it
     before: SmallVec<[u16; 16]>,
-    /// The oldest write that is after the fence, or comes after one that is read after it. As above
+    /// The oldest write that is after the fence, or comes after one that is read after it
     after: SmallVec<[u16; 16]>,
 }
 
-/// Keeps the spans of a graph right when this event is the newest: see [`Graph::close_all`].
-pub fn keep(graph: &mut Graph, id: EventId) {
-    let event = graph.event(id);
-    if matches!(event.op, Op::Fence { order: Ordering::SeqCst }) {
-        let span = Span::new(graph, id);
-        graph.spans.push(span);
-        return;
-    }
-    let (Some(location), Some(place)) = (event.op.atomic(), place(graph, event)) else { return };
-    let Graph { threads, fences, spans, .. } = graph;
-    let clock = &threads[id.thread()].events[id.index()].happens_before;
-    for (fence, span) in iter::zip(fences, spans) {
-        if clock.contains(*fence) {
-            span.include(location, place);
-        }
-    }
-}
-
-/// The oldest write that an access is, or comes before. `None` for a store that has no place yet.
-fn place(graph: &Graph, event: &Event) -> Option<u16> {
-    if event.writes {
-        Some(event.position)
-    } else {
-        event.op.reads().then(|| graph.position(event.reads_from) as u16 + 1)
-    }
-}
-
 impl Span {
-    /// From nothing.
-    pub fn new(graph: &Graph, fence: EventId) -> Self {
+    fn new(graph: &Graph, fence: EventId) -> Self {
         let clock = &graph.event(fence).happens_before;
         let before = graph.locations.iter().map(|location| seen(graph, location, clock) as u16).collect();
-        let mut span = Span { before, after: SmallVec::new() };
+        let mut after = SmallVec::from_elem(u16::MAX, graph.locations.len());
         for thread in &graph.threads {
             let first = thread.events.partition_point(|event| !event.happens_before.contains(fence));
             for event in &thread.events[first..] {
-                if let (Some(location), Some(place)) = (event.op.atomic(), place(graph, event)) {
-                    span.include(location, place);
-                }
+                let Some(location) = event.op.atomic() else { continue };
+                let place = if event.writes {
+                    event.position
+                } else if event.op.reads() {
+                    graph.position(event.reads_from) as u16 + 1
+                } else {
+                    continue; // a store that has no place yet
+                };
+                let oldest: &mut u16 = &mut after[location as usize];
+                *oldest = place.min(*oldest);
             }
         }
-        span
-    }
-
-    fn include(&mut self, location: u32, place: u16) {
-        let location = location as usize;
-        if self.after.len() <= location {
-            self.after.resize(location + 1, u16::MAX);
-        }
-        self.after[location] = self.after[location].min(place);
-    }
-
-    /// Whether they say the same.
-    fn agrees(&self, other: &Self, locations: usize) -> bool {
-        let at = |places: &[u16], location, none| places.get(location).copied().unwrap_or(none);
-        let of = |span: &Self, at_location: usize| {
-            (at(&span.before, at_location, 0), at(&span.after, at_location, u16::MAX))
-        };
-        (0..locations).all(|location| of(self, location) == of(other, location))
+        Span { before, after }
     }
 }
 
 impl<'a> Psc<'a> {
     fn new(graph: &'a Graph) -> Self {
-        let fences = if graph.is_closed { &[][..] } else { &graph.fences };
-        Psc { graph, spans: fences.iter().map(|&fence| (fence, OnceCell::new())).collect() }
+        Psc { graph, spans: graph.fences.iter().map(|&fence| (fence, OnceCell::new())).collect() }
     }
 
     fn span(&self, fence: EventId) -> &Span {
-        if self.graph.is_closed {
-            let place = self.graph.fences.iter().position(|&known| known == fence);
-            let span = &self.graph.spans[place.expect("it is a fence")];
-            if cfg!(test) {
-                let found = Span::new(self.graph, fence);
-                assert!(
-                    span.agrees(&found, self.graph.locations.len()),
-                    "{span:?} is kept, {found:?} is found"
-                );
-            }
-            return span;
-        }
         let (_, span) = self.spans.iter().find(|(id, _)| *id == fence).expect("it is a fence");
         span.get_or_init(|| Span::new(self.graph, fence))
     }
