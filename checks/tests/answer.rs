@@ -11,7 +11,8 @@ const ANSWER: &str = include_str!("../ANSWER.md");
 /// The cells of the row whose first one is this name.
 fn row(name: &str) -> Vec<&'static str> {
     let start = format!("| `{name}` |");
-    let row = ANSWER.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{name} has no row"));
+    let row =
+        ANSWER.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{name} has no row"));
     row.trim_matches('|').split('|').map(str::trim).collect()
 }
 
@@ -34,7 +35,9 @@ fn what_the_answer_says_of_a_consumer_is_what_every_execution_says() {
 #[test]
 fn the_flaws_of_the_answer_are_tests_that_are_shipped() {
     let named: Vec<&str> = ["F1", "F2", "F3", "F4"]
-        .map(|flaw| ANSWER.lines().find(|line| line.starts_with(&format!("| {flaw} |"))).expect("it has a row"))
+        .map(|flaw| {
+            ANSWER.lines().find(|line| line.starts_with(&format!("| {flaw} |"))).expect("it has a row")
+        })
         .iter()
         .filter_map(|row| row.rsplit('`').nth(1))
         .collect();
