@@ -1,6 +1,6 @@
 //! Blocking work handed to workers, and its result handed back to a thread that sleeps in io_uring.
 //!
-//! The thread keeps `depth` jobs in flight. It takes all results there are, submits as many jobs, and sleeps in its [`Bed`] when there are
+//! The thread keeps `depth` jobs in flight. It takes all results there are, submits as many jobs, and sleeps in its `Bed` when there are
 //! none. An operation is one job, there and back.
 //!
 //! Wakes are the rings of the bed's bell: eventfd writes. A result that came without one of its own counts as a wake skipped.

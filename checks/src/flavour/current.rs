@@ -25,7 +25,7 @@ type TracedLoom = Traced<Loom>;
 type SequentialLoom = Traced<Sequential<Loom>>;
 type TracedShuttle = Traced<Shuttle>;
 
-/// The primitives of the engine that [runs](run_on) the current execution.
+/// The primitives of the engine that runs the current execution.
 #[derive(Debug, Clone, Copy)]
 pub enum Current {}
 
