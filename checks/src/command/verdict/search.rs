@@ -112,7 +112,9 @@ impl Length {
     /// The time for a search, of what is left for those that end, and of an equal share of what is left for all.
     fn time(self, left_for_ends: Duration, share: Duration) -> Duration {
         match self {
-            Self::ToTheMiss | Self::ToTheEnd => share.max(left_for_ends / 2),
+            // A miss comes soon, or not at all.
+            Self::ToTheMiss => share.max(left_for_ends / 8),
+            Self::ToTheEnd => share.max(left_for_ends / 2),
             Self::Endless => share,
         }
     }
