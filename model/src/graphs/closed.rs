@@ -2,7 +2,7 @@
 //!
 //! An event whose read is of the newest write, and whose write is the newest, adds nothing before the events that are
 //! there. So what is before it follows from what is before the few events that come directly before it. A graph in which
-//! only such events were added is *closed*. One more event ends that, until everything is found anew
+//! only such events were added is *closed*. Any other event ends that, until everything is found anew
 //! ([`Graph::close_all`]).
 
 use super::consistency::tso;
