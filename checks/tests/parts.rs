@@ -316,3 +316,18 @@ fn a_step_is_1_2_or_5_times_a_power_of_ten() {
         "{steps:?}"
     );
 }
+
+/// The library is built without its unit tests: one that stood there would never run. The program's own are in `command`.
+#[test]
+fn no_unit_test_stands_where_none_is_run() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = walkdir::WalkDir::new(&source).into_iter().map(|file| file.expect("it is ours").into_path());
+    let is_dead = |file: &std::path::PathBuf| {
+        let name = file.strip_prefix(&source).expect("it is below");
+        let runs =
+            name.starts_with("command") || ["page.rs", "sheet.rs"].map(std::path::Path::new).contains(&name);
+        !runs && file.is_file() && fs::read_to_string(file).is_ok_and(|text| text.contains("#[cfg(test)]"))
+    };
+    let dead: Vec<_> = files.filter(is_dead).collect();
+    assert!(dead.is_empty(), "{dead:?}");
+}
